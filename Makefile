@@ -1,0 +1,43 @@
+# The same targets for people and for CI.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo check test bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# torch goes first and pinned: a range lets pip choose the CUDA build, gigabytes larger.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch (CPU), then the rest ..."
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -e '.[convert,huggingface,openai,dev]'
+	touch $@
+
+setup: $(VENV)/.installed  ## virtual environment, dependencies, models
+	$(BIN)/duplex models --install
+
+run: setup  ## serve on ws://127.0.0.1:8765/v1/realtime
+	$(BIN)/duplex serve
+
+demo: setup  ## hold a three-turn spoken conversation and show its timeline
+	$(BIN)/duplex demo --out out/demo
+
+check: $(VENV)/.installed  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup  ## all tests, real models included
+	$(BIN)/pytest
+
+bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
+	$(BIN)/duplex bench --out out/bench
+
+clean:  ## remove the virtual environment and what was built
+	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,245 @@
+"""A thin asyncio client for any server that speaks the OpenAI Realtime API (GA shape)."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from duplex.pcm import encode_pcm16
+
+SAMPLE_RATE_HZ = 24_000  # of audio/pcm in the GA API, both ways
+CHUNK_MS = 20
+CHUNK_SAMPLES = SAMPLE_RATE_HZ * CHUNK_MS // 1000
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # a server may send a long answer's audio in one delta
+REALTIME_PATH = "/v1/realtime"
+BUSY_STATUSES = frozenset({429, 503})
+BUSY_CLOSE_CODES = frozenset({1008, 1013})  # policy violation, try again later
+
+
+class ClientError(Exception):
+    """Something the user should read; the message stands for itself."""
+
+
+class Unreachable(ClientError):
+    """Nothing answers at the address, or what answers is no Realtime server."""
+
+
+class Refused(ClientError):
+    """The server is there and does not take this call: it is full, or the key is wrong."""
+
+
+class ConnectionLost(ClientError):
+    """The call ended before it was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A server event and when it came, on the running loop's monotonic clock."""
+
+    at_s: float
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a call asks for; None leaves the server's own default.
+
+    ``duplex`` asks for this project's extras (stage marks, and thoughts if ``thoughts``). A
+    foreign server must not be sent it: it would reject the whole update.
+    """
+
+    instructions: str | None = None
+    voice: str | None = None
+    turn_detection: Mapping[str, Any] | None = None
+    transcription_model: str | None = "whisper-1"
+    duplex: bool = False
+    thoughts: bool = False
+
+    def update(self) -> dict[str, Any]:
+        """The ``session.update`` event. The audio format is always PCM16 at 24 kHz."""
+        audio_format = {"type": "audio/pcm", "rate": SAMPLE_RATE_HZ}
+        audio_in: dict[str, Any] = {"format": audio_format}
+        audio_out: dict[str, Any] = {"format": audio_format}
+        session: dict[str, Any] = {
+            "type": "realtime",
+            "output_modalities": ["audio"],
+            "audio": {"input": audio_in, "output": audio_out},
+        }
+        if self.transcription_model is not None:
+            audio_in["transcription"] = {"model": self.transcription_model}
+        if self.turn_detection is not None:
+            audio_in["turn_detection"] = dict(self.turn_detection)
+        if self.voice is not None:
+            audio_out["voice"] = self.voice
+        if self.instructions is not None:
+            session["instructions"] = self.instructions
+        if self.duplex:
+            session["duplex"] = {"metrics": True, "thoughts": self.thoughts}
+        return {"type": "session.update", "session": session}
+
+
+def realtime_url(address: str, model: str | None = None) -> str:
+    """Complete what a person types: ``host:port``, ``http://...`` or the full address.
+
+    Raises:
+        Unreachable: it is no address.
+    """
+    if "://" not in address:
+        address = f"ws://{address}"
+    parts = urlsplit(address)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("ws", "wss") or not parts.hostname:
+        raise Unreachable(f"{address} is not a WebSocket address such as ws://127.0.0.1:8765")
+    path = REALTIME_PATH if parts.path in ("", "/") else parts.path
+    query = parts.query or (urlencode({"model": model}) if model else "")
+    return urlunsplit((scheme, parts.netloc, path, query, ""))
+
+
+class RealtimeClient:
+    """An open call. One coroutine may receive while others send."""
+
+    def __init__(self, websocket: ClientConnection, session: dict[str, Any]) -> None:
+        self._websocket = websocket
+        self.session = session  # as session.created reported it
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """Send one client event.
+
+        Raises:
+            ConnectionLost: the call is over.
+        """
+        await self._send_text(json.dumps(event))
+
+    async def append(self, samples: NDArray[np.float32]) -> None:
+        """Send 24 kHz mono samples in [-1, 1] to the input audio buffer.
+
+        Raises:
+            ConnectionLost: the call is over.
+        """
+        audio = base64.b64encode(encode_pcm16(samples)).decode("ascii")
+        await self._send_text(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
+
+    async def receive(self) -> Received:
+        """Wait for the next server event.
+
+        Raises:
+            ConnectionLost: the call is over, or what came is not an event.
+        """
+        try:
+            message = await self._websocket.recv()
+        except ConnectionClosed as error:
+            raise _lost(error) from error
+        return Received(asyncio.get_running_loop().time(), _decode(message))
+
+    async def close(self) -> None:
+        """Hang up. Harmless on a call that is over."""
+        await self._websocket.close()
+
+    async def _send_text(self, text: str) -> None:
+        try:
+            await self._websocket.send(text)
+        except ConnectionClosed as error:
+            raise _lost(error) from error
+
+
+async def connect(url: str, *, key: str | None = None, timeout_s: float = 10.0) -> RealtimeClient:
+    """Open a call and wait for ``session.created``; compression is off, for its delay and cost.
+
+    A server is known to have taken the call only then: one that is full may say so in the
+    handshake, in an ``error`` event, or by the close code.
+
+    Raises:
+        Unreachable: no Realtime server there.
+        Refused: it does not take the call; the message has its words.
+    """
+    headers = {"Authorization": f"Bearer {key}"} if key else None
+    try:
+        websocket = await open_websocket(
+            url,
+            additional_headers=headers,
+            subprotocols=[Subprotocol("realtime")],
+            compression=None,
+            max_size=MAX_MESSAGE_BYTES,
+            open_timeout=timeout_s,
+            proxy=None,  # calls are measured: always the direct way
+        )
+    except InvalidStatus as error:
+        raise _refused_in_handshake(url, error) from error
+    except (InvalidURI, InvalidHandshake, EOFError) as error:
+        raise Unreachable(f"{url} does not answer as a Realtime server: {error}") from error
+    except TimeoutError as error:
+        raise Unreachable(f"{url} did not answer within {timeout_s:g} s") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Unreachable(f"no server at {url}: {reason}. Is `duplex serve` running?") from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            first = _decode(await websocket.recv())
+    except ConnectionClosed as error:
+        raise _refused_by_close(url, error) from error
+    except TimeoutError as error:
+        await websocket.close()
+        raise Unreachable(f"{url} opened no session within {timeout_s:g} s") from error
+    if first.get("type") == "session.created":
+        return RealtimeClient(websocket, first.get("session") or {})
+    await websocket.close()
+    if first.get("type") == "error":
+        raise Refused(error_text(first))
+    raise Unreachable(f"{url} began with {first.get('type')!r} instead of session.created")
+
+
+def error_text(event: Mapping[str, Any]) -> str:
+    """The words of an ``error`` event, with its code where it has one."""
+    error = event.get("error") or {}
+    message = error.get("message") or "the server reported an error without a message"
+    return f"{message} ({error['code']})" if error.get("code") else str(message)
+
+
+def _decode(message: str | bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(message)
+    except ValueError as error:
+        raise ConnectionLost(f"the server sent what is not JSON: {error}") from error
+    if not isinstance(event, dict):
+        raise ConnectionLost("the server sent JSON that is not an event")
+    return event
+
+
+def _lost(error: ConnectionClosed) -> ConnectionLost:
+    if error.rcvd is None:
+        return ConnectionLost("the connection was lost")
+    return ConnectionLost(f"the server ended the call: {_close_words(error)}")
+
+
+def _close_words(error: ConnectionClosed) -> str:
+    if error.rcvd is None:
+        return "without a word"
+    reason = error.rcvd.reason
+    return f"{reason} (close code {error.rcvd.code})" if reason else f"close code {error.rcvd.code}"
+
+
+def _refused_by_close(url: str, error: ConnectionClosed) -> ClientError:
+    if error.rcvd is not None and error.rcvd.code in BUSY_CLOSE_CODES:
+        return Refused(f"{url} does not take the call: {_close_words(error)}")
+    return Unreachable(f"{url} closed the call before it began: {_close_words(error)}")
+
+
+def _refused_in_handshake(url: str, error: InvalidStatus) -> ClientError:
+    status = error.response.status_code
+    body = bytes(error.response.body or b"").decode("utf-8", "replace").strip()[:300]
+    words = body or error.response.reason_phrase
+    if status in BUSY_STATUSES:
+        return Refused(f"{url} is full: {words} (HTTP {status})")
+    if status in (401, 403):
+        return Refused(f"{url} does not accept the key: {words} (HTTP {status})")
+    return Unreachable(f"{url} does not answer as a Realtime server: {words} (HTTP {status})")

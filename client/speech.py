@@ -1,0 +1,70 @@
+"""Where speech begins and ends in a recording, by energy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRAME_MS = 10
+QUIET_BELOW_PEAK_DB = 35.0  # a frame this far below the loudest one is not speech
+FLOOR_DBFS = -55.0  # nor is one below this, however quiet the recording
+AUDIBLE = 0.01  # -40 dBFS: a sample of an answer at least this large can be heard
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One utterance of a caller: mono float32 in [-1, 1] at 24 kHz, and what it says."""
+
+    id: str
+    text: str
+    samples: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechBounds:
+    """The first and last sample of speech, counted from the recording's start."""
+
+    first_sample: int
+    last_sample: int
+
+
+def speech_bounds(samples: NDArray[np.float32], rate_hz: int = 24_000) -> SpeechBounds:
+    """Find the speech in a clean recording.
+
+    The frames (10 ms) whose RMS is within 35 dB of the loudest frame's and above -55 dBFS are
+    speech; within the first and the last of them, the outermost sample above that level counts.
+
+    Raises:
+        ValueError: there is none.
+    """
+    frame = rate_hz * FRAME_MS // 1000
+    padded = np.zeros(-(-max(len(samples), 1) // frame) * frame, dtype=np.float64)
+    padded[: len(samples)] = samples
+    rms = np.sqrt(np.mean(padded.reshape(-1, frame) ** 2, axis=1))
+    level = max(_amplitude(FLOOR_DBFS), float(rms.max()) * _amplitude(-QUIET_BELOW_PEAK_DB))
+    frames = np.flatnonzero(rms >= level)
+    if len(frames) == 0:
+        raise ValueError("no speech in it: it is silent")
+    loud = np.abs(padded) >= level
+    first = int(frames[0]) * frame
+    last = (int(frames[-1]) + 1) * frame
+    return SpeechBounds(
+        first_sample=first + int(np.argmax(loud[first:last])),
+        last_sample=last - 1 - int(np.argmax(loud[first:last][::-1])),
+    )
+
+
+def first_audible(samples: NDArray[np.float32]) -> int | None:
+    """Index of the first sample that can be heard, or None."""
+    loud = np.abs(samples) >= AUDIBLE
+    return int(np.argmax(loud)) if loud.any() else None
+
+
+def last_audible(samples: NDArray[np.float32]) -> int | None:
+    """Index of the last sample that can be heard, or None."""
+    loud = np.abs(samples) >= AUDIBLE
+    return len(samples) - 1 - int(np.argmax(loud[::-1])) if loud.any() else None
+
+
+def _amplitude(decibels: float) -> float:
+    return float(10.0 ** (decibels / 20.0))

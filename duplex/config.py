@@ -1,0 +1,109 @@
+"""The one configuration: defaults, a TOML file over them, command-line options over that.
+
+Every option stands here with its default and its unit. Unknown keys are rejected by name.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from duplex.errors import ConfigError
+
+Positive = Annotated[int, Meta(gt=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[int, Meta(ge=0)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class ServerConfig(Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8765  # 0: any free port
+    max_calls: Positive = 8  # the next caller is refused; see the load figures in README.md
+    idle_timeout_s: PositiveFloat = 600.0  # a call in which nothing arrives is closed
+    max_message_bytes: Positive = 21 * 1024 * 1024  # a 15 MiB append in base64, and its frame
+    max_outbox_bytes: Positive = 4 * 1024 * 1024  # a client this far behind is dropped
+    playout_lead_s: PositiveFloat = 2.0  # audio is sent at most this far ahead of its playing
+
+
+class ModelsConfig(Section, frozen=True):
+    cache_dir: str = ""  # empty: $XDG_CACHE_HOME/duplex-r1 or ~/.cache/duplex-r1
+
+
+class EarConfig(Section, frozen=True):
+    model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
+    language: str = "en"  # multilingual models only
+    threads: Positive = 1
+
+
+class BrainConfig(Section, frozen=True):
+    kind: Literal["embedded", "huggingface", "openai"] = "embedded"
+    model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
+    threads: Positive = 2
+    context_tokens: Annotated[int, Meta(ge=256)] = 2048
+    max_tokens: Positive = 256  # of one answer
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    instructions: str = ""  # empty: the built-in spoken style
+    thinking: bool = False  # reason in <think>...</think> first, unheard
+    base_url: str = ""  # kind "openai": e.g. http://127.0.0.1:8000/v1
+    api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
+
+
+class VoiceConfig(Section, frozen=True):
+    model: str = "piper-joe"
+    speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
+    threads: Positive = 1
+
+
+class TurnConfig(Section, frozen=True):
+    threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # speech probability that starts a turn
+    prefix_padding_ms: NonNegative = 300  # audio kept from before the detected onset
+    speculate_after_ms: Positive = 96  # silence after which a reply is begun and held back
+    hangover_ms: Positive = 300  # silence that ends a turn whose words sound finished
+    max_turn_s: PositiveFloat = 120.0  # a longer turn is ended as if the caller had paused
+
+
+class Config(Section, frozen=True):
+    server: ServerConfig = ServerConfig()
+    models: ModelsConfig = ModelsConfig()
+    ear: EarConfig = EarConfig()
+    brain: BrainConfig = BrainConfig()
+    voice: VoiceConfig = VoiceConfig()
+    turn: TurnConfig = TurnConfig()
+
+    def cache_dir(self) -> Path:
+        """Where models are kept; reads the environment when it is called, not at import."""
+        if self.models.cache_dir:
+            return Path(self.models.cache_dir).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(base).expanduser() / "duplex-r1"
+
+
+def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read ``path`` (or only the defaults) and put ``overrides`` on top.
+
+    ``overrides`` maps ``section.key`` to a value; None means 'not given'.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
+    """
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            section, key = dotted.split(".")
+            table.setdefault(section, {})[key] = value
+    try:
+        return msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path or 'options'}: {error}") from error

@@ -1,0 +1,41 @@
+"""One tree of errors. Everything the project raises on purpose is a `DuplexError`."""
+
+
+class DuplexError(Exception):
+    """Base of all."""
+
+
+class ConfigError(DuplexError):
+    """The configuration cannot be used; the message names the key."""
+
+
+class ModelError(DuplexError):
+    """A model is missing, incomplete or does not match its sha256; the message says what to do."""
+
+
+class ProtocolError(DuplexError):
+    """A message from the client that cannot be obeyed; the call goes on.
+
+    ``code`` and ``param`` are sent to the client as they are; ``event_id`` is the client's.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        event_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+        self.event_id = event_id
+
+
+class CallOverrun(DuplexError):
+    """A bounded queue of a call is full; the call is closed and told why."""
+
+
+class IllegalTransition(DuplexError):
+    """The turn machine was asked for a move that its table does not hold; nothing changed."""

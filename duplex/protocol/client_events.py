@@ -1,0 +1,173 @@
+"""What clients send: the GA Realtime client events, read strictly where we use them and
+tolerantly where we do not."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from duplex.errors import ProtocolError
+from duplex.protocol.codes import Code
+from duplex.protocol.decoding import MAX_EVENT_ID_CHARS, find_event_id, protocol_errors
+from duplex.protocol.items import Audio, MessageParam, Text, check_content
+from duplex.protocol.session_config import AudioFormat, MaxTokens, Modalities, Name
+
+GivenId = Annotated[str, Meta(max_length=MAX_EVENT_ID_CHARS)]
+Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16),
+]
+
+
+class _Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    event_id: GivenId | None = None
+
+
+class SessionUpdate(_Event, tag="session.update"):
+    """``session`` goes to `SessionConfig.merge` as it is: there absent and null differ."""
+
+    session: dict[str, Any]
+
+
+class AudioAppend(_Event, tag="input_audio_buffer.append"):
+    """``audio`` is in the session's input format."""
+
+    audio: Audio
+
+
+class AudioCommit(_Event, tag="input_audio_buffer.commit"):
+    """The caller's turn is over (manual mode)."""
+
+
+class AudioClear(_Event, tag="input_audio_buffer.clear"):
+    """Forget the audio that is not committed."""
+
+
+class ItemCreate(_Event, tag="conversation.item.create"):
+    """``previous_item_id``: null for the end, ``root`` for the beginning, else after that item."""
+
+    item: MessageParam
+    previous_item_id: GivenId | None = None
+
+
+class ItemDelete(_Event, tag="conversation.item.delete"):
+    """Remove an item."""
+
+    item_id: GivenId
+
+
+class ItemRetrieve(_Event, tag="conversation.item.retrieve"):
+    """Ask for an item as the server has it."""
+
+    item_id: GivenId
+
+
+class ItemTruncate(_Event, tag="conversation.item.truncate"):
+    """The caller heard only the first ``audio_end_ms`` of an answer."""
+
+    item_id: GivenId
+    content_index: Annotated[int, Meta(ge=0)]
+    audio_end_ms: Milliseconds
+
+
+class VoiceId(Struct, frozen=True):
+    """A voice by id; the same as its name alone."""
+
+    id: Name
+
+
+class ResponseAudioOutput(Struct, frozen=True, omit_defaults=True):
+    """Null keeps the session's."""
+
+    format: AudioFormat | None = None
+    voice: Name | VoiceId | None = None
+
+
+class ResponseAudio(Struct, frozen=True, omit_defaults=True):
+    """Null keeps the session's."""
+
+    output: ResponseAudioOutput | None = None
+
+
+class ResponseParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is different for one response; null keeps the session's."""
+
+    instructions: Text | None = None
+    output_modalities: Modalities | None = None
+    max_output_tokens: MaxTokens | None = None
+    audio: ResponseAudio | None = None
+    metadata: Metadata | None = None
+    conversation: str | None = None
+    input: list[Any] | None = None
+    tools: list[Any] | None = None
+
+
+class ResponseCreate(_Event, tag="response.create"):
+    """Answer now."""
+
+    response: ResponseParams | None = None
+
+
+class ResponseCancel(_Event, tag="response.cancel"):
+    """Stop answering; null means whichever response is active."""
+
+    response_id: GivenId | None = None
+
+
+ClientEvent = (
+    SessionUpdate
+    | AudioAppend
+    | AudioCommit
+    | AudioClear
+    | ItemCreate
+    | ItemDelete
+    | ItemRetrieve
+    | ItemTruncate
+    | ResponseCreate
+    | ResponseCancel
+)
+
+_DECODER: msgspec.json.Decoder[ClientEvent] = msgspec.json.Decoder(ClientEvent)
+_ENCODER = msgspec.json.Encoder()
+
+
+def decode(message: str | bytes) -> ClientEvent:
+    """Read one message. Bytes are read as UTF-8, so binary frames work as text frames do.
+
+    Raises:
+        ProtocolError: for everything else, with the event's ``event_id`` wherever it is legible.
+    """
+    try:
+        with protocol_errors():
+            event = _DECODER.decode(message)
+        _check(event)
+    except ProtocolError as error:
+        error.event_id = find_event_id(message)
+        raise
+    return event
+
+
+def encode(event: ClientEvent) -> str:
+    """Write one message, for clients."""
+    return _ENCODER.encode(event).decode()
+
+
+def _check(event: ClientEvent) -> None:
+    """Refuse what has the right shape and still cannot be obeyed."""
+    match event:
+        case ItemCreate(item=item):
+            check_content(item)
+        case ResponseCreate(response=ResponseParams() as params):
+            if params.conversation not in (None, "auto"):
+                raise _unsupported("response.conversation", "Responses out of band")
+            if params.input is not None:
+                raise _unsupported("response.input", "Input items of a response")
+            if params.tools:
+                raise _unsupported("response.tools", "Tools of a response")
+
+
+def _unsupported(param: str, what: str) -> ProtocolError:
+    return ProtocolError(
+        f"{what} are not supported: '{param}'.", code=Code.UNSUPPORTED_FEATURE, param=param
+    )

@@ -1,0 +1,178 @@
+"""One cancellable reply: from the conversation it answers to the last sample delivered.
+
+Three tasks in a row, joined by bounded queues: the brain decodes, the voice speaks what the
+segmenter cuts, and delivery waits for the reply to be released. A reply that was begun on the
+speculation that the turn is over is simply one that is not released yet.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duplex.interfaces import EngineSession, Steps
+from duplex.metrics import Clock, TurnMarks
+from duplex.pcm import Resampler
+from duplex.playback import PlaybackLedger
+from engine.types import Finished, GenerationOptions, Message, Speech, Thought
+from engine.worker import Priority
+from tts.segment import Segmenter
+from tts.types import SpokenWord, Voice
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText:
+    """Answer text of a reply without a voice."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyThought:
+    """Reasoning; for the channel of its own."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudio:
+    """Audio and the words that end in it, offsets from the reply's first sample."""
+
+    samples: NDArray[np.float32]
+    words: tuple[SpokenWord, ...]
+
+
+ReplyEvent = ReplyText | ReplyThought | ReplyAudio
+Sink = Callable[[ReplyEvent], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSetup:
+    """How a reply is spoken. Rates in Hz; ``lead_s`` bounds how far ahead of its playing it is
+    synthesised, so that an interrupted answer wastes little and other callers get their share."""
+
+    voice: Voice
+    steps: Steps
+    output_hz: int
+    speed: float
+    lead_s: float
+
+
+class Reply:
+    """One reply. Owned by the session that starts, releases or cancels its `run`."""
+
+    def __init__(
+        self,
+        response_id: str,
+        speech: VoiceSetup | None,
+        marks: TurnMarks,
+        sink: Sink,
+        clock: Clock,
+    ) -> None:
+        self.response_id = response_id
+        self.marks = marks
+        self.released = asyncio.Event()  # set when the turn is confirmed; output goes out then
+        self.ledger = PlaybackLedger(speech.output_hz if speech else 24_000)
+        self._speech = speech
+        self._sink = sink
+        self._clock = clock
+        # 4: the brain may be this many segments ahead; then it waits for the voice
+        self._segments: asyncio.Queue[str | None] = asyncio.Queue(4)
+        # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
+        self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
+        self._queued_samples = 0  # synthesised and not yet delivered
+
+    async def run(
+        self, engine: EngineSession, history: Sequence[Message], options: GenerationOptions
+    ) -> Finished:
+        """Make the whole reply and deliver it; returns why it ended and what it cost."""
+        async with asyncio.TaskGroup() as tasks:
+            brain = tasks.create_task(self._think(engine, history, options))
+            if self._speech is not None:
+                tasks.create_task(self._speak(self._speech))
+            tasks.create_task(self._deliver())
+        return brain.result()
+
+    async def _think(
+        self, engine: EngineSession, history: Sequence[Message], options: GenerationOptions
+    ) -> Finished:
+        segmenter = Segmenter()
+        finished: Finished | None = None
+        async with aclosing(engine.respond(history, options)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Finished):
+                    finished = piece
+                    break
+                self.marks.reach("first_token")
+                if isinstance(piece, Thought):
+                    await self._outgoing.put(ReplyThought(piece.text))
+                elif self._speech is None:
+                    await self._outgoing.put(ReplyText(piece.text))
+                else:
+                    await self._put_segments(segmenter.feed(piece.text))
+        if self._speech is None:
+            await self._outgoing.put(None)
+        else:
+            await self._put_segments(segmenter.finish())
+            await self._segments.put(None)
+        assert finished is not None, "an engine ends every answer with Finished"
+        return finished
+
+    async def _put_segments(self, segments: Sequence[str]) -> None:
+        for segment in segments:
+            self.marks.reach("first_clause")
+            await self._segments.put(segment)
+
+    async def _speak(self, speech: VoiceSetup) -> None:
+        resampler = Resampler(speech.voice.sample_rate, speech.output_hz)
+        ratio = speech.output_hz / speech.voice.sample_rate
+        spoken = 0  # samples at the voice's rate in the segments before this one
+        while (segment := await self._segments.get()) is not None:
+            chunks = speech.voice.synthesize(segment, speech.speed)
+            start = spoken
+            async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
+                async for chunk in stream:
+                    self.marks.reach("first_audio")
+                    spoken += len(chunk.samples)
+                    words = tuple(
+                        SpokenWord(word.text, round((start + word.end_sample) * ratio))
+                        for word in chunk.words
+                    )
+                    await self._put_audio(ReplyAudio(resampler.push(chunk.samples), words))
+                    await self._keep_pace(speech)
+        await self._put_audio(ReplyAudio(resampler.flush(), ()))
+        await self._outgoing.put(None)
+
+    def _urgency(self) -> Priority:
+        ahead = self.ledger.ahead_s(self._clock()) * self.ledger.rate_hz + self._queued_samples
+        return Priority.REPLY if ahead < 0.5 * self.ledger.rate_hz else Priority.FLOW
+
+    async def _put_audio(self, audio: ReplyAudio) -> None:
+        self._queued_samples += len(audio.samples)
+        await self._outgoing.put(audio)
+
+    async def _keep_pace(self, speech: VoiceSetup) -> None:
+        """Wait until less than ``lead_s`` of audio is made and not yet heard."""
+        while True:
+            queued_s = self._queued_samples / speech.output_hz
+            excess_s = queued_s + self.ledger.ahead_s(self._clock()) - speech.lead_s
+            if excess_s <= 0:
+                return
+            if self.released.is_set():
+                await asyncio.sleep(excess_s)
+            else:
+                await self.released.wait()
+
+    async def _deliver(self) -> None:
+        await self.released.wait()
+        while (event := await self._outgoing.get()) is not None:
+            if isinstance(event, ReplyAudio):
+                self._queued_samples -= len(event.samples)
+                self.ledger.push(len(event.samples), event.words, self._clock())
+                self.marks.reach("released")
+            elif isinstance(event, ReplyText):
+                self.marks.reach("released")
+            await self._sink(event)

@@ -1,0 +1,112 @@
+"""The websockets shell: accepts calls, refuses what it cannot hold, keeps faults in their call."""
+
+import asyncio
+import contextlib
+import http
+import logging
+import signal
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from duplex.build import Parts
+from duplex.config import Config
+from duplex.errors import CallOverrun
+from duplex.outbox import Outbox
+from duplex.protocol.server_events import Events, encode
+from duplex.session import Session
+
+logger = logging.getLogger(__name__)
+
+PATH = "/v1/realtime"
+_TRY_AGAIN_LATER = 1013
+_POLICY_VIOLATION = 1008
+_INTERNAL_ERROR = 1011
+_SERVICE_RESTART = 1012
+
+
+class DialogueServer:
+    """All calls of one process. Models are shared; everything else belongs to a call."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self._config = config
+        self._parts = parts
+        self._calls = 0  # open ones
+        self._numbered = 0  # ever opened, for ids in the log
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Serve until SIGINT or SIGTERM. ``ready`` is told the address once calls are accepted."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        async with self.listen() as server:
+            ready(address(server))
+            await stop.wait()
+            server.close(code=_SERVICE_RESTART, reason="the server is stopping")
+
+    def listen(self) -> serve:
+        """The listening server, as an async context manager."""
+        server = self._config.server
+        return serve(
+            self._handle,
+            server.host,
+            server.port,
+            process_request=_only_our_path,
+            subprotocols=[Subprotocol("realtime")],
+            compression=None,  # ten times the CPU for audio that does not compress
+            max_size=server.max_message_bytes,
+        )
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        if self._calls >= self._config.server.max_calls:
+            await self._refuse(connection)
+            return
+        self._calls += 1
+        self._numbered += 1
+        call_id = f"call-{self._numbered}"
+        try:
+            await self._call(connection, call_id)
+        finally:
+            self._calls -= 1
+            logger.info("%s ended, %d open", call_id, self._calls)
+
+    async def _refuse(self, connection: ServerConnection) -> None:
+        limit = self._config.server.max_calls
+        logger.info("refused a call: %d are open", self._calls)
+        with contextlib.suppress(ConnectionClosed):
+            message = f"The server is full: it holds {limit} calls. Try again later."
+            await connection.send(
+                encode(Events().error("server_error", message, code="server_full"))
+            )
+            await connection.close(_TRY_AGAIN_LATER, "server full")
+
+    async def _call(self, connection: ServerConnection, call_id: str) -> None:
+        """One call from its first message to its last; what goes wrong in it ends here."""
+        outbox = Outbox(self._config.server.max_outbox_bytes)
+        session = Session(call_id, self._config, self._parts, outbox)
+        writer = asyncio.create_task(_write(connection, outbox))
+        code, reason = 1000, ""
+        logger.info("%s opened from %s", call_id, connection.remote_address)
+        try:
+            await session.run(_messages(connection, self._config.server.idle_timeout_s))
+        except* TimeoutError:
+            code, reason = _POLICY_VIOLATION, "nothing was received for too long"
+        except* CallOverrun as overrun:
+            code, reason = _POLICY_VIOLATION, str(overrun.exceptions[0])
+        except* Exception:
+            logger.exception("%s failed", call_id)
+            code, reason = _INTERNAL_ERROR, "internal error"
+        if code != 1000:
+            with contextlib.suppress(CallOverrun):
+                outbox.put(encode(Events().error("server_error", reason)))
+        outbox.close()
+        with contextlib.suppress(ConnectionClosed, TimeoutError):
+            async with asyncio.timeout(5):
+                await writer
+            await connection.close(code, reason)
+        writer.cancel()

@@ -1,0 +1,260 @@
+"""Where speech is: speech probabilities from silero, and the events that follow from them.
+
+Time is the number of 16 kHz samples since the call began.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
+import webrtcvad  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from duplex.pcm import Framer, Samples, float_to_int16
+
+SAMPLE_RATE = 16_000
+FRAME_SAMPLES = 512  # what silero was trained on: 32 ms
+_CONTEXT_SAMPLES = 64  # the end of the frame before, which silero reads again
+_GATE_SAMPLES = 160  # webrtcvad's shortest frame: 10 ms
+
+# The gate closes when both detectors have been quiet for so many frames (0.5 s), and what it
+# held back last is heard by silero when it opens, so that an onset finds a state that is awake.
+_GATE_QUIET_FRAMES = 16
+_GATE_QUIET_PROBABILITY = 0.1
+_PREROLL_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class VadFrame:
+    """The probability of speech in the ``FRAME_SAMPLES`` samples from ``at_sample`` on."""
+
+    at_sample: int
+    probability: float
+
+
+class SileroVad:
+    """silero's network, shared by all calls; it holds weights and no stream's state.
+
+    Args:
+        model_path: silero_vad.onnx of version 5 or 6.
+    """
+
+    def __init__(self, model_path: Path) -> None:
+        self._session = cpu_session(model_path)
+
+    def open(self, gate_mode: int | None = 0) -> "VadStream":
+        """Begin a stream. ``gate_mode`` is webrtcvad's, 0 (lets most through) to 3; None: no gate."""
+        return VadStream(self, gate_mode)
+
+    def step(
+        self, window: Samples, state: NDArray[np.float32]
+    ) -> tuple[float, NDArray[np.float32]]:
+        """One frame with its context, [576], and the state, [2, 1, 128]: probability, new state."""
+        probability, state = self._session.run(
+            None, {"input": window[None], "state": state, "sr": np.int64(SAMPLE_RATE)}
+        )
+        return float(probability[0, 0]), state
+
+
+class VadStream:
+    """One call's stream through a shared `SileroVad`.
+
+    webrtcvad is 20 times cheaper than silero and sits in front of it: in lasting silence silero
+    is skipped and 0 is reported.
+    """
+
+    def __init__(self, model: SileroVad, gate_mode: int | None) -> None:
+        self._model = model
+        self._state = np.zeros((2, 1, 128), np.float32)
+        self._context: Samples = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._framer = Framer(FRAME_SAMPLES)
+        self._gate_framer = Framer(_GATE_SAMPLES)
+        self._gate = None if gate_mode is None else webrtcvad.Vad(gate_mode)
+        self._quiet_frames = 0
+        self._skipped: deque[Samples] = deque(maxlen=_PREROLL_FRAMES)
+        self._next_sample = 0
+
+    def push(self, samples: Samples) -> list[VadFrame]:
+        """Take 16 kHz samples of any number; return the frames that they complete."""
+        return [self._frame(frame) for frame in self._framer.push(samples)]
+
+    def _frame(self, frame: Samples) -> VadFrame:
+        at_sample = self._next_sample
+        self._next_sample += FRAME_SAMPLES
+        window = np.concatenate([self._context, frame])
+        self._context = frame[-_CONTEXT_SAMPLES:]
+        if self._gate_is_shut(frame):
+            self._skipped.append(window)
+            return VadFrame(at_sample, 0.0)
+        while self._skipped:
+            _, self._state = self._model.step(self._skipped.popleft(), self._state)
+        probability, self._state = self._model.step(window, self._state)
+        if probability >= _GATE_QUIET_PROBABILITY:
+            self._quiet_frames = 0
+        return VadFrame(at_sample, probability)
+
+    def _gate_is_shut(self, frame: Samples) -> bool:
+        if self._gate is None:
+            return False
+        parts = [float_to_int16(part).tobytes() for part in self._gate_framer.push(frame)]
+        # Every part is looked at, since webrtcvad adapts to the noise that it hears.
+        if any([self._gate.is_speech(part, SAMPLE_RATE) for part in parts]):
+            self._quiet_frames = 0
+        else:
+            self._quiet_frames += 1
+        return self._quiet_frames > _GATE_QUIET_FRAMES
+
+
+def cpu_session(model_path: Path) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on one thread that sleeps, rather than spins, when it has no work."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        str(model_path), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller began to speak at ``at_sample``; the turn's audio begins at ``from_sample``,
+    which is earlier by the prefix padding."""
+
+    at_sample: int
+    from_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseStarted:
+    """The caller has been silent since ``at_sample``, the first silent sample.
+
+    Told after ``DetectorConfig.pause_ms`` of silence: the moment to speculate, not the end of
+    the turn.
+    """
+
+    at_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """After a pause, and before the turn was ended, speech goes on from ``at_sample``."""
+
+    at_sample: int
+
+
+SpeechEvent = SpeechStarted | PauseStarted | SpeechResumed
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """How probabilities become speech.
+
+    Speech begins at a frame of at least ``threshold`` and lasts until one falls below
+    ``threshold - hysteresis`` and none reaches ``threshold`` again.
+    """
+
+    threshold: float = 0.5  # OpenAI's server_vad.threshold
+    hysteresis: float = 0.15
+    min_speech_ms: int = 64  # shorter is a click
+    pause_ms: int = 96
+    prefix_padding_ms: int = 300  # OpenAI's server_vad.prefix_padding_ms
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
+        if not 0 <= self.hysteresis < self.threshold:
+            raise ValueError(f"hysteresis must be in [0, threshold), got {self.hysteresis}")
+        for name in ("min_speech_ms", "pause_ms", "prefix_padding_ms"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+class SpeechDetector:
+    """Turns the frames of one call into events; pure, and all its times are sample times.
+
+    ``Started (Pause Resumed)* Pause`` is one turn, over when `end_turn` is called; after that
+    the next speech is a new `SpeechStarted`.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self._config = config
+        self._now = 0  # end of the last frame
+        self._in_turn = False
+        self._paused = False
+        self._voiced_from: int | None = None  # set while speech may be beginning, or goes on
+        self._silent_from: int | None = None  # set while silence may be beginning, or lasts
+        self._turn_end = 0  # where the last turn ended; no prefix reaches before it
+
+    @property
+    def silence_samples(self) -> int:
+        """How long the caller has been silent in the open turn; 0 while there is speech.
+
+        It stands still while a sound is too short to tell whether speech has resumed.
+        """
+        if not self._in_turn or self._silent_from is None:
+            return 0
+        end = self._now if self._voiced_from is None else self._voiced_from
+        return end - self._silent_from
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether a turn is open and not in a pause."""
+        return self._in_turn and not self._paused
+
+    def push(self, frames: Iterable[VadFrame]) -> list[SpeechEvent]:
+        """Take frames in order; return what they show."""
+        return [event for frame in frames for event in self._frame(frame)]
+
+    def end_turn(self) -> None:
+        """The turn is over, for whatever reason: the next speech starts a new one."""
+        self._in_turn = self._paused = False
+        self._voiced_from = self._silent_from = None
+        self._turn_end = self._now
+
+    def _frame(self, frame: VadFrame) -> list[SpeechEvent]:
+        self._now = frame.at_sample + FRAME_SAMPLES
+        if self.is_speaking:
+            return self._while_speaking(frame)
+        return self._while_silent(frame)
+
+    def _while_speaking(self, frame: VadFrame) -> list[SpeechEvent]:
+        if frame.probability >= self._config.threshold:
+            self._silent_from = None
+            return []
+        if self._silent_from is None:
+            if frame.probability >= self._config.threshold - self._config.hysteresis:
+                return []
+            self._silent_from = frame.at_sample
+        if self._now - self._silent_from < _samples(self._config.pause_ms):
+            return []
+        self._paused = True
+        self._voiced_from = None
+        return [PauseStarted(self._silent_from)]
+
+    def _while_silent(self, frame: VadFrame) -> list[SpeechEvent]:
+        config = self._config
+        if self._voiced_from is None:
+            if frame.probability < config.threshold:
+                return []
+            self._voiced_from = frame.at_sample
+        elif frame.probability < config.threshold - config.hysteresis:
+            self._voiced_from = None
+            return []
+        if self._now - self._voiced_from < _samples(config.min_speech_ms):
+            return []
+        at_sample = self._voiced_from
+        self._voiced_from = self._silent_from = None
+        if self._in_turn:
+            self._paused = False
+            return [SpeechResumed(at_sample)]
+        self._in_turn = True
+        prefix = at_sample - _samples(config.prefix_padding_ms)
+        return [SpeechStarted(at_sample, max(prefix, min(self._turn_end, at_sample)))]
+
+
+def _samples(duration_ms: int) -> int:
+    return duration_ms * SAMPLE_RATE // 1000

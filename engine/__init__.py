@@ -1,0 +1,1 @@
+"""Hears and thinks: ear, brain, and the session that joins them. Never imports ``duplex``."""

@@ -1,0 +1,43 @@
+"""What every brain promises."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from engine.types import Finished, GenerationOptions, Message
+
+
+class BrainSession(Protocol):
+    """One call's side of a language model.
+
+    The conversation is passed whole each time; the session keeps its KV cache equal to a
+    prefix of it, cuts back what differs and prefills only the rest. So an answer the caller
+    never heard is removed by passing the conversation without it.
+    """
+
+    async def prefill(self, messages: Sequence[Message], partial: str | None = None) -> None:
+        """Bring the cache up to ``messages`` and, if given, an open user turn that starts with
+        ``partial`` (its last word may still change; the turn is not closed)."""
+
+    def generate(
+        self, messages: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[str | Finished, None]:
+        """Yield raw text as it is decoded (``<think>`` tags included), then one `Finished`.
+
+        ``aclose()`` cancels within one decode step; the cache keeps what was decoded, and the
+        next call cuts it back as needed.
+        """
+
+    async def close(self) -> None:
+        """Free the cache. The session cannot be used afterwards."""
+
+
+class Brain(Protocol):
+    """A loaded language model, shared by all calls."""
+
+    context_tokens: int
+
+    def open(self) -> BrainSession:
+        """Start a session with an empty cache."""
+
+    def close(self) -> None:
+        """Free the weights and stop the worker thread."""

@@ -1,0 +1,47 @@
+"""Configuration: defaults, a file over them, options over that, and errors that name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from duplex.config import Config, load
+from duplex.errors import ConfigError
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert load(None) == Config()
+
+
+def test_options_go_over_the_file_and_none_means_not_given(tmp_path: Path) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text("[server]\nport = 9000\nhost = '0.0.0.0'\n")
+    config = load(path, {"server.port": 9001, "server.host": None})
+    assert (config.server.host, config.server.port) == ("0.0.0.0", 9001)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[server]\nprot = 1", "prot"),
+        ("[sever]\nport = 1", "sever"),
+        ("[server]\nport = 'x'", "server.port"),
+        ("[server]\nport = 99999", "server.port"),
+        ("[brain]\nkind = 'magic'", "brain.kind"),
+        ("[server", "duplex.toml"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load(path)
+
+
+def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        load(tmp_path / "none.toml")
+
+
+def test_the_cache_follows_the_environment_at_call_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert Config().cache_dir() == Path("/somewhere/duplex-r1")

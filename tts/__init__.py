@@ -1,0 +1,1 @@
+"""Speaks: answer text in, PCM out. Never imports ``duplex`` or ``engine``."""

@@ -1,0 +1,74 @@
+"""Cuts a Piper voice (one VITS graph) into three, once, at set-up.
+
+    text.onnx     phonemes -> prior mean, log deviation, and frames per phoneme
+    flow.onnx     prior sample -> latent frames
+    vocoder.onnx  latent frames -> audio, 256 samples a frame
+
+Between the first two the voice expands phonemes to frames and draws the noise itself, so that
+speech is the same each time, the time of each word is known from the synthesis, and flow and
+vocoder can run on a few frames at a time: neither looks further than a fixed number of frames.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+TEXT_FILE, FLOW_FILE, VOCODER_FILE = "text.onnx", "flow.onnx", "vocoder.onnx"
+CONFIG_FILE = "voice.json"
+
+# Names of tensors in graphs exported by Piper's trainer (VITS, opset 15).
+PHONEMES, LENGTHS, SCALES = "input", "input_lengths", "scales"
+DURATION_NOISE = "/dp/RandomNormalLike_output_0"  # [1, 2, T]
+PRIOR_MEAN, PRIOR_LOG_DEVIATION = "/enc_p/Split_output_0", "/enc_p/Split_output_1"  # [1, 192, T]
+DURATIONS = "/Ceil_output_0"  # [1, 1, T], frames
+PRIOR_SAMPLE = "/Add_output_0"  # [1, 192, F]
+FRAME_MASK = "/Cast_2_output_0"  # [1, 1, F], ones
+LATENT = "/Mul_7_output_0"  # [1, 192, F]
+AUDIO = "output"  # [1, 1, 1, 256 F]
+
+_PARTS = (
+    (
+        TEXT_FILE,
+        [PHONEMES, LENGTHS, SCALES, DURATION_NOISE],
+        [PRIOR_MEAN, PRIOR_LOG_DEVIATION, DURATIONS],
+    ),
+    (FLOW_FILE, [PRIOR_SAMPLE, FRAME_MASK], [LATENT]),
+    (VOCODER_FILE, [LATENT], [AUDIO]),
+)
+
+
+def split(source: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> None:
+    """Write the parts of the voice ``source`` (``NAME.onnx`` with ``NAME.onnx.json`` beside it)
+    into the new directory ``target``, which appears complete or not at all.
+
+    ``progress`` is called with the done fraction, 0 to 1. Needs the ``onnx`` package, which
+    serving does not.
+
+    Raises:
+        FileExistsError: ``target`` exists.
+        ValueError: ``source`` is not a Piper graph this knows how to cut.
+        ImportError: ``onnx`` is not installed.
+    """
+    try:
+        from onnx.utils import extract_model
+    except ImportError as error:
+        raise ImportError("splitting a Piper voice needs the onnx package: pip install onnx") from error
+    if target.exists():
+        raise FileExistsError(f"{target} exists already")
+    progress(0.0)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for done, (name, inputs, outputs) in enumerate(_PARTS, start=1):
+            try:
+                extract_model(str(source), str(scratch / name), inputs, outputs)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"{source} is not a Piper voice as expected: {error}") from error
+            progress(done / len(_PARTS))
+        shutil.copyfile(source.with_name(source.name + ".json"), scratch / CONFIG_FILE)
+        scratch.chmod(0o755)
+        os.rename(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
