@@ -1,1 +1,1 @@
-"""The caller's side: file player and latency benchmark; uses only the wire protocol and PCM helpers."""
+"""The caller's side: file player and latency benchmark, over the wire protocol alone."""

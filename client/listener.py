@@ -76,7 +76,7 @@ class Listener:
             self._response(kind, event, now)
         elif kind == "duplex.turn_metrics":
             reply = self._reply(event.get("response_id", ""), now)
-            reply.marks.update(event.get("marks") or {})
+            reply.marks.update(event.get("marks") or event.get("marks_ms") or {})
             reply.counts.update(event.get("counts") or {})
         elif kind == "error":
             self.errors.append(error_text(event))

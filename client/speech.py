@@ -41,7 +41,7 @@ def speech_bounds(samples: NDArray[np.float32], rate_hz: int = 24_000) -> Speech
     padded = np.zeros(-(-max(len(samples), 1) // frame) * frame, dtype=np.float64)
     padded[: len(samples)] = samples
     rms = np.sqrt(np.mean(padded.reshape(-1, frame) ** 2, axis=1))
-    level = max(_amplitude(FLOOR_DBFS), float(rms.max()) * _amplitude(-QUIET_BELOW_PEAK_DB))
+    level = _speech_level(float(rms.max()))
     frames = np.flatnonzero(rms >= level)
     if len(frames) == 0:
         raise ValueError("no speech in it: it is silent")
@@ -52,6 +52,26 @@ def speech_bounds(samples: NDArray[np.float32], rate_hz: int = 24_000) -> Speech
         first_sample=first + int(np.argmax(loud[first:last])),
         last_sample=last - 1 - int(np.argmax(loud[first:last][::-1])),
     )
+
+
+def longest_pause_ms(samples: NDArray[np.float32], rate_hz: int = 24_000) -> float:
+    """The longest stretch within the speech that is none, in whole frames of 10 ms.
+
+    Raises:
+        ValueError: there is no speech.
+    """
+    bounds = speech_bounds(samples, rate_hz)
+    frame = rate_hz * FRAME_MS // 1000
+    inside = samples[bounds.first_sample : bounds.last_sample + 1].astype(np.float64)
+    rms = np.sqrt(np.mean(inside[: len(inside) // frame * frame].reshape(-1, frame) ** 2, axis=1))
+    if len(rms) == 0:
+        return 0.0
+    speech = np.flatnonzero(rms >= _speech_level(float(rms.max())))
+    return float(max(np.diff(speech, prepend=-1) - 1, default=0)) * FRAME_MS
+
+
+def _speech_level(peak_rms: float) -> float:
+    return max(_amplitude(FLOOR_DBFS), peak_rms * _amplitude(-QUIET_BELOW_PEAK_DB))
 
 
 def first_audible(samples: NDArray[np.float32]) -> int | None:

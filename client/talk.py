@@ -80,7 +80,7 @@ class Screen:
         elif kind in ("response.output_audio_transcript.delta", "response.output_text.delta"):
             self._write(item_id, "assistant", event.get("delta", ""))
         elif kind == "duplex.thought.delta":
-            self._write(f"thought {item_id}", "thinks", event.get("delta", ""))
+            self._write(f"{event.get('response_id')} thinks", "thinks", event.get("delta", ""))
 
     def turn(self, result: TurnResult) -> None:
         """The latency line of a turn that has ended, and what went wrong in it."""
@@ -162,10 +162,11 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
     """Play the recordings into one call; print, save and return the exit code.
 
     0: every turn was answered. 1: the server or the call failed, or a turn went unanswered.
-    2: a recording cannot be used. Every message is for a person to read.
+    2: a recording cannot be used or a result not written. Every message is for a person to read.
     """
     screen = Screen(out or sys.stdout)
     try:
+        _check_writable(options)
         lines = [Line(load_recording(path)) for path in options.files]
     except ClientError as error:
         screen.line(f"error: {error}")
@@ -190,19 +191,25 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
     return _finish(options, result, screen)
 
 
+def _check_writable(options: TalkOptions) -> None:
+    """A conversation should not be held first and then be lost for a wrong path."""
+    for path in (options.save, options.timeline):
+        if path is not None:
+            try:
+                path.open("ab").close()
+            except OSError as error:
+                raise ClientError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 def _finish(options: TalkOptions, result: CallResult, screen: Screen) -> int:
     if result.lost is not None:
         screen.line(f"error: {result.lost}")
-    try:
-        if options.save is not None:
-            write_wav(options.save, result.heard, SAMPLE_RATE_HZ)
-            screen.line(f"answer saved to {options.save}")
-        if options.timeline is not None:
-            options.timeline.write_text(call_svg(result), encoding="utf-8")
-            screen.line(f"timeline saved to {options.timeline}")
-    except OSError as error:
-        screen.line(f"error: cannot write {error.filename}: {error.strerror or error}")
-        return FAILED
+    if options.save is not None:
+        write_wav(options.save, result.heard, SAMPLE_RATE_HZ)
+        screen.line(f"answer saved to {options.save}")
+    if options.timeline is not None:
+        options.timeline.write_text(call_svg(result), encoding="utf-8")
+        screen.line(f"timeline saved to {options.timeline}")
     answered = all(turn.v2v_ms is not None and not turn.errors for turn in result.turns)
     complete = result.lost is None and len(result.turns) == len(options.files)
     return OK if answered and complete else FAILED

@@ -25,7 +25,8 @@ def int16_to_float(samples: NDArray[np.int16]) -> Samples:
 def float_to_int16(samples: ArrayLike) -> NDArray[np.int16]:
     """Round to the nearest int16; what is out of [-1, 1) is clipped."""
     scaled = np.rint(np.asarray(samples, np.float32) * np.float32(_INT16_SCALE))
-    return np.clip(scaled, -32768, 32767).astype(np.int16)
+    clipped: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
+    return clipped
 
 
 def decode_pcm16(data: bytes) -> Samples:
@@ -89,7 +90,8 @@ def _ulaw_codes() -> NDArray[np.uint8]:
     biased = np.minimum((np.where(value < 0, ~value, value) >> 2) + 33, 8191)
     segment = np.searchsorted(2 ** np.arange(6, 14), biased, side="right")
     code = (segment << 4) | ((biased >> (segment + 1)) & 0x0F)
-    return (code ^ np.where(value < 0, 0x7F, 0xFF)).astype(np.uint8)
+    codes: NDArray[np.uint8] = (code ^ np.where(value < 0, 0x7F, 0xFF)).astype(np.uint8)
+    return codes
 
 
 @cache

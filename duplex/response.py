@@ -17,7 +17,7 @@ from duplex.interfaces import EngineSession, Steps
 from duplex.metrics import Clock, TurnMarks
 from duplex.pcm import Resampler
 from duplex.playback import PlaybackLedger
-from engine.types import Finished, GenerationOptions, Message, Speech, Thought
+from engine.types import Finished, GenerationOptions, Message, Thought
 from engine.worker import Priority
 from tts.segment import Segmenter
 from tts.types import SpokenWord, Voice

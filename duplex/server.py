@@ -5,7 +5,7 @@ import contextlib
 import http
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -13,11 +13,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from duplex.build import Parts
+from duplex.call import Parts
 from duplex.config import Config
 from duplex.errors import CallOverrun
 from duplex.outbox import Outbox
-from duplex.protocol.server_events import Events, encode
+from duplex.protocol.codes import Code
+from duplex.protocol.ids import random_id
+from duplex.protocol.server_events import encode, server_error
 from duplex.session import Session
 
 logger = logging.getLogger(__name__)
@@ -47,12 +49,12 @@ class DialogueServer:
         async with self.listen() as server:
             ready(address(server))
             await stop.wait()
-            server.close(code=_SERVICE_RESTART, reason="the server is stopping")
 
-    def listen(self) -> serve:
-        """The listening server, as an async context manager."""
+    @contextlib.asynccontextmanager
+    async def listen(self) -> AsyncGenerator[Server, None]:
+        """Accept calls while the block runs; at its end, tell open ones that it is over."""
         server = self._config.server
-        return serve(
+        async with serve(
             self._handle,
             server.host,
             server.port,
@@ -60,7 +62,11 @@ class DialogueServer:
             subprotocols=[Subprotocol("realtime")],
             compression=None,  # ten times the CPU for audio that does not compress
             max_size=server.max_message_bytes,
-        )
+        ) as listening:
+            try:
+                yield listening
+            finally:
+                listening.close(code=_SERVICE_RESTART, reason="the server is stopping")
 
     async def _handle(self, connection: ServerConnection) -> None:
         if self._calls >= self._config.server.max_calls:
@@ -78,11 +84,9 @@ class DialogueServer:
     async def _refuse(self, connection: ServerConnection) -> None:
         limit = self._config.server.max_calls
         logger.info("refused a call: %d are open", self._calls)
+        message = f"The server is full: it holds {limit} calls. Try again later."
         with contextlib.suppress(ConnectionClosed):
-            message = f"The server is full: it holds {limit} calls. Try again later."
-            await connection.send(
-                encode(Events().error("server_error", message, code="server_full"))
-            )
+            await connection.send(encode(server_error(message, Code.SERVER_FULL), random_id))
             await connection.close(_TRY_AGAIN_LATER, "server full")
 
     async def _call(self, connection: ServerConnection, call_id: str) -> None:
@@ -103,10 +107,48 @@ class DialogueServer:
             code, reason = _INTERNAL_ERROR, "internal error"
         if code != 1000:
             with contextlib.suppress(CallOverrun):
-                outbox.put(encode(Events().error("server_error", reason)))
+                outbox.put(encode(server_error(reason), random_id))
         outbox.close()
         with contextlib.suppress(ConnectionClosed, TimeoutError):
             async with asyncio.timeout(5):
                 await writer
             await connection.close(code, reason)
         writer.cancel()
+
+
+def address(server: Server) -> str:
+    """Where to connect, as a URL."""
+    host, port = next(iter(server.sockets)).getsockname()[:2]
+    return f"ws://[{host}]:{port}{PATH}" if ":" in host else f"ws://{host}:{port}{PATH}"
+
+
+def _only_our_path(connection: ServerConnection, request: Request) -> Response | None:
+    """Answer other paths with 404, before the upgrade."""
+    if urlsplit(request.path).path == PATH:
+        return None
+    return connection.respond(http.HTTPStatus.NOT_FOUND, f"Connect to {PATH}\n")
+
+
+async def _messages(
+    connection: ServerConnection, idle_timeout_s: float
+) -> AsyncGenerator[str | bytes, None]:
+    """What the client sends, until it hangs up.
+
+    Raises:
+        TimeoutError: nothing came for too long.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                message = await connection.recv()
+        except ConnectionClosed:
+            return
+        yield message
+
+
+async def _write(connection: ServerConnection, outbox: Outbox) -> None:
+    """Send what is queued. A client that has gone ends its call by its silence on the other
+    side, so nothing is done about it here."""
+    with contextlib.suppress(ConnectionClosed):
+        async for message in outbox.messages():
+            await connection.send(message)

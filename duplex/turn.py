@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from duplex.errors import IllegalTransition
-from duplex.vad import PauseStarted, SpeechResumed, SpeechStarted
+from duplex.events import (
+    BufferOpened,
+    FloorEvent,
+    PauseStarted,
+    ReplyEvent,
+    ReplyStarted,
+    SpeechResumed,
+    SpeechStarted,
+    TurnDiscarded,
+    TurnEnded,
+)
 
 
 class Floor(Enum):
@@ -18,38 +28,6 @@ class Floor(Enum):
     LISTENING = auto()  # the caller is silent, no turn is open
     SPEAKING = auto()  # a turn is open and the caller is heard
     PAUSED = auto()  # a turn is open and the caller is silent; it may be over
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """The endpointing policy, the client's commit, or the limit on a turn's length closed it."""
-
-    at_sample: int
-
-
-@dataclass(frozen=True, slots=True)
-class TurnDiscarded:
-    """The client cleared the input buffer, or took turn detection into its own hands."""
-
-    at_sample: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyStarted:
-    """The first audio or text of a reply went out."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyEnded:
-    """The reply was played to its end, or was cut."""
-
-    response_id: str
-
-
-Event = SpeechStarted | PauseStarted | SpeechResumed | TurnEnded | TurnDiscarded
-ReplyEvent = ReplyStarted | ReplyEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +76,9 @@ class DiscardTurn:
 Action = OpenTurn | Interrupt | Speculate | DropSpeculation | CommitTurn | DiscardTurn
 _Step = type[OpenTurn | Speculate | DropSpeculation | CommitTurn | DiscardTurn]
 
-TRANSITIONS: dict[tuple[Floor, type[Event]], tuple[Floor, tuple[_Step, ...]]] = {
+TRANSITIONS: dict[tuple[Floor, type[FloorEvent]], tuple[Floor, tuple[_Step, ...]]] = {
     (Floor.LISTENING, SpeechStarted): (Floor.SPEAKING, (OpenTurn,)),
+    (Floor.LISTENING, BufferOpened): (Floor.SPEAKING, (OpenTurn,)),
     (Floor.SPEAKING, PauseStarted): (Floor.PAUSED, (Speculate,)),
     (Floor.PAUSED, SpeechResumed): (Floor.SPEAKING, (DropSpeculation,)),
     (Floor.PAUSED, TurnEnded): (Floor.LISTENING, (CommitTurn,)),
@@ -117,7 +96,7 @@ class TurnMachine:
         self.floor = Floor.LISTENING
         self.reply: str | None = None  # id of the reply that sounds; set by ReplyStarted
 
-    def receive(self, event: Event) -> list[Action]:
+    def receive(self, event: FloorEvent) -> list[Action]:
         """Move and say what is to be done, in order.
 
         Raises:

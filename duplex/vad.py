@@ -13,6 +13,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import webrtcvad  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from duplex.events import PauseStarted, SpeechEvent, SpeechResumed, SpeechStarted
 from duplex.pcm import Framer, Samples, float_to_int16
 
 SAMPLE_RATE = 16_000
@@ -46,7 +47,7 @@ class SileroVad:
         self._session = cpu_session(model_path)
 
     def open(self, gate_mode: int | None = 0) -> "VadStream":
-        """Begin a stream. ``gate_mode`` is webrtcvad's, 0 (lets most through) to 3; None: no gate."""
+        """Begin a stream. ``gate_mode`` is webrtcvad's, 0 (lets most through) to 3, or None."""
         return VadStream(self, gate_mode)
 
     def step(
@@ -54,7 +55,7 @@ class SileroVad:
     ) -> tuple[float, NDArray[np.float32]]:
         """One frame with its context, [576], and the state, [2, 1, 128]: probability, new state."""
         probability, state = self._session.run(
-            None, {"input": window[None], "state": state, "sr": np.int64(SAMPLE_RATE)}
+            None, {"input": window[None], "state": state, "sr": np.array(SAMPLE_RATE, np.int64)}
         )
         return float(probability[0, 0]), state
 
@@ -101,7 +102,8 @@ class VadStream:
             return False
         parts = [float_to_int16(part).tobytes() for part in self._gate_framer.push(frame)]
         # Every part is looked at, since webrtcvad adapts to the noise that it hears.
-        if any([self._gate.is_speech(part, SAMPLE_RATE) for part in parts]):
+        voiced = [self._gate.is_speech(part, SAMPLE_RATE) for part in parts]
+        if any(voiced):
             self._quiet_frames = 0
         else:
             self._quiet_frames += 1
@@ -117,36 +119,6 @@ def cpu_session(model_path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         str(model_path), options, providers=["CPUExecutionProvider"]
     )
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechStarted:
-    """The caller began to speak at ``at_sample``; the turn's audio begins at ``from_sample``,
-    which is earlier by the prefix padding."""
-
-    at_sample: int
-    from_sample: int
-
-
-@dataclass(frozen=True, slots=True)
-class PauseStarted:
-    """The caller has been silent since ``at_sample``, the first silent sample.
-
-    Told after ``DetectorConfig.pause_ms`` of silence: the moment to speculate, not the end of
-    the turn.
-    """
-
-    at_sample: int
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechResumed:
-    """After a pause, and before the turn was ended, speech goes on from ``at_sample``."""
-
-    at_sample: int
-
-
-SpeechEvent = SpeechStarted | PauseStarted | SpeechResumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +157,7 @@ class SpeechDetector:
         self._now = 0  # end of the last frame
         self._in_turn = False
         self._paused = False
-        self._voiced_from: int | None = None  # set while speech may be beginning, or goes on
+        self._voiced_from: int | None = None  # set while speech may be beginning
         self._silent_from: int | None = None  # set while silence may be beginning, or lasts
         self._turn_end = 0  # where the last turn ended; no prefix reaches before it
 

@@ -17,7 +17,10 @@ from tts.neural_g2p import NeuralG2P
 GOLD_FILE, SILVER_FILE, NETWORK_FILE = "us_gold.json", "us_silver.json", "checkpoint20.npz"
 PUNCTUATION = ",.;:!?"
 
-_PIECES = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?|[,.;:!?]+")
+_PIECES = re.compile(
+    r"[A-Z](?:\.[A-Z])+(?:'?s\b)?|[A-Za-z]+(?:'[A-Za-z]+)*|[,.;:!?]"
+)  # initials, words, marks
+_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z']+")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'"})
 _VOWEL_SOUND = re.compile("[ˈˌ]?[aeiouæɐɑɔəɚɛɜɪʊʌᵻ]")
 
@@ -94,18 +97,23 @@ class G2P:
             return _WEAK_FORMS[lower]
         if lower in _EXTRA:
             return _EXTRA[lower]
-        if len(word) == 1:
+        if len(word) == 1 or "." in word:
             return self._letters(word)
         if phones := self._lexicon.lookup(word, before, final=not following):
             return from_misaki(phones)
+        humps = _HUMPS.findall(word)  # the parts of TensorFlow
+        if len(humps) > 1 and all(len(h) > 1 for h in humps):
+            return "".join(self._word(h, "", ".") for h in humps)
         if not re.search("[aeiouy]", lower):
             return self._letters(word)
         return from_arpabet(self._network(lower))
 
     def _letters(self, word: str) -> str:
         """Letter names as one word with the stress on the last, as in "FBI"."""
-        names = [from_misaki(self._lexicon.lookup(c.upper()) or "") for c in word if c.isalpha()]
-        return "".join(n.replace("ˈ", "ˌ") for n in names[:-1]) + "".join(names[-1:])
+        stem = re.sub(r"(?<=[A-Z])'?s$", "", word)
+        names = [from_misaki(self._lexicon.lookup(c.upper()) or "") for c in stem if c.isalpha()]
+        plural = "z" if len(stem) < len(word) else ""
+        return "".join(n.replace("ˈ", "ˌ") for n in names[:-1]) + "".join(names[-1:]) + plural
 
 
 def _is_acronym(word: str) -> bool:

@@ -18,12 +18,12 @@ _STRESS = str.maketrans("", "", "ˈˌ")
 # Verb after these, noun after those, where the dictionary tells them apart (record, use, live).
 _VERB_CUES = frozenset(
     "to will would can could should shall may might must i you we they who let's please let "
-    "don't doesn't didn't won't can't couldn't wouldn't shouldn't cannot not i'll you'll we'll "
+    "don't doesn't didn't won't can't couldn't wouldn't shouldn't cannot not he she it who that i'll you'll we'll "
     "they'll i'd you'd we'd they'd he'll she'll it'll always never often also and help".split()
 )
 _NOUN_CUES = frozenset(
     "the a an this that these those my your his her its our their no some any each every of in "
-    "for with by from at on is are was were more most best good new first last one two".split()
+    "for with by from at on more most best good new first last one two".split()
 )
 _PERFECT_CUES = frozenset(
     "have has had having i've you've we've they've he's she's was were been be being is are "

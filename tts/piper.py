@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tts import split
-from tts.g2p import Phonemizer
+from tts.g2p import PUNCTUATION, Phonemizer
 from tts.normalize import normalize
 from tts.types import AudioChunk, SpokenWord
 
@@ -90,9 +90,10 @@ class PiperVoice:
         """
         if not MIN_SPEED <= speed <= MAX_SPEED:
             raise ValueError(f"speed must be {MIN_SPEED} to {MAX_SPEED}, not {speed}")
-        return self._speak(self._script(text), speed)
+        return self._speak(text, speed)
 
-    def _speak(self, script: _Script, speed: float) -> Iterator[AudioChunk]:
+    def _speak(self, text: str, speed: float) -> Iterator[AudioChunk]:
+        script = self._script(text)
         if not script.ids:
             words = tuple(SpokenWord(word, 0) for word in script.words)
             yield AudioChunk(np.zeros(0, np.float32), words)
@@ -125,12 +126,12 @@ class PiperVoice:
         ends = []
         end, silent = 0, True
         for sounds in self._phonemizer([token.spoken for token in tokens]):
-            if sounds and not silent:
+            if sounds and not silent and sounds[0] not in PUNCTUATION:
                 ids += [*self._symbols[" "], *self._symbols[_PAD]]
             for symbol in sounds:
                 if symbol in self._symbols:
                     ids += [*self._symbols[symbol], *self._symbols[_PAD]]
-                    if symbol not in _PAUSE_MS:  # a word is over before the pause after it
+                    if symbol not in PUNCTUATION:  # a word is over before the pause after it
                         end, silent = len(ids), False
             ends.append(end)
         words = tuple(token.text for token in tokens)

@@ -24,46 +24,46 @@ class _Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t
     event_id: GivenId | None = None
 
 
-class SessionUpdate(_Event, tag="session.update"):
+class SessionUpdate(_Event, frozen=True, tag="session.update"):
     """``session`` goes to `SessionConfig.merge` as it is: there absent and null differ."""
 
     session: dict[str, Any]
 
 
-class AudioAppend(_Event, tag="input_audio_buffer.append"):
+class AudioAppend(_Event, frozen=True, tag="input_audio_buffer.append"):
     """``audio`` is in the session's input format."""
 
     audio: Audio
 
 
-class AudioCommit(_Event, tag="input_audio_buffer.commit"):
+class AudioCommit(_Event, frozen=True, tag="input_audio_buffer.commit"):
     """The caller's turn is over (manual mode)."""
 
 
-class AudioClear(_Event, tag="input_audio_buffer.clear"):
+class AudioClear(_Event, frozen=True, tag="input_audio_buffer.clear"):
     """Forget the audio that is not committed."""
 
 
-class ItemCreate(_Event, tag="conversation.item.create"):
+class ItemCreate(_Event, frozen=True, tag="conversation.item.create"):
     """``previous_item_id``: null for the end, ``root`` for the beginning, else after that item."""
 
     item: MessageParam
     previous_item_id: GivenId | None = None
 
 
-class ItemDelete(_Event, tag="conversation.item.delete"):
+class ItemDelete(_Event, frozen=True, tag="conversation.item.delete"):
     """Remove an item."""
 
     item_id: GivenId
 
 
-class ItemRetrieve(_Event, tag="conversation.item.retrieve"):
+class ItemRetrieve(_Event, frozen=True, tag="conversation.item.retrieve"):
     """Ask for an item as the server has it."""
 
     item_id: GivenId
 
 
-class ItemTruncate(_Event, tag="conversation.item.truncate"):
+class ItemTruncate(_Event, frozen=True, tag="conversation.item.truncate"):
     """The caller heard only the first ``audio_end_ms`` of an answer."""
 
     item_id: GivenId
@@ -103,13 +103,13 @@ class ResponseParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tools: list[Any] | None = None
 
 
-class ResponseCreate(_Event, tag="response.create"):
+class ResponseCreate(_Event, frozen=True, tag="response.create"):
     """Answer now."""
 
     response: ResponseParams | None = None
 
 
-class ResponseCancel(_Event, tag="response.cancel"):
+class ResponseCancel(_Event, frozen=True, tag="response.cancel"):
     """Stop answering; null means whichever response is active."""
 
     response_id: GivenId | None = None

@@ -29,4 +29,5 @@ class Code(StrEnum):
     RESPONSE_ACTIVE = "conversation_already_has_active_response"
     RESPONSE_NOT_ACTIVE = "response_cancel_not_active"
 
+    SERVER_FULL = "server_full"
     SERVER_ERROR = "server_error"

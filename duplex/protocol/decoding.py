@@ -36,10 +36,6 @@ def protocol_errors(root: str = "") -> Iterator[None]:
     except (msgspec.DecodeError, UnicodeError) as error:
         message = f"The message is not valid JSON: {error}"[:MAX_MESSAGE_CHARS]
         raise ProtocolError(message, code=Code.INVALID_JSON) from error
-    except OverflowError as error:  # an integer of hundreds of digits where a float belongs
-        raise ProtocolError(
-            "A number is out of range.", code=Code.INVALID_VALUE, param=root or None
-        ) from error
 
 
 def find_event_id(message: str | bytes) -> str | None:

@@ -33,7 +33,7 @@ class InputText(Struct, frozen=True, tag_field="type", tag="input_text"):
 class InputAudio(Struct, frozen=True, tag_field="type", tag="input_audio"):
     """Spoken words of the user; ``transcript`` is null until the ear has finished."""
 
-    audio: Audio | None | UnsetType = UNSET
+    audio: Audio | UnsetType | None = UNSET
     transcript: Text | None = None
 
 
@@ -46,7 +46,7 @@ class OutputText(Struct, frozen=True, tag_field="type", tag="output_text"):
 class OutputAudio(Struct, frozen=True, tag_field="type", tag="output_audio"):
     """A spoken answer; ``transcript`` is null until it has ended."""
 
-    audio: Audio | None | UnsetType = UNSET
+    audio: Audio | UnsetType | None = UNSET
     transcript: Text | None = None
 
 

@@ -1,0 +1,368 @@
+"""How often endpointing cuts a caller off, against the delay it adds: both, for each policy.
+
+    python -m benchmarks.endpointing
+
+Callers are the project's own voice, speaking `endpointing_corpus.txt` with silences of 150 to
+900 ms in it; what they said up to a pause is what the project's own ear makes of it. Three sets:
+``written``, pauses where the corpus has them; ``random``, one pause at any word boundary of each
+line, so that nobody who wrote the rule chose it; ``recordings``, given WAV files of one turn each.
+
+Delay is from the last loud sample to the end of the turn, in sample time: it has the detector's
+lag and the hangover in it, and no computing. A pause is cut off if the policy's wait at it ends
+before speech resumes.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from duplex.endpointing import EndpointConfig, hangover_ms
+from duplex.models import ModelStore, default_root
+from duplex.pcm import Samples, read_wav, resample
+from duplex.vad import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    DetectorConfig,
+    PauseStarted,
+    SileroVad,
+    SpeechDetector,
+    SpeechResumed,
+    SpeechStarted,
+    cpu_session,
+)
+from engine.ear.whisper import WhisperEar
+from engine.features import log_mel, normalize
+from tts.g2p import G2P
+from tts.piper import PiperVoice
+from tts.split import split
+from tts.types import Voice
+
+HERE = Path(__file__).parent
+PAUSE_MS = (150, 900)
+LEAD_SAMPLES = SAMPLE_RATE * 3 // 10
+TAIL_SAMPLES = SAMPLE_RATE * 3 // 2
+FRAME_MS = FRAME_SAMPLES * 1000 // SAMPLE_RATE
+MODELS = ["silero-vad", "smart-turn-v3", "whisper-tiny.en", "piper-joe", "g2p-en"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One pause as the server meets it. ``silence_ms`` is None at the end of the turn, and
+    ``lag_ms`` is how far behind the true end of speech the detector put the pause's start."""
+
+    words: str
+    completeness: float
+    silence_ms: float | None
+    lag_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The pauses of one spoken line; the last one is its end."""
+
+    set: str
+    line: str
+    pauses: tuple[Pause, ...]
+
+
+class SmartTurn:
+    """Smart Turn v3.2: whether the last 8 s of audio sound like a finished turn.
+
+    Preprocessing as in pipecat 1.14's local_smart_turn_v3.py: zeros in front up to 8 s, zero mean
+    and unit variance, Whisper's log-mel.
+    """
+
+    SAMPLES = 8 * SAMPLE_RATE
+
+    def __init__(self, model_dir: Path) -> None:
+        self._session = cpu_session(model_dir / "smart-turn-v3.2-cpu.onnx")
+
+    def completeness(self, samples: Samples) -> float:
+        """The probability that the caller is done."""
+        audio = np.zeros(self.SAMPLES, np.float32)
+        last = samples[-self.SAMPLES :]
+        audio[self.SAMPLES - len(last) :] = last
+        audio = (audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)
+        features = normalize(log_mel(audio))[None]
+        return float(self._session.run(None, {"input_features": features})[0][0, 0])
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What hears and speaks here."""
+
+    voice: Voice
+    vad: SileroVad
+    ear: WhisperEar
+    smart_turn: SmartTurn
+
+
+def load_models(root: Path) -> Models:
+    """Fetch what is missing, and load."""
+    store = ModelStore(root)
+    store.ensure(MODELS)
+    with tempfile.TemporaryDirectory() as directory:
+        graphs = Path(directory, "voice")
+        split(store.path("piper-joe") / "en_US-joe-medium.onnx", graphs)
+        voice = PiperVoice(graphs, G2P(store.path("g2p-en")))
+    return Models(
+        voice,
+        SileroVad(store.path("silero-vad") / "silero_vad.onnx"),
+        WhisperEar(store.path("whisper-tiny.en")),
+        SmartTurn(store.path("smart-turn-v3")),
+    )
+
+
+def corpus() -> list[str]:
+    """The corpus's lines, "|" where the caller pauses."""
+    text = (HERE / "endpointing_corpus.txt").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def loud(samples: Samples) -> tuple[int, int]:
+    """Where the sound in ``samples`` begins and ends: 10 ms means above -40 dB of the peak."""
+    width = SAMPLE_RATE // 100
+    power = np.convolve(samples.astype(np.float64) ** 2, np.full(width, 1 / width), "same")
+    above = np.flatnonzero(power > (0.01 * np.abs(samples).max()) ** 2)
+    return int(above[0]), int(above[-1]) + 1
+
+
+def speak(voice: Voice, line: str, rng: np.random.Generator) -> tuple[Samples, int]:
+    """The line as a caller's 16 kHz audio, and the sample where the speech ends.
+
+    The voice speaks it in one breath, so that the words before a pause do not sound final; it is
+    then cut at the ends of those words.
+    """
+    parts = [part.strip() for part in line.split("|")]
+    chunks = list(voice.synthesize(" ".join(parts)))
+    spoken = resample(np.concatenate([c.samples for c in chunks]), voice.sample_rate, SAMPLE_RATE)
+    cuts = []
+    offset, said, words = 0, 0, iter([word for chunk in chunks for word in chunk.words])
+    for part in parts[:-1]:
+        offset += len(part)
+        while said < offset:
+            word = next(words)
+            said += len(word.text)
+        cuts.append(word.end_sample * SAMPLE_RATE // voice.sample_rate)
+        offset += 1
+    pieces = [np.zeros(LEAD_SAMPLES, np.float32)]
+    fade = np.linspace(0, 1, SAMPLE_RATE // 100, dtype=np.float32)
+    for piece in np.split(spoken, cuts):
+        start, end = loud(piece)
+        piece = piece[start:end].copy()
+        piece[: len(fade)] *= fade
+        piece[-len(fade) :] *= fade[::-1]
+        pause = int(rng.integers(*PAUSE_MS)) * SAMPLE_RATE // 1000
+        pieces += [piece, np.zeros(pause, np.float32)]
+    pieces[-1] = np.zeros(TAIL_SAMPLES, np.float32)
+    audio = np.concatenate(pieces)
+    audio *= 0.5 / np.abs(audio).max()
+    room = 0.0005 * rng.standard_normal(len(audio)).astype(np.float32)
+    return audio + room, len(audio) - TAIL_SAMPLES
+
+
+def recorded(path: Path, rng: np.random.Generator) -> tuple[Samples, int]:
+    """A recording of one turn, with its own kind of silence behind it."""
+    samples = resample(*read_wav(path), SAMPLE_RATE)
+    end = loud(samples)[1]
+    blocks = samples[: len(samples) // 320 * 320].reshape(-1, 320)
+    floor = float(np.percentile(np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1)), 5))
+    tail = floor * rng.standard_normal(TAIL_SAMPLES)
+    return np.concatenate([samples[:end], tail.astype(np.float32)]), end
+
+
+def listen(samples: Samples, end: int, models: Models) -> Iterator[Pause]:
+    """The pauses that the server would find, with what it would know at each."""
+    detector = SpeechDetector(DetectorConfig())
+    began = 0
+    pause: tuple[int, str, float] | None = None
+    for frame in models.vad.open().push(samples):
+        for event in detector.push([frame]):
+            match event:
+                case SpeechStarted():
+                    began = event.from_sample
+                case PauseStarted(at):
+                    words = models.ear.transcribe(samples[began : frame.at_sample + FRAME_SAMPLES])
+                    # pipecat asks after 200 ms of silence.
+                    sound = models.smart_turn.completeness(samples[began : at + SAMPLE_RATE // 5])
+                    pause = at, words, sound
+                case SpeechResumed(at) if pause:
+                    yield Pause(pause[1], pause[2], (at - pause[0]) * 1000 / SAMPLE_RATE)
+                    pause = None
+    if pause:
+        yield Pause(pause[1], pause[2], None, (pause[0] - end) * 1000 / SAMPLE_RATE)
+
+
+def collect(models: Models, recordings: Path | None, seed: int) -> Iterator[Turn]:
+    """Play every line of every set to the server's ears."""
+    rng = np.random.default_rng(seed)
+    for line in corpus():
+        for _ in range(2 if "|" in line else 1):  # two lengths for each pause
+            yield Turn("written", line, tuple(listen(*speak(models.voice, line, rng), models)))
+    for line in corpus():
+        words = line.replace("|", " ").split()
+        if len(words) > 3:
+            words.insert(int(rng.integers(1, len(words))), "|")
+            cut = " ".join(words)
+            yield Turn("random", cut, tuple(listen(*speak(models.voice, cut, rng), models)))
+    for path in sorted(recordings.glob("*.wav")) if recordings else ():
+        yield Turn("recordings", path.name, tuple(listen(*recorded(path, rng), models)))
+
+
+Policy = Callable[[Pause], int]
+
+
+def policies() -> dict[str, Policy]:
+    """Name -> the wait in ms at a pause."""
+
+    def words(config: EndpointConfig) -> Policy:
+        return lambda pause: hangover_ms(pause.words, config)
+
+    def sound(config: EndpointConfig) -> Policy:
+        return lambda pause: (
+            config.finished_ms if pause.completeness >= 0.5 else config.unfinished_ms
+        )
+
+    def both(config: EndpointConfig, middle_ms: int) -> Policy:
+        return lambda pause: max(
+            hangover_ms(pause.words, config),
+            config.finished_ms if pause.completeness >= 0.5 else middle_ms,
+        )
+
+    rows: dict[str, Policy] = {}
+    for ms in (200, 300, 400, 500, 600, 700, 900):
+        rows[f"fixed {ms}"] = lambda _, ms=ms: ms  # type: ignore[misc]
+    for ms in (200, 300, 400, 500):
+        rows[f"words {ms}/1000"] = words(EndpointConfig(ms, 1000))
+    rows["words 300/600"] = words(EndpointConfig(300, 600))
+    rows["words 300/800"] = words(EndpointConfig(300, 800))
+    rows["sound 300/600"] = sound(EndpointConfig(300, 600))
+    rows["sound 300/1000"] = sound(EndpointConfig(300, 1000))
+    for ms in (400, 500, 1000):
+        rows[f"words 300/1000, sound {ms}"] = both(EndpointConfig(300, 1000), ms)
+    return rows
+
+
+def score(turns: Iterable[Turn], policy: Policy) -> dict[str, float]:
+    """Cut-offs and delays under a policy, which is asked at each frame and so waits whole ones."""
+
+    def wait_ms(pause: Pause) -> int:
+        return -(-policy(pause) // FRAME_MS) * FRAME_MS
+
+    inner = cut = cut_turns = 0
+    delays = []
+    for turn in turns:
+        cuts = [
+            p.silence_ms >= wait_ms(p)
+            for p in turn.pauses
+            if p.silence_ms is not None and p.silence_ms >= PAUSE_MS[0]
+        ]
+        inner += len(cuts)
+        cut += sum(cuts)
+        cut_turns += any(cuts)
+        delays += [p.lag_ms + wait_ms(p) for p in turn.pauses if p.lag_ms is not None]
+    return {
+        "turns": len(delays),
+        "inner_pauses": inner,
+        "pauses_cut_off_percent": round(100 * cut / inner, 1),
+        "turns_cut_off_percent": round(100 * cut_turns / len(delays), 1),
+        "delay_median_ms": round(float(np.median(delays))),
+        "delay_p90_ms": round(float(np.percentile(delays, 90))),
+        "delay_mean_ms": round(float(np.mean(delays))),
+    }
+
+
+def plot(rows: dict[str, dict[str, float]], default: str) -> str:
+    """Cut-offs over mean delay, as an SVG."""
+    width, height, left, bottom = 720, 420, 60, 50
+    far = 100 * -(-max(row["delay_mean_ms"] for row in rows.values()) // 100)
+    colours = {"fixed": "#888", "words": "#06c", "sound": "#c60", "words+sound": "#383"}
+    marks = []
+    for name, row in rows.items():
+        x = left + (width - left - 20) * row["delay_mean_ms"] / far
+        y = (height - bottom) * (1 - row["pauses_cut_off_percent"] / 100) + 10
+        kind = "words+sound" if ", sound" in name else name.split()[0]
+        size = 7 if name == default else 4
+        marks.append(
+            f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{size}" fill="{colours[kind]}"/>'
+            f'<text x="{x + 8:.0f}" y="{y - 5:.0f}" font-size="10">{name}</text>'
+        )
+    ticks = [
+        f'<text x="{left + (width - left - 20) * ms / far:.0f}" y="{height - 25}" '
+        f'font-size="11" text-anchor="middle">{ms}</text>'
+        for ms in range(0, int(far) + 1, 200)
+    ] + [
+        f'<text x="{left - 8}" y="{(height - bottom) * (1 - p / 100) + 14:.0f}" '
+        f'font-size="11" text-anchor="end">{p}</text>'
+        for p in range(0, 101, 20)
+    ]
+    axes = (
+        f'<path d="M{left} 10V{height - bottom + 10}H{width - 10}" fill="none" stroke="#000"/>'
+        f'<text x="{width / 2}" y="{height - 6}" font-size="12" text-anchor="middle">'
+        "mean delay from the end of speech to the end of the turn, ms</text>"
+        f'<text transform="translate(14 {height / 2}) rotate(-90)" font-size="12" '
+        'text-anchor="middle">inner pauses cut off, %</text>'
+    )
+    body = "\n".join([axes, *ticks, *marks])
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'font-family="sans-serif"><rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
+    )
+
+
+def report(turns: list[Turn], seed: int) -> dict[str, object]:
+    """Everything that was found, and where."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    default = EndpointConfig()
+    sets = dict.fromkeys(turn.set for turn in turns)
+    return {
+        "commit": commit,
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "versions": {name: version(name) for name in ("onnxruntime", "ctranslate2", "numpy")},
+        "models": MODELS,
+        "seed": seed,
+        "default": f"words {default.finished_ms}/{default.unfinished_ms}",
+        "policies": {
+            name: {which: score([t for t in turns if t.set == which], policy) for which in sets}
+            for name, policy in policies().items()
+        },
+        "turns": [asdict(turn) for turn in turns],
+    }
+
+
+def main() -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", type=Path, default=default_root(), help="the model store")
+    parser.add_argument("--recordings", type=Path, help="a folder of WAV files, one turn each")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="where to write")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    models = load_models(arguments.models)
+    turns = []
+    for turn in collect(models, arguments.recordings, arguments.seed):
+        turns.append(turn)
+        if len(turns) % 50 == 0:
+            print(f"{len(turns)} turns", flush=True)
+    found = report([turn for turn in turns if turn.pauses], arguments.seed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "endpointing.json").write_text(json.dumps(found, indent=1) + "\n")
+    rows = {name: sets["written"] for name, sets in found["policies"].items()}  # type: ignore[attr-defined]
+    (arguments.out / "endpointing.svg").write_text(plot(rows, str(found["default"])))
+    for name, sets in found["policies"].items():  # type: ignore[attr-defined]
+        for which, row in sets.items():
+            print(f"{name:26} {which:10} " + " ".join(f"{k}={v}" for k, v in row.items()))
+
+
+if __name__ == "__main__":
+    main()

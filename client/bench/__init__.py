@@ -1,0 +1,1 @@
+"""The latency benchmark: callers, statistics and the report. Measures from audio, at the client."""

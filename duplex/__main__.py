@@ -1,0 +1,5 @@
+"""``python -m duplex`` is the command ``duplex``."""
+
+from duplex.cli import main
+
+raise SystemExit(main())

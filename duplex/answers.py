@@ -1,0 +1,227 @@
+"""The replies of one call on their way to the caller: held back, released, cut, accounted for."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from duplex.call import Call, stop
+from duplex.errors import ProtocolError
+from duplex.events import ReplyEnded, ReplyStarted
+from duplex.metrics import TurnMarks
+from duplex.pcm import encode_alaw, encode_pcm16, encode_ulaw
+from duplex.playback import PlaybackLedger
+from duplex.protocol import server_events as wire
+from duplex.protocol.codes import Code
+from duplex.protocol.response_plan import ResponsePlan
+from duplex.protocol.response_stream import (
+    COMPLETED,
+    MAX_OUTPUT_TOKENS,
+    ResponseStream,
+    failed,
+)
+from duplex.protocol.response_types import StatusDetails, Usage
+from duplex.protocol.session_config import Pcm, Pcma, Pcmu
+from duplex.response import Reply, ReplyAudio, ReplyEvent, ReplyText, VoiceSetup
+from duplex.turn import TurnMachine
+from engine.errors import EngineError
+from engine.types import Finished, Message
+
+logger = logging.getLogger(__name__)
+
+_ENCODERS = {Pcm: encode_pcm16, Pcmu: encode_ulaw, Pcma: encode_alaw}
+
+
+@dataclass(slots=True)
+class Answer:
+    """One reply and its place in the protocol."""
+
+    reply: Reply
+    stream: ResponseStream
+    turn_item_id: str | None  # the caller's turn it answers; set at the latest when released
+    done: asyncio.Event = field(default_factory=asyncio.Event)  # set with response.done
+    gate_open: bool = True  # shut first of all when the answer is cut
+    task: asyncio.Task[None] = field(init=False)  # set by `Answers.begin`
+
+
+class Answers:
+    """Begins, releases and cuts answers. At most one is released and not played out."""
+
+    def __init__(self, call: Call, machine: TurnMachine) -> None:
+        self._call = call
+        self._machine = machine
+        self.current: Answer | None = None  # released, and generating or playing
+        self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
+
+    @property
+    def active(self) -> ResponseStream | None:
+        """The response that is being made, as the protocol counts it."""
+        return self.current.stream if self.current is not None else None
+
+    def begin(
+        self,
+        plan: ResponsePlan,
+        history: Sequence[Message],
+        marks: TurnMarks,
+        turn_item_id: str | None = None,
+    ) -> Answer:
+        """Start to make an answer; nothing of it goes out before `release`."""
+        call = self._call
+        stream = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
+
+        async def deliver(event: ReplyEvent) -> None:
+            await self._deliver(answer, event)
+
+        answer = Answer(
+            Reply(stream.response_id, self._voice(plan), marks, deliver, call.clock),
+            stream,
+            turn_item_id,
+        )
+        answer.task = call.spawn(self._make(answer, history))
+        return answer
+
+    def release(self, answer: Answer) -> None:
+        """Let an answer out. One that is still playing is taken to be over."""
+        if self.current is not None:
+            self._retire(self.current)
+        self.current = answer
+        self._machine.reply_changed(ReplyStarted(answer.stream.response_id))
+        self._call.send(*answer.stream.start())
+        answer.reply.released.set()
+
+    async def drop(self, answer: Answer) -> None:
+        """Forget an answer that was not released. When this returns, its work has stopped."""
+        answer.gate_open = False
+        await stop(answer.task)
+
+    async def cut(self, ending: StatusDetails) -> None:
+        """Stop the current answer; history keeps what was heard of it by now."""
+        answer = self.current
+        if answer is None:
+            return
+        heard_samples = answer.reply.ledger.heard_samples(self._call.clock())
+        answer.gate_open = False
+        self._call.outbox.drop_audio(answer.stream.response_id)
+        await stop(answer.task)
+        if answer.stream.is_active:
+            self._finish(answer, ending, None)
+        self._retire(answer)
+        if answer.stream.plan.modality == "audio" and answer.stream.words:
+            self._cut_history(answer.stream.item_id, 0, heard_samples)
+
+    async def made(self) -> None:
+        """Wait until no released answer is being made any more."""
+        while self.current is not None and self.current.stream.is_active:
+            await self.current.done.wait()
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """The client says how much of an answer was played.
+
+        Raises:
+            ProtocolError: there is no such audio.
+        """
+        self._call.conversation.check_truncate(item_id, content_index)
+        ledger = self._ledgers.get(item_id)
+        if ledger is None:
+            raise ProtocolError(
+                f"No audio of the item '{item_id}' was sent.",
+                code=Code.ITEM_TRUNCATE_INVALID,
+                param="item_id",
+            )
+        self._cut_history(item_id, content_index, ledger.cut(audio_end_ms))
+
+    def forget(self, item_id: str) -> None:
+        """The item was deleted."""
+        self._ledgers.pop(item_id, None)
+
+    def _voice(self, plan: ResponsePlan) -> VoiceSetup | None:
+        if plan.modality == "text":
+            return None
+        return VoiceSetup(
+            self._call.parts.voice,
+            self._call.parts.voice_steps,
+            plan.audio_format.sample_rate,
+            plan.speed * self._call.config.voice.speed,
+            self._call.config.server.playout_lead_s,
+        )
+
+    async def _make(self, answer: Answer, history: Sequence[Message]) -> None:
+        """The answer's task: make it, close it, and wait until it was played."""
+        options = self._call.generation_options(answer.stream.plan)
+        ending = COMPLETED
+        usage: Usage | None = None
+        try:
+            finished = await answer.reply.run(self._call.engine, history, options)
+            ending = MAX_OUTPUT_TOKENS if finished.reason == "length" else COMPLETED
+            usage = _usage(finished)
+        except* EngineError as errors:
+            message = str(errors.exceptions[0])
+            logger.warning("%s: the engine failed: %s", self._call.call_id, message)
+            ending = failed(message)
+        await answer.reply.released.wait()  # one that failed early has not waited for it
+        if ending.type == "failed":
+            self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
+        self._finish(answer, ending, usage)
+        ledger = answer.reply.ledger
+        while (ahead_s := ledger.ahead_s(self._call.clock())) > 0:
+            await asyncio.sleep(ahead_s)
+        if self.current is answer:
+            self._retire(answer)
+
+    async def _deliver(self, answer: Answer, event: ReplyEvent) -> None:
+        if isinstance(event, ReplyAudio):
+            await self._call.outbox.room()
+        if not answer.gate_open:
+            return
+        stream = answer.stream
+        match event:
+            case ReplyAudio(samples, words):
+                pcm = _ENCODERS[type(stream.plan.audio_format)](samples)
+                text = "".join(word.text for word in words)
+                if pcm or text:
+                    self._call.send_audio(stream.response_id, *stream.audio(pcm, text))
+                    self._ledgers[stream.item_id] = answer.reply.ledger
+            case ReplyText(text):
+                self._call.send(*stream.text(text))
+            case _:
+                self._call.send(*stream.thought(event.text))
+
+    def _finish(self, answer: Answer, ending: StatusDetails, usage: Usage | None) -> None:
+        """End the response on the wire, and tell its times to those who asked."""
+        self._call.send(*answer.stream.finish(ending, usage))
+        answer.done.set()
+        marks = answer.reply.marks.as_ms()
+        if self._call.session_config.duplex.metrics:
+            self._call.send(
+                wire.TurnMetrics(
+                    response_id=answer.stream.response_id,
+                    item_id=answer.turn_item_id,
+                    marks_ms=marks,
+                )
+            )
+        logger.info("%s: response %s, ms %s", self._call.call_id, ending.type, marks)
+
+    def _retire(self, answer: Answer) -> None:
+        """The answer no longer sounds."""
+        if self.current is answer:
+            self.current = None
+            self._machine.reply_changed(ReplyEnded(answer.stream.response_id))
+
+    def _cut_history(self, item_id: str, content_index: int, samples: int) -> None:
+        ledger = self._ledgers[item_id]
+        if item_id not in self._call.conversation:  # the client deleted it
+            return
+        heard = ledger.text_heard(samples)
+        self._call.conversation.truncate(item_id, content_index, heard)
+        end_ms = samples * 1000 // ledger.rate_hz
+        self._call.send(
+            wire.ItemTruncated(item_id=item_id, content_index=content_index, audio_end_ms=end_ms)
+        )
+
+
+def _usage(finished: Finished) -> Usage:
+    return Usage.of_text(
+        input_tokens=finished.input_tokens,
+        cached_tokens=finished.cached_tokens,
+        output_tokens=finished.output_tokens,
+    )

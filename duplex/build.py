@@ -1,0 +1,1 @@
+"""From configuration to concrete parts: the only place that names them."""

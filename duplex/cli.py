@@ -1,0 +1,5 @@
+"""cli"""
+
+
+def main() -> int:
+    return 0

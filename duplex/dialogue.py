@@ -1,0 +1,322 @@
+"""What is done about the floor: the caller's turns are heard, answered ahead of their end, and
+committed to history; replies are interrupted."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from duplex.answers import Answer, Answers
+from duplex.call import Call, stop
+from duplex.events import (
+    BufferOpened,
+    FloorEvent,
+    SpeechStarted,
+    TurnDiscarded,
+    TurnEnded,
+)
+from duplex.hearing import Hearing, TurnDetection
+from duplex.metrics import TurnMarks
+from duplex.pcm import Samples
+from duplex.protocol.input_stream import (
+    InputStream,
+    transcription_delta,
+    transcription_failed,
+)
+from duplex.protocol.response_plan import ResponsePlan, plan_response
+from duplex.protocol.response_stream import TURN_DETECTED
+from duplex.turn import (
+    Action,
+    CommitTurn,
+    DiscardTurn,
+    DropSpeculation,
+    Floor,
+    Interrupt,
+    OpenTurn,
+    Speculate,
+    TurnMachine,
+)
+from duplex.vad import SAMPLE_RATE
+from engine.errors import EngineError
+from engine.types import Message, Transcript
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """Work on the caller's turn as if it had ended at a pause: its words, and an answer."""
+
+    marks: TurnMarks
+    transcript: Transcript | None = None  # set when the exact pass is done
+    failure: str | None = None  # set when the ear could not do it
+    wants_answer: bool = True  # until the client is seen to end its turns itself
+    answer: Answer | None = None  # set when one was begun
+    item_id: str | None = None  # set when the turn is committed
+    task: asyncio.Task[None] = field(init=False)  # set when it is started
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether there are words, and an answer to them is due."""
+        return self.wants_answer and self.transcript is not None and bool(self.transcript.text)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The caller's open turn."""
+
+    listening: asyncio.Task[None] | None = None  # partial transcripts, while there is speech
+    attempt: _Attempt | None = None  # while the caller pauses
+    told: str = ""  # the words already sent as transcription deltas
+
+
+class Dialogue:
+    """The floor of one call. `hear` and the other methods are called one at a time.
+
+    At most one answer is being made at any time. One to a turn is begun at a pause, ahead of the
+    turn's end; where another is still being made, it has to wait for that.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._machine = TurnMachine()
+        self.answers = Answers(call, self._machine)
+        self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
+        limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
+        self._hearing = Hearing(call.parts.vad.open(), limit_samples)
+        self._detects = False  # whether turns are found in the audio, or told by the client
+        self._turn = _Turn()
+        self._last: _Attempt | None = None  # of the last committed turn
+        self._due = 0  # answers that wait to be begun
+        self._prefilling: asyncio.Task[None] | None = None
+
+    async def configure(self, detection: TurnDetection | None) -> None:
+        """Find turns in another way from now on. An open turn is discarded and that is told."""
+        if self._machine.floor is not Floor.LISTENING:
+            await self.clear()
+        self._detects = detection is not None
+        self._hearing.configure(detection)
+
+    async def hear(self, samples: Samples) -> None:
+        """Take the caller's next 16 kHz samples."""
+        self._input.append(len(samples))
+        if not self._detects:
+            if self._machine.floor is Floor.LISTENING:
+                await self._happen(BufferOpened(self._hearing.now_sample))
+            self._call.engine.append_audio(samples)
+        for heard in self._hearing.push(samples):
+            if self._detects and self._machine.floor is not Floor.LISTENING:
+                self._call.engine.append_audio(heard.samples)
+            for event in heard.events:
+                await self._happen(event)
+
+    async def commit(self) -> None:
+        """The client ends the turn.
+
+        Raises:
+            ProtocolError: too little audio is buffered; nothing has changed.
+        """
+        self._input.check_commit()
+        now = self._hearing.now_sample
+        if self._machine.floor is Floor.LISTENING:  # turns are detected, and none was
+            await self._happen(BufferOpened(now))
+        self._hearing.end_turn()
+        await self._happen(TurnEnded(now, by_client=True))
+
+    async def clear(self) -> None:
+        """Forget the audio that is not committed."""
+        self._hearing.end_turn()
+        await self._happen(TurnDiscarded(self._hearing.now_sample))
+        self._call.send(*self._input.clear())
+
+    async def respond(self, plan: ResponsePlan) -> None:
+        """Answer the conversation as it stands; a turn that is still open is answered later."""
+        attempt = self._turn.attempt
+        if attempt is not None and attempt.answer is not None:
+            await self._drop_answer(attempt)
+        self._answer_when_possible(plan)
+
+    def prefill(self) -> None:
+        """Bring the engine up to the conversation while nobody waits for it."""
+        if self._prefilling is not None:
+            self._prefilling.cancel()
+        self._prefilling = self._call.spawn(self._call.engine.prefill(self._history()))
+
+    async def _happen(self, event: FloorEvent) -> None:
+        """Move the floor and do what follows."""
+        for action in self._machine.receive(event):
+            await self._perform(action, event)
+
+    async def _perform(self, action: Action, event: FloorEvent) -> None:
+        match action:
+            case Interrupt():
+                detection = self._call.session_config.audio.input.turn_detection
+                if detection is not None and detection.interrupt_response:
+                    await self.answers.cut(TURN_DETECTED)
+                    self.prefill()
+            case OpenTurn():
+                self._open(event)
+            case Speculate(at_sample):
+                self._stop_listening()
+                attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
+                attempt.marks.reach("pause")
+            case DropSpeculation():
+                await self._drop_attempt()
+                self._listen()
+            case CommitTurn(at_sample):
+                await self._commit(at_sample, isinstance(event, TurnEnded) and event.by_client)
+            case DiscardTurn():
+                self._stop_listening()
+
+    @property
+    def _creates(self) -> bool:
+        """Whether the end of a turn calls for an answer by itself."""
+        detection = self._call.session_config.audio.input.turn_detection
+        return detection is not None and detection.create_response
+
+    def _open(self, event: FloorEvent) -> None:
+        self._turn = _Turn()
+        self._call.engine.begin_turn()
+        if isinstance(event, SpeechStarted):
+            self._call.send(*self._input.speech_started(event.from_sample))
+            self._call.engine.append_audio(self._hearing.since(event.from_sample))
+        self._listen()
+
+    def _listen(self) -> None:
+        self._turn.listening = self._call.spawn(self._tell_partials(self._turn))
+
+    def _stop_listening(self) -> None:
+        if self._turn.listening is not None:
+            self._turn.listening.cancel()
+
+    async def _tell_partials(self, turn: _Turn) -> None:
+        """Send words as they become stable. They are only ever added to: a client cannot take
+        words back, the final transcript corrects them."""
+        item_id = self._input.item_id
+        async with aclosing(self._call.engine.listen(self._history())) as transcripts:
+            async for transcript in transcripts:
+                fresh = transcript.stable.removeprefix(turn.told)
+                if fresh and transcript.stable.startswith(turn.told) and self._transcribes:
+                    self._call.send(transcription_delta(item_id, fresh))
+                    turn.told = transcript.stable
+
+    @property
+    def _transcribes(self) -> bool:
+        return self._call.session_config.audio.input.transcription is not None
+
+    async def _start_attempt(self, at_sample: int, wants_answer: bool) -> _Attempt:
+        """Work on the turn as if it had ended with the speech before ``at_sample``."""
+        silence_s = (self._hearing.now_sample - at_sample) / SAMPLE_RATE
+        clock = self._call.clock
+        attempt = _Attempt(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
+        self._turn.attempt = attempt
+        attempt.task = self._call.spawn(self._try(attempt))
+        await asyncio.sleep(0)  # it takes the audio as it is now, before more is appended
+        return attempt
+
+    async def _try(self, attempt: _Attempt) -> None:
+        try:
+            transcript = await self._call.engine.end_turn()
+        except EngineError as error:
+            attempt.failure = str(error)
+            transcript = Transcript("", "", 0)
+        attempt.transcript = transcript
+        attempt.marks.reach("ear")
+        if attempt.item_id is not None:
+            self._tell_words(attempt, attempt.item_id)
+        else:
+            for ended in self._hearing.words_known(transcript.text):
+                await self._happen(ended)
+        if attempt.is_answerable and attempt.answer is None:
+            self._begin_answer(attempt)
+
+    def _begin_answer(self, attempt: _Attempt) -> None:
+        """Begin the answer to a turn; release it if the turn is committed."""
+        plan = plan_response(self._call.session_config)
+        if self._is_busy:
+            if attempt.item_id is not None:
+                self._answer_when_possible(plan)
+            return
+        history = self._history()
+        if attempt.item_id is None and attempt.transcript is not None:
+            history.append(Message("user", attempt.transcript.text))
+        attempt.answer = self.answers.begin(plan, history, attempt.marks, attempt.item_id)
+        if attempt.item_id is not None:
+            self.answers.release(attempt.answer)
+
+    async def _commit(self, at_sample: int, by_client: bool) -> None:
+        """The turn becomes an item, its words are told, its answer is let out."""
+        self._stop_listening()
+        attempt = self._turn.attempt
+        if attempt is None:
+            attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
+        if by_client:  # who ends turns also asks for the answers
+            attempt.wants_answer = False
+            await self._drop_answer(attempt)
+        attempt.marks.reach("endpoint")
+        if self._input.is_speaking:
+            self._call.send(*self._input.speech_stopped(at_sample))
+        attempt.item_id, events = self._input.commit()
+        self._call.send(*events)
+        self._last = attempt
+        self._turn = _Turn()
+        if attempt.transcript is None:
+            return  # `_try` goes on when it is known
+        self._tell_words(attempt, attempt.item_id)
+        if attempt.answer is not None:
+            attempt.answer.turn_item_id = attempt.item_id
+            self.answers.release(attempt.answer)
+        elif attempt.is_answerable and attempt.task.done():
+            self._begin_answer(attempt)
+
+    def _tell_words(self, attempt: _Attempt, item_id: str) -> None:
+        """The committed turn's words are known: into history, and to the client."""
+        assert attempt.transcript is not None
+        text, samples = attempt.transcript.text, attempt.transcript.samples
+        events = self._input.transcribed(item_id, text, samples)
+        if attempt.failure is not None:
+            self._call.send(transcription_failed(item_id, attempt.failure))
+        elif self._transcribes:
+            self._call.send(*events)
+
+    async def _drop_attempt(self) -> None:
+        attempt, self._turn.attempt = self._turn.attempt, None
+        if attempt is None:
+            return
+        await stop(attempt.task)
+        await self._drop_answer(attempt)
+
+    async def _drop_answer(self, attempt: _Attempt) -> None:
+        answer, attempt.answer = attempt.answer, None
+        if answer is not None:
+            await self.answers.drop(answer)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether an answer is being made or waits to be begun."""
+        active = self.answers.active
+        return self._due > 0 or (active is not None and active.is_active)
+
+    def _answer_when_possible(self, plan: ResponsePlan) -> None:
+        self._due += 1
+        self._call.spawn(self._answer_later(plan))
+
+    async def _answer_later(self, plan: ResponsePlan) -> None:
+        """Wait for the words of the last turn and for the end of the answer before; answer."""
+        try:
+            if self._last is not None:
+                await asyncio.wait([self._last.task])
+            await self.answers.made()
+        finally:
+            self._due -= 1
+        fresh = self._last is not None and self._last.answer is None
+        marks = self._last.marks if self._last and fresh else self._marks_from_now()
+        item_id = self._last.item_id if self._last else None
+        answer = self.answers.begin(plan, self._history(plan), marks, item_id)
+        if self._last is not None:
+            self._last.answer = answer
+        self.answers.release(answer)
+
+    def _marks_from_now(self) -> TurnMarks:
+        return TurnMarks(self._call.clock, self._call.clock())
+
+    def _history(self, plan: ResponsePlan | None = None) -> list[Message]:
+        plan = plan or plan_response(self._call.session_config)
+        return self._call.history(plan.instructions)

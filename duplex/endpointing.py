@@ -1,0 +1,147 @@
+"""When a caller's turn is over: how long a silence must last, judged by the words before it.
+
+A pure policy. The session asks again whenever what it knows has changed, and ends the turn when
+`vad.SpeechDetector.silence_samples` has reached the answer. The rules are for English; words of
+another language are judged by their punctuation.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Eagerness = Literal["low", "medium", "high", "auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """Silence that ends a turn: when the words say that it is finished, and when not."""
+
+    finished_ms: int = 300
+    unfinished_ms: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.finished_ms <= self.unfinished_ms:
+            raise ValueError(
+                "0 < finished_ms <= unfinished_ms must hold, "
+                f"got {self.finished_ms} and {self.unfinished_ms}"
+            )
+
+
+def hangover_ms(transcript: str | None, config: EndpointConfig) -> int:
+    """The silence, in ms, after which the turn is over.
+
+    Args:
+        transcript: the turn's words up to the pause. None while the ear is not ready: the answer
+            could not begin yet, so waiting costs nothing. "" if it heard no words.
+    """
+    if transcript is None or looks_unfinished(transcript):
+        return config.unfinished_ms
+    return config.finished_ms
+
+
+def from_silence_duration(silence_duration_ms: int) -> EndpointConfig:
+    """The policy for a client's server_vad ``silence_duration_ms``: its value where the words
+    are finished, and the default's addition where not.
+
+    Raises:
+        ValueError: not positive.
+    """
+    default = EndpointConfig()
+    extra = default.unfinished_ms - default.finished_ms
+    return EndpointConfig(silence_duration_ms, silence_duration_ms + extra)
+
+
+def from_eagerness(eagerness: Eagerness) -> EndpointConfig:
+    """The policy for a client's semantic_vad, within OpenAI's 8, 4 and 2 s."""
+    return _EAGERNESS[eagerness]
+
+
+_EAGERNESS = {
+    "low": EndpointConfig(finished_ms=600, unfinished_ms=3000),
+    "medium": EndpointConfig(),
+    "auto": EndpointConfig(),
+    "high": EndpointConfig(finished_ms=200, unfinished_ms=600),
+}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Nothing that is finished ends in one of these, whatever mark Whisper puts behind it.
+_NEVER_LAST = _words(
+    "a an the my your our their its every and or but nor because unless until whether than"
+    " although though whereas if"
+    " um uh uhm umm er erm hmm"
+    " i'm you're we're they're it's he's she's that's there's what's where's i'll you'll we'll"
+    " they'll it'll i've we've they've i'd we'd they'd let's gonna wanna"
+    " i we he she they"
+)
+# These are last only in a question of this kind: "Which team did she play for?"
+_PREPOSITIONS = _words("of for from with at to into onto between about like by via than")
+_QUESTION_WORDS = _words("what which who whom whose where when how why")
+# These lead up to something when they are all that was said.
+_OPENERS = _words("so well now then also anyway actually basically like maybe because hello hi hey")
+_OPEN_ENDINGS = (
+    "you know",
+    "i mean",
+    "i think",
+    "i think that",
+    "i guess",
+    "i need",
+    "i want",
+    "tell me",
+    "could you please",
+    "can you please",
+    "let me see",
+    "let me think",
+    "first of all",
+    "for example",
+    "such as",
+    "and then",
+)
+_JOINING = _words("and but or so")  # before a sentence, they change nothing about its end
+_SUBORDINATORS = _words("because if when while before after since although though unless once as")
+_AUXILIARIES = _words(
+    "is are was were am do does did has have had can could will would should may might must shall"
+)
+_FINISHED_MARKS = ".?!"
+_DIGIT_LIST = re.compile(r"\d(?:[-., ]+\d)+\W*$|(?:number|code|pin|zip)\b.*\d\W*$")
+
+
+def looks_unfinished(transcript: str) -> bool:
+    """Whether the words so far call for more.
+
+    Unfinished is: no full stop, question or exclamation mark at the end, or three dots (Whisper
+    writes so what trails off); a last word that cannot be last, such as an article, a conjunction
+    or a filler; an opener or a subordinate clause with nothing after it; a number that is being
+    read out.
+    """
+    text = transcript.strip().lower().replace("’", "'")
+    if not text:
+        return False
+    if text[-1] not in _FINISHED_MARKS or text.endswith(".."):
+        return True
+    sentence = re.split(r"(?<=[.?!])\s+", text)[-1]
+    words = re.findall(r"[a-z0-9']+", sentence)
+    if len(words) > 1 and words[0] in _JOINING:
+        words = words[1:]
+    if not words:
+        return False
+    if words[-1] in _NEVER_LAST or " ".join(words).endswith(_OPEN_ENDINGS):
+        return True
+    if words[-1] in _PREPOSITIONS and not (words[0] in _QUESTION_WORDS and text[-1] == "?"):
+        return True
+    return bool(_DIGIT_LIST.search(sentence)) or _only_leads_up(words, sentence)
+
+
+def _only_leads_up(words: list[str], sentence: str) -> bool:
+    """Whether a sentence, given also as its words, is an opener or a subordinate clause alone."""
+    if len(words) == 1:
+        return words[0] in _OPENERS
+    return (
+        words[0] in _SUBORDINATORS
+        and words[1] not in _AUXILIARIES
+        and "," not in sentence
+        and not sentence.endswith("?")
+    )

@@ -1,0 +1,45 @@
+"""What clients ask of the conversation's items, where no engine is needed to answer."""
+
+from typing import assert_never
+
+from duplex.errors import ProtocolError
+from duplex.protocol import server_events as wire
+from duplex.protocol.client_events import ItemCreate, ItemDelete, ItemRetrieve
+from duplex.protocol.codes import Code
+from duplex.protocol.conversation import Conversation
+from duplex.protocol.ids import NewId
+from duplex.protocol.items import InputAudio, MessageParam
+from duplex.protocol.server_events import ServerEvent
+
+
+def obey(
+    event: ItemCreate | ItemDelete | ItemRetrieve, conversation: Conversation, new_id: NewId
+) -> list[ServerEvent]:
+    """Carry out ``event`` and return the events to send.
+
+    Raises:
+        ProtocolError: it cannot be obeyed; nothing has changed.
+    """
+    match event:
+        case ItemCreate(item=param):
+            _check_known_words(param)
+            item = param.to_message(param.id or new_id("item"))
+            return wire.item_created(item, conversation.insert(item, event.previous_item_id))
+        case ItemDelete():
+            conversation.delete(event.item_id)
+            return [wire.ItemDeleted(item_id=event.item_id)]
+        case ItemRetrieve():
+            return [wire.ItemRetrieved(item=conversation.retrieve(event.item_id))]
+        case _:
+            assert_never(event)
+
+
+def _check_known_words(item: MessageParam) -> None:
+    """Refuse audio that nobody has transcribed: the history is words."""
+    for index, part in enumerate(item.content):
+        if isinstance(part, InputAudio) and part.transcript is None:
+            raise ProtocolError(
+                "Audio in an item needs its transcript; speak through input_audio_buffer.append.",
+                code=Code.UNSUPPORTED_CONTENT_TYPE,
+                param=f"item.content[{index}].transcript",
+            )

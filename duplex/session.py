@@ -1,0 +1,155 @@
+"""One call: what the client sends is read and obeyed, from its first message to its last."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable
+from typing import assert_never
+
+from duplex.call import Call, Parts
+from duplex.config import Config
+from duplex.dialogue import Dialogue
+from duplex.endpointing import from_eagerness, from_silence_duration
+from duplex.errors import ProtocolError
+from duplex.hearing import TurnDetection
+from duplex.metrics import Clock
+from duplex.outbox import Outbox
+from duplex.pcm import Resampler, decode_alaw, decode_pcm16, decode_ulaw
+from duplex.protocol import client_events as wire
+from duplex.protocol.codes import Code
+from duplex.protocol.ids import NewId, random_id
+from duplex.protocol.item_requests import obey
+from duplex.protocol.response_plan import plan_response
+from duplex.protocol.response_stream import (
+    CLIENT_CANCELLED,
+    check_can_cancel,
+    check_can_respond,
+)
+from duplex.protocol.server_events import client_error, session_created, session_updated
+from duplex.protocol.session_config import Pcm, Pcma, Pcmu, SemanticVad, ServerVad, SessionConfig
+from duplex.vad import SAMPLE_RATE, DetectorConfig
+
+logger = logging.getLogger(__name__)
+
+_DECODERS = {Pcm: decode_pcm16, Pcmu: decode_ulaw, Pcma: decode_alaw}
+
+
+class Session:
+    """One call. `run` is all of its life."""
+
+    def __init__(
+        self,
+        call_id: str,
+        config: Config,
+        parts: Parts,
+        outbox: Outbox,
+        *,
+        clock: Clock = time.monotonic,
+        new_id: NewId = random_id,
+    ) -> None:
+        self._call = Call(call_id, config, parts, outbox, clock, new_id)
+        self._session_id = new_id("sess")
+        self._dialogue = Dialogue(self._call)
+        self._resampler = Resampler(Pcm.sample_rate, SAMPLE_RATE)
+
+    async def run(self, messages: AsyncIterable[str | bytes]) -> None:
+        """Obey ``messages`` until they end, then free everything the call held.
+
+        Raises:
+            ExceptionGroup: what ended the call before its time; `CallOverrun` among it if the
+                client was too slow.
+        """
+        call = self._call
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                call.tasks = tasks
+                await self._dialogue.configure(turn_detection(call.session_config, call.config))
+                call.send(session_created(self._session_id, call.session_config))
+                self._dialogue.prefill()
+                async for message in messages:
+                    await self.receive(message)
+                call.cancel_tasks()
+        finally:
+            await call.engine.close()
+
+    async def receive(self, message: str | bytes) -> None:
+        """Obey one message. What cannot be obeyed becomes an `error` event."""
+        event_id = None
+        try:
+            event = wire.decode(message)
+            event_id = event.event_id
+            await self._obey(event)
+        except ProtocolError as error:
+            logger.debug("%s: refused: %s", self._call.call_id, error.code)
+            self._call.send(client_error(error, event_id))
+
+    async def _obey(self, event: wire.ClientEvent) -> None:
+        call, dialogue = self._call, self._dialogue
+        match event:
+            case wire.AudioAppend():
+                await self._append(event.audio)
+            case wire.SessionUpdate():
+                await self._update(event)
+            case wire.AudioCommit():
+                await dialogue.commit()
+            case wire.AudioClear():
+                await dialogue.clear()
+            case wire.ItemCreate() | wire.ItemDelete() | wire.ItemRetrieve():
+                call.send(*obey(event, call.conversation, call.new_id))
+                if isinstance(event, wire.ItemDelete):
+                    dialogue.answers.forget(event.item_id)
+                if not isinstance(event, wire.ItemRetrieve):
+                    dialogue.prefill()
+            case wire.ItemTruncate():
+                dialogue.answers.truncate(event.item_id, event.content_index, event.audio_end_ms)
+                dialogue.prefill()
+            case wire.ResponseCreate():
+                check_can_respond(dialogue.answers.active)
+                await dialogue.respond(plan_response(call.session_config, event.response))
+            case wire.ResponseCancel():
+                check_can_cancel(dialogue.answers.active, event.response_id)
+                await dialogue.answers.cut(CLIENT_CANCELLED)
+                dialogue.prefill()
+            case _:
+                assert_never(event)
+
+    async def _append(self, audio: bytes) -> None:
+        audio_format = self._call.session_config.audio.input.format
+        try:
+            samples = _DECODERS[type(audio_format)](audio)
+        except ValueError as error:
+            raise ProtocolError(str(error), code=Code.INVALID_VALUE, param="audio") from error
+        await self._dialogue.hear(self._resampler.push(samples))
+
+    async def _update(self, event: wire.SessionUpdate) -> None:
+        call = self._call
+        old = call.session_config
+        new = old.merge(event.session, call.parts.defaults)
+        call.session_config = new
+        if new.audio.input.format != old.audio.input.format:
+            self._resampler = Resampler(new.audio.input.format.sample_rate, SAMPLE_RATE)
+        if new.audio.input.turn_detection != old.audio.input.turn_detection:
+            await self._dialogue.configure(turn_detection(new, call.config))
+        call.send(session_updated(self._session_id, new))
+        if new.instructions != old.instructions:
+            self._dialogue.prefill()
+
+
+def turn_detection(session: SessionConfig, config: Config) -> TurnDetection | None:
+    """How turns are found: the client's wishes, and the server's where it has none."""
+    wanted = session.audio.input.turn_detection
+    match wanted:
+        case None:
+            return None
+        case ServerVad():
+            threshold, padding_ms = wanted.threshold, wanted.prefix_padding_ms
+            endpoint = from_silence_duration(wanted.silence_duration_ms)
+        case SemanticVad():
+            threshold, padding_ms = config.turn.threshold, config.turn.prefix_padding_ms
+            endpoint = from_eagerness(wanted.eagerness)
+    detector = DetectorConfig(
+        threshold=threshold,
+        pause_ms=min(config.turn.speculate_after_ms, endpoint.finished_ms),
+        prefix_padding_ms=padding_ms,
+    )
+    return TurnDetection(detector, endpoint)

@@ -1,0 +1,6 @@
+"""What the engine raises on purpose."""
+
+
+class EngineError(Exception):
+    """A model could not do what it was asked; the call it happened in goes on. The message is
+    for the caller to read."""

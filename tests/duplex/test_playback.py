@@ -1,0 +1,126 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duplex.playback import PlaybackLedger
+from tts.types import SpokenWord
+
+RATE = 1000  # a sample is a millisecond
+
+
+def test_nothing_is_heard_before_anything_is_sent() -> None:
+    ledger = PlaybackLedger(RATE)
+    assert ledger.heard_samples(5.0) == 0
+    assert ledger.ahead_s(5.0) == 0
+    assert ledger.text_heard(0) == ""
+    assert ledger.cut(400) == 0
+
+
+def test_playing_runs_in_real_time_from_the_first_chunk_and_stops_at_what_was_sent() -> None:
+    ledger = PlaybackLedger(RATE)
+    ledger.push(500, [], now=10.0)
+    ledger.push(500, [], now=10.1)
+    assert [ledger.heard_samples(10 + s) for s in (0, 0.25, 0.75, 1, 60)] == [
+        0,
+        250,
+        750,
+        1000,
+        1000,
+    ]
+    assert ledger.ahead_s(10.25) == 0.75
+
+
+def test_playing_stands_still_while_there_is_nothing_to_play() -> None:
+    ledger = PlaybackLedger(RATE)
+    ledger.push(500, [], now=10.0)
+    ledger.push(500, [], now=12.0)
+    assert ledger.heard_samples(12.0) == 500
+    assert ledger.heard_samples(12.25) == 750
+
+
+def test_a_word_counts_when_half_of_it_was_heard() -> None:
+    ledger = PlaybackLedger(RATE)
+    ledger.push(300, [SpokenWord("It ", 100), SpokenWord("is ", 200)], now=0.0)
+    ledger.push(300, [SpokenWord("noon.", 600)], now=0.0)
+    heard = {n: ledger.text_heard(n) for n in (0, 49, 50, 149, 150, 399, 400, 600)}
+    assert list(heard.values()) == [
+        "", "", "It ", "It ", "It is ", "It is ", "It is noon.", "It is noon."
+    ]  # fmt: skip
+
+
+def test_a_client_cannot_have_played_more_than_was_sent() -> None:
+    ledger = PlaybackLedger(24_000)
+    ledger.push(24_000, [], now=0.0)
+    assert ledger.cut(1085) == 24_000
+    assert ledger.cut(500) == 12_000
+    with pytest.raises(ValueError, match="audio_end_ms"):
+        ledger.cut(-1)
+
+
+def test_what_cannot_be_is_refused_and_changes_nothing() -> None:
+    ledger = PlaybackLedger(RATE)
+    ledger.push(100, [SpokenWord("a", 100)], now=1.0)
+    for count, words, now in (
+        (-1, [], 1.0),
+        (10, [], 0.9),
+        (10, [SpokenWord("b", 99)], 1.0),
+        (10, [SpokenWord("b", 105), SpokenWord("c", 104)], 1.0),
+    ):
+        with pytest.raises(ValueError, match=r"negative|clock|word"):
+            ledger.push(count, words, now)
+    assert ledger.sent_samples == 100
+    assert ledger.text_heard(200) == "a"
+    assert ledger.heard_samples(2.0) == 100
+    with pytest.raises(ValueError, match="rate_hz"):
+        PlaybackLedger(0)
+
+
+CHUNKS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 1000)), min_size=1, max_size=12)
+
+
+@given(CHUNKS, st.lists(st.integers(0, 3000), min_size=1, max_size=8))
+def test_it_agrees_with_a_player_that_is_stepped(
+    chunks: list[tuple[int, int]], asked_after_ms: list[int]
+) -> None:
+    """The oracle is a player that plays one sample each millisecond if it has one."""
+    ledger = PlaybackLedger(RATE)
+    sent = played = now_ms = 0
+
+    def step_to(end_ms: int) -> None:
+        nonlocal played, now_ms
+        while now_ms < end_ms:
+            now_ms += 1
+            played = min(played + 1, sent)
+
+    for count, wait_ms in chunks:
+        step_to(now_ms + wait_ms)
+        # Just after the millisecond, so that rounding does not fall into the one before.
+        ledger.push(count, [], now=now_ms / 1000 + 1e-7)
+        sent += count
+    for wait_ms in asked_after_ms:
+        step_to(now_ms + wait_ms)
+        assert abs(ledger.heard_samples(now_ms / 1000 + 1e-7) - played) <= len(chunks)
+    assert ledger.sent_samples == sent
+
+
+@given(CHUNKS, st.lists(st.integers(0, 20_000), min_size=2, max_size=8))
+def test_hearing_never_goes_back_nor_past_what_was_sent(
+    chunks: list[tuple[int, int]], times_ms: list[int]
+) -> None:
+    ledger = PlaybackLedger(RATE)
+    words = []
+    now = end = 0
+    for index, (count, wait_ms) in enumerate(chunks):
+        now += wait_ms
+        end += count
+        words.append(SpokenWord(f"{index} ", end))
+        ledger.push(count, words[-1:], now / 1000)
+    heard = [ledger.heard_samples((now + t) / 1000) for t in sorted(times_ms)]
+    assert heard == sorted(heard)
+    assert heard[-1] <= end
+    texts = [ledger.text_heard(samples) for samples in heard]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
+    if end:
+        assert ledger.text_heard(end) == "".join(word.text for word in words)

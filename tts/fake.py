@@ -1,0 +1,31 @@
+"""A scripted voice for tests of the dialogue: a tone whose length is that of the text."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from tts.types import AudioChunk, SpokenWord
+
+CHARACTER_MS = 60
+CHUNK_MS = 200
+
+
+class FakeVoice:
+    """Speaks ``CHARACTER_MS`` of a 220 Hz tone for each character, in chunks of ``CHUNK_MS``."""
+
+    sample_rate = 22_050
+
+    def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
+        per_character = round(self.sample_rate * CHARACTER_MS / 1000 / speed)
+        chunk = self.sample_rate * CHUNK_MS // 1000
+        words = []
+        end = 0
+        for word in re.findall(r"\s*\S+\s*", text):
+            end += len(word) * per_character
+            words.append(SpokenWord(word, end))
+        phase = 2 * np.pi * 220 / self.sample_rate
+        for start in range(0, end, chunk):
+            stop = min(end, start + chunk)
+            tone = (0.3 * np.sin(phase * np.arange(start, stop))).astype(np.float32)
+            yield AudioChunk(tone, tuple(w for w in words if start < w.end_sample <= stop))
