@@ -190,7 +190,7 @@ async def hold_call(
     loop = asyncio.get_running_loop()
     late_s, lost = 0.0, None
     try:
-        await _set_up(client, options.session, on_event)
+        await set_up(client, options.session, on_event)
         began_s = loop.time()
         receiving = asyncio.create_task(_receive(client, caller, began_s, on_event))
         try:
@@ -223,9 +223,16 @@ async def hold_call(
     )
 
 
-async def _set_up(
-    client: RealtimeClient, session: SessionOptions, on_event: Callable[[Received], None] | None
+async def set_up(
+    client: RealtimeClient,
+    session: SessionOptions,
+    on_event: Callable[[Received], None] | None = None,
 ) -> None:
+    """Send the session's options and wait until they are in effect.
+
+    Raises:
+        ClientError: the server rejects them or does not acknowledge them.
+    """
     await client.send(session.update())
     try:
         async with asyncio.timeout(SETUP_TIMEOUT_S):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from client.call import CallOptions, CallResult, Line, hold_call
-from client.picture import call_svg
+from client.picture import call_svg, text_timeline
 from client.realtime import (
     SAMPLE_RATE_HZ,
     ClientError,
@@ -44,8 +44,9 @@ class TalkOptions:
     """What to say, to whom, and what to keep.
 
     ``files`` are WAV recordings, one turn each. ``save`` gets what the caller heard from the
-    call's beginning to its end, 24 kHz; ``timeline`` a picture (SVG). ``session.duplex`` asks a
-    server of this project for the stage marks; leave it off for any other.
+    call's beginning to its end, 24 kHz; ``timeline`` a picture (SVG), also shown in characters.
+    ``session.duplex`` asks a server of this project for the stage marks; leave it off for any
+    other.
     """
 
     url: str
@@ -208,6 +209,7 @@ def _finish(options: TalkOptions, result: CallResult, screen: Screen) -> int:
         write_wav(options.save, result.heard, SAMPLE_RATE_HZ)
         screen.line(f"answer saved to {options.save}")
     if options.timeline is not None:
+        screen.line(text_timeline(result))
         options.timeline.write_text(call_svg(result), encoding="utf-8")
         screen.line(f"timeline saved to {options.timeline}")
     answered = all(turn.v2v_ms is not None and not turn.errors for turn in result.turns)

@@ -1,5 +1,201 @@
-"""cli"""
+"""The command ``duplex``: arguments in, exit code out."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from duplex import build
+from duplex.config import Config, load
+from duplex.errors import DuplexError
+from duplex.models import Progress, render_status
+
+DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
+EPILOG = """every option of the configuration file, with its default, stands in duplex/config.py;
+`duplex.example.toml` shows them all"""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors a user can act on are printed as one line."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return int(options.command(options))
+    except DuplexError as error:
+        print(f"duplex: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="duplex",
+        description="Realtime speech conversation: an open server, its client and its bench.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every chunk")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_talk(commands)
+    _add_demo(commands)
+    _add_models(commands)
+    _add_bench(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any option")
+    parser.add_argument("--ear", metavar="MODEL", help="whisper-tiny.en (default), whisper-base")
+    parser.add_argument(
+        "--brain", metavar="MODEL", help="qwen2.5-coder-0.5b (default), qwen2.5-coder-1.5b"
+    )
+    parser.add_argument(
+        "--thinking", action="store_true", default=None, help="reason unheard before answering"
+    )
+
+
+def _config(options: argparse.Namespace) -> Config:
+    return load(
+        options.config,
+        {
+            "ear.model": options.ear,
+            "brain.model": options.brain,
+            "brain.thinking": options.thinking,
+            "server.host": getattr(options, "host", None),
+            "server.port": getattr(options, "port", None),
+        },
+    )
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _command(commands, "serve", _serve, "Serve calls until interrupted.")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8765; 0: any free)")
+    _add_model_options(parser)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from duplex.server import DialogueServer
+
+    config = _config(options)
+    parts = build.load(config, build.open_store(config), Progress(sys.stderr))
+    server = DialogueServer(config, parts)
+    try:
+        asyncio.run(server.run(lambda url: print(f"ready: {url}", flush=True)))
+    except OSError as error:
+        print(f"duplex: cannot listen: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _add_talk(commands: Any) -> None:
+    parser = _command(commands, "talk", _talk, "Speak recordings to a server, one turn each.")
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"server (default {DEFAULT_URL})")
+    parser.add_argument("--file", type=Path, action="append", required=True, metavar="WAV",
+                        help="a recording; give it again for the next turn")  # fmt: skip
+    parser.add_argument("--save", type=Path, metavar="WAV", help="write what was heard")
+    parser.add_argument("--timeline", type=Path, metavar="SVG", help="draw the call")
+    parser.add_argument("--key", help="API key, for servers that want one")
+    parser.add_argument("--foreign", action="store_true",
+                        help="the server is not of this project: ask it for nothing special")  # fmt: skip
+    parser.add_argument("--thoughts", action="store_true", help="show the model's reasoning")
+
+
+def _talk(options: argparse.Namespace) -> int:
+    from client.realtime import SessionOptions
+    from client.talk import TalkOptions, talk
+
+    session = SessionOptions(duplex=not options.foreign, thoughts=options.thoughts)
+    wanted = TalkOptions(
+        url=options.url,
+        files=options.file,
+        save=options.save,
+        timeline=options.timeline,
+        key=options.key,
+        session=session,
+    )
+    return asyncio.run(talk(wanted))
+
+
+def _add_demo(commands: Any) -> None:
+    summary = "Start a server and hold a three-turn spoken conversation with it."
+    parser = _command(commands, "demo", _demo, summary)
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR",
+                        help="where recordings and the timeline go (default out/demo)")  # fmt: skip
+    _add_model_options(parser)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from duplex.demo import demo
+
+    return demo(_config(options), _server_arguments(options), options.out)
+
+
+def _server_arguments(options: argparse.Namespace) -> list[str]:
+    """The options that a server started by this command is given too."""
+    arguments = []
+    for name in ("config", "ear", "brain"):
+        if (value := getattr(options, name)) is not None:
+            arguments += [f"--{name}", str(value)]
+    return arguments + (["--thinking"] if options.thinking else [])
+
+
+def _add_models(commands: Any) -> None:
+    parser = _command(commands, "models", _models, "Show, fetch or check the models.")
+    parser.add_argument("--install", action="store_true", help="fetch and convert what is missing")
+    parser.add_argument("--verify", action="store_true", help="read every file and check its hash")
+    _add_model_options(parser)
+
+
+def _models(options: argparse.Namespace) -> int:
+    config = _config(options)
+    store = build.open_store(config)
+    progress = Progress(sys.stderr)
+    if options.install:
+        build.install(config, store, progress)
+    if options.verify:
+        for model in store.status():
+            if model.state in ("verified", "damaged"):
+                store.verify(model.name, progress)
+    print(render_status(store))
+    return 0
+
+
+def _add_bench(commands: Any) -> None:
+    summary = "Measure latency from audio, at the client; write JSON and an HTML page."
+    parser = _command(commands, "bench", _bench, summary)
+    parser.add_argument("--url", help="a running server (default: start one and measure it too)")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR",
+                        help="where the report goes (default out/bench)")  # fmt: skip
+    parser.add_argument("--turns", type=int, default=24, help="turns of the single call")
+    parser.add_argument("--calls", default="1,2,4,8", help="numbers of concurrent calls")
+    parser.add_argument("--quick", action="store_true", help="a few turns, to see that it works")
+    _add_model_options(parser)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from duplex.benchmark import benchmark
+
+    calls = [int(number) for number in options.calls.split(",")]
+    return benchmark(
+        _config(options),
+        _server_arguments(options),
+        url=options.url,
+        out=options.out,
+        turns=4 if options.quick else options.turns,
+        calls=[1, 2] if options.quick else calls,
+    )

@@ -5,7 +5,7 @@ import contextlib
 import http
 import logging
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -59,7 +59,7 @@ class DialogueServer:
             server.host,
             server.port,
             process_request=_only_our_path,
-            subprotocols=[Subprotocol("realtime")],
+            select_subprotocol=_realtime_if_offered,
             compression=None,  # ten times the CPU for audio that does not compress
             max_size=server.max_message_bytes,
         ) as listening:
@@ -127,6 +127,13 @@ def _only_our_path(connection: ServerConnection, request: Request) -> Response |
     if urlsplit(request.path).path == PATH:
         return None
     return connection.respond(http.HTTPStatus.NOT_FOUND, f"Connect to {PATH}\n")
+
+
+def _realtime_if_offered(
+    connection: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Browsers hang up unless one of theirs is chosen; other clients offer none."""
+    return Subprotocol("realtime") if "realtime" in offered else None
 
 
 async def _messages(

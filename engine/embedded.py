@@ -6,6 +6,7 @@ the brain; at a pause the exact pass replaces them and only the corrected tail i
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,89 @@ class EmbeddedEngine:
         return EmbeddedSession(self._ear, self._ear_worker, self._brain.open())
 
     def close(self) -> None:
-        """Stop the threads and free the models."""
+        """Stop the threads."""
         self._ear_worker.close()
         self._brain.close()
+
+
+class EmbeddedSession:
+    """One call: the audio of its open turn, and its brain's cache. See `duplex.interfaces`."""
+
+    def __init__(self, ear: WhisperEar, worker: Worker, brain: BrainSession) -> None:
+        self._ear = ear
+        self._worker = worker
+        self._brain = brain
+        self._audio: list[NDArray[np.float32]] = []  # of the open turn
+        self._partials = PartialTranscriber()
+        self._grown = asyncio.Event()  # set when audio was appended
+        self._responding = False
+
+    def begin_turn(self) -> None:
+        """Forget the audio of the turn before."""
+        self._audio = []
+        self._partials = PartialTranscriber()
+
+    def append_audio(self, samples: NDArray[np.float32]) -> None:
+        """Add 16 kHz mono samples to the open turn."""
+        self._audio.append(samples)
+        self._grown.set()
+
+    async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
+        """Yield partial transcripts; what is stable of them is in the brain's cache then."""
+        await self._prefill_turn(history, "")
+        while True:
+            while not self._partials.is_due(self._samples):
+                self._grown.clear()
+                await self._grown.wait()
+            audio = np.concatenate(self._audio)
+            text = await self._worker.run(
+                lambda audio=audio: self._ear.transcribe(audio),  # type: ignore[misc]
+                Priority.BACKGROUND,
+            )
+            transcript = self._partials.update(text, len(audio))
+            yield transcript
+            await self._prefill_turn(history, transcript.stable)
+
+    async def end_turn(self) -> Transcript:
+        """The exact transcript of the audio so far."""
+        audio = np.concatenate(self._audio) if self._audio else np.empty(0, np.float32)
+        if not len(audio):
+            return Transcript("", "", 0)
+        text = await self._worker.run(lambda: self._ear.transcribe(audio), Priority.REPLY)
+        return Transcript(text, text, len(audio))
+
+    async def prefill(self, history: Sequence[Message]) -> None:
+        """Bring the cache up to ``history``, unless an answer is being made: it does that."""
+        if not self._responding:
+            await self._brain.prefill(history)
+
+    async def respond(
+        self, history: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[Piece, None]:
+        """Answer the last message."""
+        thoughts = ThoughtFilter()
+        self._responding = True
+        try:
+            async with aclosing(self._brain.generate(history, options)) as raw:
+                async for piece in raw:
+                    if isinstance(piece, Finished):
+                        for rest in thoughts.finish():
+                            yield rest
+                        yield piece
+                        return
+                    for part in thoughts.feed(piece):
+                        yield part
+        finally:
+            self._responding = False
+
+    async def close(self) -> None:
+        """Free the cache."""
+        await self._brain.close()
+
+    @property
+    def _samples(self) -> int:
+        return sum(len(part) for part in self._audio)
+
+    async def _prefill_turn(self, history: Sequence[Message], partial: str) -> None:
+        if not self._responding:
+            await self._brain.prefill(history, partial)

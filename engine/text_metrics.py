@@ -11,16 +11,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+# fmt: off
+_SMALL = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
+    "eighteen", "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ORDINALS = ["fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+# fmt: on
 _VALUES = {word: i for i, word in enumerate(_SMALL)} | {
     word: 10 * i for i, word in enumerate(_TENS, start=2)
 }
 _SCALES = {"thousand": 1_000, "million": 1_000_000}
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
 _SPELLINGS = {
     "mister": "mr",
     "missus": "mrs",
@@ -32,7 +35,7 @@ _SPELLINGS = {
     "1st": "first",
     "2nd": "second",
     "3rd": "third",
-} | {f"{i}th": word for i, word in enumerate(_ORDINALS[3:], start=4)}
+} | {f"{i}th": word for i, word in enumerate(_ORDINALS, start=4)}
 
 
 @dataclass(frozen=True, slots=True)

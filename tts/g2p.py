@@ -25,7 +25,7 @@ _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'"})
 _VOWEL_SOUND = re.compile("[ˈˌ]?[aeiouæɐɑɔəɚɛɜɪʊʌᵻ]")
 
 # As espeak, and so the voice, says them inside a sentence.
-_WEAK_FORMS = {
+WEAK_FORMS = {
     "a": "ɐ", "an": "ɐn", "and": "ænd", "the": "ðə", "to": "tə", "of": "ʌv", "i": "aɪ",
     "or": "ɔːɹ", "for": "fɔːɹ", "is": "ɪz", "it": "ɪt", "in": "ɪn", "at": "æt", "as": "æz",
     "on": "ɔn", "if": "ɪf", "are": "ɑːɹ", "was": "wʌz", "were": "wɜː", "you": "juː",
@@ -93,8 +93,8 @@ class G2P:
         lower = word.lower()
         if _VOWEL_SOUND.match(following) and lower in _BEFORE_VOWEL:
             return _BEFORE_VOWEL[lower]
-        if lower in _WEAK_FORMS and (word != "A" or following) and not _is_acronym(word):
-            return _WEAK_FORMS[lower]
+        if lower in WEAK_FORMS and (word != "A" or following) and not _is_acronym(word):
+            return WEAK_FORMS[lower]
         if lower in _EXTRA:
             return _EXTRA[lower]
         if len(word) == 1 or "." in word:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tts.words import words
+
 Entry = str | Mapping[str, str | None]
 
 _VOICELESS = "ptkfθ"
@@ -17,23 +19,29 @@ _STRESS = str.maketrans("", "", "ˈˌ")
 
 # Verb after these, noun after those, where the dictionary tells them apart (record, use, live).
 _VERB_CUES = frozenset(
-    "to will would can could should shall may might must i you we they who let's please let "
-    "don't doesn't didn't won't can't couldn't wouldn't shouldn't cannot not he she it who that i'll you'll we'll "
-    "they'll i'd you'd we'd they'd he'll she'll it'll always never often also and help".split()
+    words("""
+    to will would can could should shall may might must not always never often also and help let
+    please i you we they he she it who that let's i'll you'll we'll they'll he'll she'll it'll
+    i'd you'd we'd they'd don't doesn't didn't won't can't couldn't wouldn't shouldn't cannot
+    """)
 )
 _NOUN_CUES = frozenset(
-    "the a an this that these those my your his her its our their no some any each every of in "
-    "for with by from at on more most best good new first last one two".split()
+    words("""
+    the a an this these those my your his her its our their no some any each every of in for
+    with by from at on more most best good new first last one two
+    """)
 )
 _PERFECT_CUES = frozenset(
-    "have has had having i've you've we've they've he's she's was were been be being is are "
-    "already just ever never".split()
+    words("""
+    have has had having i've you've we've they've he's she's was were been be being is are
+    already just ever never
+    """)
 )
 _PREFIXES = {"un": "ʌn", "re": "ɹi", "non": "nˌɑn", "pre": "pɹi", "co": "kO", "micro": "mˌIkɹO",
              "multi": "mˌʌlti", "over": "ˌOvəɹ", "super": "sˌupəɹ", "anti": "ˌænti",
              "inter": "ˌɪntəɹ", "sub": "sʌb", "dis": "dɪs", "mis": "mɪs"}  # fmt: skip
 _SUFFIXES = {"ly": "li", "ness": "nəs", "less": "ləs", "ful": "fᵊl", "ment": "mənt", "er": "əɹ",
-             "able": "əbᵊl", "like": "lˌIk", "wise": "wˌIz", "ish": "ɪʃ", "ship": "ʃɪp"}  # fmt: skip
+             "able": "əbᵊl", "like": "lˌIk", "wise": "wˌIz", "ish": "ɪʃ"}  # fmt: skip
 
 
 class Lexicon:
@@ -52,7 +60,9 @@ class Lexicon:
         for form in dict.fromkeys((word, word.lower(), word.capitalize())):
             entry = self._entries.get(form)
             if entry is not None:
-                return entry if isinstance(entry, str) else _choose(form.lower(), entry, before, final)
+                return (
+                    entry if isinstance(entry, str) else _choose(form.lower(), entry, before, final)
+                )
         return self._inflected(word.lower(), before) if word.isascii() else None
 
     def _inflected(self, word: str, before: str) -> str | None:

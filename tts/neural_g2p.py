@@ -39,7 +39,7 @@ class NeuralG2P:
 
     def __call__(self, word: str) -> list[str]:
         """ARPAbet symbols for ``word``. Letters other than a-z are ignored."""
-        state = np.zeros(self._w["enc_w_hh"].shape[1], np.float32)
+        state: Array = np.zeros(self._w["enc_w_hh"].shape[1], np.float32)
         for index in [*(_LETTERS[c] for c in word.lower() if c in _LETTERS), _END_OF_WORD]:
             state = self._step("enc", index, state)
         phones: list[str] = []
@@ -63,7 +63,7 @@ class NeuralG2P:
         reset = _sigmoid(given_r + kept_r)
         update = _sigmoid(given_z + kept_z)
         new = np.tanh(given_n + reset * kept_n)
-        blended: Array = (1 - update) * new + update * state
+        blended: Array = np.asarray((1 - update) * new + update * state, np.float32)
         return blended
 
 

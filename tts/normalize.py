@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tts.numbers import digits, number
 from tts.quantities import RULES as QUANTITIES
 from tts.quantities import Rule
+from tts.words import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,18 @@ _ABBREVIATIONS = {
 _TITLES = frozenset({"Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "Gen.", "Sen.", "Rep.", "Gov.", "Mt.",
                      "e.g.", "i.e.", "vs.", "Fig.", "fig.", "Vol.", "approx.", "pp."})  # fmt: skip
 _SAID_AS_WORDS = frozenset(
-    "NASA NATO UNESCO UNICEF OPEC AIDS RAM ROM JPEG ASCII NAFTA FIFA SIM PIN CAPTCHA YOLO SCUBA "
-    "SWAT NASDAQ CUDA LAN WAN CRUD REST COVID LASER RADAR SONAR MIDI BIOS GIF WASM DARPA ASAP OK "
-    "I A ZIP BASIC LEGO IKEA "
-    # shouted, not spelled
-    "NOT NO YES AND OR BUT ALL ANY MUST NEVER ONLY VERY STOP DO DON IS ARE THE THIS THAT NOTE "
-    "ALWAYS BIG FREE NEW NOW GO ONE TWO IF ELSE FOR WHILE TRUE FALSE NULL FROM WHERE YOU YOUR WE "
-    "TO OF IN ON AT BE SO MORE LESS BOTH EACH WILL CAN SHOULD THEN WHEN HELLO HI WOW LOVE".split()
+    words("""
+    NASA NATO UNESCO UNICEF OPEC AIDS RAM ROM JPEG ASCII NAFTA FIFA SIM PIN CAPTCHA YOLO SCUBA
+    SWAT NASDAQ CUDA LAN WAN CRUD REST COVID LASER RADAR SONAR MIDI BIOS GIF WASM DARPA ASAP OK
+    I A ZIP BASIC LEGO IKEA
+    """)
+)
+_SHOUTED = frozenset(  # not spelled either
+    words("""
+    NOT NO YES AND OR BUT ALL ANY MUST NEVER ONLY VERY STOP DO DON IS ARE THE THIS THAT NOTE
+    ALWAYS BIG FREE NEW NOW GO ONE TWO IF ELSE FOR WHILE TRUE FALSE NULL FROM WHERE YOU YOUR WE
+    TO OF IN ON AT BE SO MORE LESS BOTH EACH WILL CAN SHOULD THEN WHEN HELLO HI WOW LOVE
+    """)
 )
 _DOMAINS = "com|org|net|edu|gov|io|ai|dev|app|co|uk|de|fr|us|info|me|tv|gg|xyz"
 _SYMBOLS = {
@@ -96,8 +102,12 @@ def _punctuated(tokens: list[Token]) -> list[Token]:
 def _next(text: str, position: int, shouted: bool) -> tuple[int, str, bool]:
     """End of the piece at ``position``, its speech, and whether it is space between tokens."""
     if match := _SPACE.match(text, position):
-        line_ends = "\n" in match[0] and 0 < position and match.end() < len(text)
-        return match.end(), "." if line_ends and text[position - 1] not in _PAUSES + "|" else "", True
+        line_ends = "\n" in match[0] and position > 0 and match.end() < len(text)
+        return (
+            match.end(),
+            "." if line_ends and text[position - 1] not in _PAUSES + "|" else "",
+            True,
+        )
     for pattern, say in _RULES:
         if match := pattern.match(text, position):
             said = say(match)
@@ -154,7 +164,7 @@ def _acronym(match: re.Match[str]) -> str:
     after_name = re.search(r"[A-Z][a-z]+ $", match.string[: match.start()])
     if after_name and letters in _NUMERALS:
         return _NUMERALS[letters]
-    if letters in _SAID_AS_WORDS:
+    if letters in _SAID_AS_WORDS or letters in _SHOUTED:
         return letters.lower().capitalize() + plural
     return ".".join(letters) + plural.replace("’", "'")
 

@@ -1,10 +1,12 @@
 """Numbers as American English words."""
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+from tts.words import words
+
+_ONES = words("""
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen
+""")
+_TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
 _SCALES = ("", "thousand", "million", "billion", "trillion", "quadrillion")
 _ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
@@ -21,12 +23,12 @@ def cardinal(number: int) -> str:
         return digits(str(number))
     if number == 0:
         return _ONES[0]
-    words: list[str] = []
+    said: list[str] = []
     for scale in _SCALES:
         number, group = divmod(number, 1000)
         if group:
-            words = [*_below_thousand(group), *([scale] if scale else []), *words]
-    return " ".join(words)
+            said = [*_below_thousand(group), *([scale] if scale else []), *said]
+    return " ".join(said)
 
 
 def ordinal(number: int) -> str:
@@ -47,7 +49,7 @@ def digits(text: str) -> str:
 def year(number: int) -> str:
     """1066 -> "ten sixty six"; 1905 -> "nineteen oh five"; 2007 -> "two thousand seven"."""
     century, rest = divmod(number, 100)
-    if not 1000 <= number <= 9999 or century % 10 == 0 and rest < 10:
+    if not 1000 <= number <= 9999 or (century % 10 == 0 and rest < 10):
         return cardinal(number)
     if rest == 0:
         return f"{cardinal(century)} hundred"
@@ -80,8 +82,8 @@ def number(text: str) -> str:
 
 def _below_thousand(number: int) -> list[str]:
     hundreds, rest = divmod(number, 100)
-    words = [_ONES[hundreds], "hundred"] if hundreds else []
+    said = [_ONES[hundreds], "hundred"] if hundreds else []
     if rest >= 20:
-        words.append(_TENS[rest // 10 - 2])
+        said.append(_TENS[rest // 10 - 2])
         rest %= 10
-    return [*words, _ONES[rest]] if rest else words
+    return [*said, _ONES[rest]] if rest else said

@@ -200,7 +200,9 @@ class PiperVoice:
         if not loud.size:
             return audio[:0], len(audio)
         cut = max(int(loud[0]) * self._samples(_WINDOW_MS) - self._samples(_MARGIN_MS), 0)
-        fade = np.minimum(np.arange(len(audio) - cut, dtype=np.float32) / self._samples(_FADE_MS), 1)
+        fade = np.minimum(
+            np.arange(len(audio) - cut, dtype=np.float32) / self._samples(_FADE_MS), 1
+        )
         return audio[cut:] * fade, cut
 
     def _with_tail(self, audio: Array, pause_ms: int) -> Array:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable
 
 from tts.numbers import cardinal, decade, digits, number, ordinal, year
+from tts.words import words
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
-MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+MONTHS = words("""
+    January February March April May June July August September October November December
+""")
 _MONTH_OF = {m[:n].lower(): m for m in MONTHS for n in (3, 4, len(m))}
 _MONTH = rf"(?P<month>{'|'.join(MONTHS)}|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b\.?)"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
@@ -92,16 +93,16 @@ def _numeric_date(match: re.Match[str]) -> str:
 
 def _time(match: re.Match[str]) -> str:
     hour, minute, half = int(match["hour"]), match["minute"], match["half"]
-    words = [cardinal(hour)]
+    said = [cardinal(hour)]
     if minute and int(minute):
-        words.append(("oh " if minute[0] == "0" else "") + cardinal(int(minute)))
+        said.append(("oh " if minute[0] == "0" else "") + cardinal(int(minute)))
     elif not half:
-        words.append("o'clock" if 1 <= hour <= 12 else "hundred")
+        said.append("o'clock" if 1 <= hour <= 12 else "hundred")
     if second := match["second"]:
-        words.append(f"and {_counted(str(int(second)), 'second*')}")
+        said.append(f"and {_counted(str(int(second)), 'second*')}")
     if half:
-        words.append(f"{half[0].upper()}.M")
-    return " ".join(words)
+        said.append(f"{half[0].upper()}.M")
+    return " ".join(said)
 
 
 def _hour(match: re.Match[str]) -> str:
@@ -180,7 +181,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"\b" + _MONTH + r"(?P<day>) (?P<year>\d{4})\b", _named_date),
     _rule(
-        _START + r"(?P<day>\d{1,2})(?:st|nd|rd|th)?(?: of)? " + _MONTH + r"(?:,? (?P<year>\d{4})\b)?",
+        rf"{_START}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH}"
+        r"(?:,? (?P<year>\d{4})\b)?",
         lambda m: f"{ordinal(int(m['day']))} of {_date(m['month'], None, m['year'])}",
     ),
     _rule(
@@ -218,7 +220,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"(?:(\d+) ?)?([½¼¾⅓⅔⅕⅛])",
           lambda m: f"{number(m[1])} and {_GLYPHS[m[2]]}" if m[1] else _GLYPHS[m[2]]),
-    _rule(r"(?<![\d.])\d+(?:\.\d+){2,}", lambda m: " dot ".join(number(n) for n in m[0].split("."))),
+    _rule(r"(?<![\d.])\d+(?:\.\d+){2,}",
+          lambda m: " dot ".join(number(n) for n in m[0].split("."))),
     _rule(
         rf"{_START}({_NUMBER})[-–—]({_NUMBER})(?![\w-])",
         _range,
@@ -226,7 +229,8 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"{_START}({_NUMBER})([KMB])\b",
           lambda m: f"{number(m[1])} {'K' if m[2] == 'K' else _SCALE[m[2].lower()]}"),
     _rule(_START + r"(\d+):(\d+)(?![\d:])", _range),
-    _rule(r"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=\) ))([+\-−*×÷/=<>≤≥≈])(?= [A-Za-z(\d]| ?[-−]?\d)",
+    _rule(r"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=\) ))([+\-−*×÷/=<>≤≥≈])"
+          r"(?= [A-Za-z(\d]| ?[-−]?\d)",
           lambda m: _SUMS[m[1]]),
     _rule(r"(?<=\d)\^(?=\d)", lambda m: _SUMS[m[0]]),
     _rule(r"(?<![\w.])\.\d+\b", lambda m: number(m[0])),

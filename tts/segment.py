@@ -8,6 +8,8 @@ sentences.
 import re
 from dataclasses import dataclass
 
+from tts.words import words
+
 MAX_CHARS = 320  # about 20 s of speech; text without spaces is cut here
 
 
@@ -32,7 +34,7 @@ _LEAST_WORDS = 3  # before a cut that no punctuation asks for
 # What starts a phrase, best first: clauses, then prepositions, then verb groups.
 _STARTERS = {
     word: strength
-    for strength, words in (
+    for strength, text in (
         (3, "but because which who whose when while if so where since although though "
             "unless until whereas then"),
         (2, "in on at for from with by about into through during between after before under "
@@ -40,10 +42,10 @@ _STARTERS = {
         (1, "is are was were has have had can could will would should may might must to that "
             "and or"),
     )
-    for word in words.split()
+    for word in words(text)
 }  # fmt: skip
 _CLEAR = 2  # strength from which a cut need not wait for a better one
-_BINDING = frozenset("the a an of my your his her its our their this these very more not no".split())
+_BINDING = frozenset(words("the a an of my your his her its our their this these very more not no"))
 
 _ABBREVIATION = re.compile(
     r"(?:^|[^\w.])(?:(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|approx|Inc|Ltd|Co|Corp|No"
@@ -118,23 +120,23 @@ def _cut_at_space(text: str, limits: Limits) -> int:
     """Cuts at the space that ``text`` ends with, or before it."""
     done = text.rstrip()
     bare = done.rstrip(_CLOSERS)
-    words = _count_words(text)
-    if not words:
+    count = _count_words(text)
+    if not count:
         return 0
     mark = bare[-1:]
     if mark in ("!", "?") or (mark == "." and _ends_sentence(bare)):
         return len(text)
     is_clause = mark in (",", ";", ":", "…") or bare.endswith("..") or bare.split()[-1] in _DASHES
     number_goes_on = mark == "," and bare[-2:-1].isdigit()
-    if is_clause and not number_goes_on and words >= limits.clause:
+    if is_clause and not number_goes_on and count >= limits.clause:
         return len(text)
     if number_goes_on:
         return 0
-    if words > limits.phrase and _strength(text.split()[-2:]) >= _CLEAR:
+    if count > limits.phrase and _strength(text.split()[-2:]) >= _CLEAR:
         return len(done) - len(done.split()[-1])
-    if words < limits.soft:
+    if count < limits.soft:
         return 0
-    return _best_phrase(text) or (_last_space(text) if words >= limits.hard else 0)
+    return _best_phrase(text) or (_last_space(text) if count >= limits.hard else 0)
 
 
 def _ends_sentence(text: str) -> bool:
@@ -150,8 +152,8 @@ def _strength(pair: list[str]) -> int:
 def _best_phrase(text: str) -> int:
     """Start of the word that best begins a phrase, the latest of equals; 0 where there is none."""
     best, at = 0, 0
-    words = list(re.finditer(r"\S+", text))
-    for before, match in zip(words[_LEAST_WORDS - 1 :], words[_LEAST_WORDS:], strict=False):
+    found = list(re.finditer(r"\S+", text))
+    for before, match in zip(found[_LEAST_WORDS - 1 :], found[_LEAST_WORDS:], strict=False):
         strength = _strength([before[0], match[0]])
         if strength >= max(best, 1):
             best, at = strength, match.start()

@@ -9,12 +9,12 @@ speech is the same each time, the time of each word is known from the synthesis,
 vocoder can run on a few frames at a time: neither looks further than a fixed number of frames.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+RECIPE = "piper: text, flow, vocoder; 1"  # changes with what `split` writes
 TEXT_FILE, FLOW_FILE, VOCODER_FILE = "text.onnx", "flow.onnx", "vocoder.onnx"
 CONFIG_FILE = "voice.json"
 
@@ -41,22 +41,22 @@ _PARTS = (
 
 def split(source: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> None:
     """Write the parts of the voice ``source`` (``NAME.onnx`` with ``NAME.onnx.json`` beside it)
-    into the new directory ``target``, which appears complete or not at all.
+    into the directory ``target``, new or empty, which is filled completely or not at all.
 
     ``progress`` is called with the done fraction, 0 to 1. Needs the ``onnx`` package, which
     serving does not.
 
     Raises:
-        FileExistsError: ``target`` exists.
+        FileExistsError: ``target`` is there and not empty.
         ValueError: ``source`` is not a Piper graph this knows how to cut.
         ImportError: ``onnx`` is not installed.
     """
     try:
         from onnx.utils import extract_model
     except ImportError as error:
-        raise ImportError("splitting a Piper voice needs the onnx package: pip install onnx") from error
-    if target.exists():
-        raise FileExistsError(f"{target} exists already")
+        raise ImportError("cutting a Piper voice needs onnx: pip install onnx") from error
+    if target.exists() and any(target.iterdir()):
+        raise FileExistsError(f"{target} is not empty")
     progress(0.0)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -68,7 +68,9 @@ def split(source: Path, target: Path, progress: Callable[[float], None] = lambda
                 raise ValueError(f"{source} is not a Piper voice as expected: {error}") from error
             progress(done / len(_PARTS))
         shutil.copyfile(source.with_name(source.name + ".json"), scratch / CONFIG_FILE)
-        scratch.chmod(0o755)
-        os.rename(scratch, target)
+        scratch.chmod(0o755)  # mkdtemp's is private to the user
+        if target.exists():
+            target.rmdir()
+        scratch.rename(target)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)  # gone already if all went well

@@ -95,7 +95,8 @@ def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], bin_m
     """How often each delay occurred; ``marks`` are labelled lines, the values a row of dots."""
     if not values:
         return empty("no turn was answered")
-    axis = axis_of([*values, *(value for _, value in marks)], "ms", low=None)
+    first, last = min(values) // bin_ms, max(values) // bin_ms
+    axis = Axis(max(0.0, first - 1) * bin_ms, (last + 2) * bin_ms)  # whole bins, one to spare
     counts: dict[int, int] = {}
     for value in values:
         counts[int(value // bin_ms)] = counts.get(int(value // bin_ms), 0) + 1

@@ -65,6 +65,7 @@ def _group(group: Group) -> dict[str, Any]:
         "unanswered": group.unanswered,
         "cut_offs": group.cut_offs,
         "refused": group.refused,
+        "lost": group.lost,
         "peak_mib": group.peak_mib,
         "v2v_ms": _optional(group.v2v),
         "marks_ms": {name: _optional(group.mark(name)) for name in marks},

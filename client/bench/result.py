@@ -69,6 +69,11 @@ class Group:
         return sum(call.refused is not None for call in self.calls)
 
     @property
+    def lost(self) -> int:
+        """Calls that failed, or ended before they were over."""
+        return sum(call.lost is not None for call in self.calls)
+
+    @property
     def cut_offs(self) -> int:
         """Turns in which the caller was cut off."""
         return sum(turn.turn.cut_offs > 0 for turn in self.turns)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from client.bench.machine import source_commit, this_machine
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Goals, Group, WordErrors
 from client.bench.server_process import resident_mib
-from client.call import CallOptions, CallResult, Line, hold_call
+from client.call import CallOptions, CallResult, Line, hold_call, set_up
 from client.realtime import (
     SAMPLE_RATE_HZ,
     ClientError,
@@ -163,7 +163,10 @@ class _Run:
     async def look(self) -> dict[str, Any]:
         """Call once, say nothing, and return what the server says of itself."""
         client = await connect(self._url, key=self._options.key)
-        await client.close()
+        try:
+            await set_up(client, self._options.call.session)
+        finally:
+            await client.close()
         await asyncio.sleep(BETWEEN_CALLS_S)
         return client.session
 
@@ -194,19 +197,21 @@ class _Run:
         return Group(scenario, callers, tuple(results), max(peak, default=None))
 
     async def _call(self, lines: list[Line], name: str, seed: int, delay_s: float) -> BenchCall:
-        await asyncio.sleep(delay_s)
-        try:
-            client = await connect(self._url, key=self._options.key)
-        except Refused as error:
-            self._progress(f"{name}: a call was refused: {error}")
-            return BenchCall(refused=str(error))
-
         def tell(turn: TurnResult) -> None:
             delay = "no answer" if turn.v2v_ms is None else f"{turn.v2v_ms:.0f} ms"
             self._progress(f"{name}: {turn.question_id}: {delay}")
 
         options = replace(self._options.call, seed=self._options.call.seed + seed)
-        return _bench_call(await hold_call(client, lines, options, on_turn=tell))
+        await asyncio.sleep(delay_s)
+        try:
+            client = await connect(self._url, key=self._options.key)
+            return _bench_call(await hold_call(client, lines, options, on_turn=tell))
+        except Refused as error:
+            self._progress(f"{name}: a call was refused: {error}")
+            return BenchCall(refused=str(error))
+        except ClientError as error:  # one call's failure is a finding, not the end of the run
+            self._progress(f"{name}: a call failed: {error}")
+            return BenchCall(lost=str(error))
 
     @contextlib.asynccontextmanager
     async def _watch_memory(self) -> AsyncIterator[list[float]]:

@@ -82,6 +82,7 @@ def load_table(groups: Sequence[Group]) -> str:
                 str(group.callers),
                 of(held, len(group.calls)),
                 str(group.refused),
+                str(group.lost),
                 *percentiles(group.v2v),
                 str(group.unanswered),
                 of(group.cut_offs, len(group.turns)),
@@ -89,7 +90,7 @@ def load_table(groups: Sequence[Group]) -> str:
                 f"{late:.0f} ms",
             ]
         )
-    head = ["callers", "calls held", "refused", "turns", "p50", "p95", "p99", "unanswered"]
+    head = ["callers", "calls held", "refused", "lost", "turns", "p50", "p95", "p99", "unanswered"]
     return table([*head, "cut-offs", "underruns", "client late"], rows, "first")
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,6 +74,7 @@ def convert(
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _Converter(gguf, scratch, progress, max_context_tokens).run()
+        scratch.chmod(0o755)  # mkdtemp's is private
         if target.exists():
             shutil.rmtree(target)
         os.replace(scratch, target)
@@ -170,7 +171,7 @@ class _Converter:
         )
         bias = np.concatenate([self._vector(f"{at}attn_{part}.bias") for part in "qkv"])
         projected = graph.linear(normed, f"{at}qkv", packed, bias)
-        cache = [1, shape.kv_heads, "C", shape.head_size]
+        cache: list[int | str] = [1, shape.kv_heads, "C", shape.head_size]
         for part in ("key", "value"):
             graph.input(f"past_{part}_{layer}", np.float32, cache)
         attended = graph.node(
@@ -294,11 +295,11 @@ class _Graph:
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
         (self.folder / f"{self.name}.onnx").write_bytes(model.SerializeToString())
 
-    def input(self, name: str, dtype: type, shape: list[int | str]) -> None:
+    def input(self, name: str, dtype: type, shape: Sequence[int | str]) -> None:
         self._inputs.append(_value_info(name, dtype, shape))
 
-    def output(self, name: str, shape: list[int | str] | list[int]) -> None:
-        self._outputs.append(_value_info(name, np.float32, list(shape)))
+    def output(self, name: str, shape: Sequence[int | str]) -> None:
+        self._outputs.append(_value_info(name, np.float32, shape))
 
     def node(
         self, op: str, inputs: list[str], *outputs: str, domain: str = _MS, **attributes: Any
@@ -336,7 +337,7 @@ class _Graph:
         )  # fmt: skip
 
 
-def _value_info(name: str, dtype: type, shape: list[int | str]) -> Any:
+def _value_info(name: str, dtype: type, shape: Sequence[int | str]) -> Any:
     from onnx import helper
 
     return helper.make_tensor_value_info(

@@ -38,9 +38,6 @@ def build_tokenizer(get: Callable[[str], Any]) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(
-        [
-            AddedToken(tokens[i], normalized=False, special=types[i] == _CONTROL)
-            for i in added
-        ]
+        [AddedToken(tokens[i], normalized=False, special=types[i] == _CONTROL) for i in added]
     )
     return tokenizer

@@ -6,6 +6,11 @@ from typing import Protocol
 from engine.types import Finished, GenerationOptions, Message
 
 
+class BrainError(Exception):
+    """The brain cannot answer: a remote endpoint failed or cannot be reached. The message is
+    fit for the caller's `error` event."""
+
+
 class BrainSession(Protocol):
     """One call's side of a language model.
 

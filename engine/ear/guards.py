@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 # openai/whisper, transcribe.py: compression_ratio_threshold. Ordinary speech lies near 1-1.5.
 MAX_COMPRESSION_RATIO = 2.4
 _MIN_REPEATS = 3
+# Measured on both models: silence, hum, beeps, knocks, coughs, white and pink noise have a
+# no-speech probability of 0.61 or more and a mean log probability of -0.97 or less; clean speech
+# 0.60 or less and -0.61 or more. Where speech under heavy noise falls in between, its text is wrong.
+NO_SPEECH_PROBABILITY = 0.55
+MIN_MEAN_LOG_PROBABILITY = -0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,15 @@ def max_tokens(seconds: float) -> int:
     return min(224, 16 + int(10 * seconds))
 
 
+def is_speech(decoded: Decoded) -> bool:
+    """Whether the text was heard rather than invented; both signs must speak against it, as in
+    openai/whisper (transcribe.py: no_speech_threshold, logprob_threshold)."""
+    return bool(decoded.tokens) and (
+        decoded.no_speech_probability <= NO_SPEECH_PROBABILITY
+        or decoded.mean_log_probability >= MIN_MEAN_LOG_PROBABILITY
+    )
+
+
 def is_loop(decoded: Decoded) -> bool:
     """Whether the decoder ran away instead of ending, or ended only after many repeats."""
     data = decoded.text.encode()
@@ -59,25 +73,29 @@ def collapse_repeats(tokens: Sequence[int]) -> tuple[int, ...]:
     return tuple(tokens)
 
 
-def split_points(pcm: NDArray[np.float32], rate: int, longest: int, target: int) -> list[int]:
-    """Where to cut ``pcm`` so that no piece is longer than ``longest`` samples.
-
-    Each cut is the middle of the quietest 100 ms that lies within 5 s of ``target`` samples
-    after the last cut. Pieces joined are the audio; nothing is lost.
+def quietest_point(pcm: NDArray[np.float32], rate: int, first: int, last: int) -> int:
+    """The middle of the quietest 100 ms of ``pcm[first:last]``, the earliest if several are.
 
     Raises:
-        ValueError: ``target`` +- 5 s does not lie within ``longest``.
+        ValueError: the range is shorter than 100 ms or not inside ``pcm``.
     """
-    reach, block = 5 * rate, rate // 100
-    if not reach < target <= longest - reach:
-        raise ValueError(f"target {target} +- {reach} samples must lie within 0..{longest}")
+    block = rate // 100
+    if not (0 <= first and first + 10 * block <= last <= len(pcm)):
+        raise ValueError(f"no 100 ms in samples {first}..{last} of {len(pcm)}")
+    blocks = pcm[first : first + (last - first) // block * block].reshape(-1, block)
+    energy = np.convolve((blocks.astype(np.float64) ** 2).sum(axis=1), np.ones(10), mode="valid")
+    return first + (int(energy.argmin()) + 5) * block
+
+
+def split_points(pcm: NDArray[np.float32], rate: int, longest: int, earliest: int) -> list[int]:
+    """Where to cut ``pcm`` so that no piece is longer than ``longest`` samples.
+
+    Each cut is the quietest point ``earliest`` to ``longest`` samples after the one before.
+    Pieces joined are the audio; nothing is lost.
+    """
     cuts: list[int] = []
     start = 0
-    while len(pcm) - start > longest:
-        first = start + target - reach
-        window = pcm[first : start + target + reach].astype(np.float64)
-        blocks = window[: len(window) // block * block].reshape(-1, block)
-        energy = np.convolve((blocks**2).sum(axis=1), np.ones(10), mode="valid")
-        start = first + int(energy.argmin() + 5) * block
+    while start + longest < len(pcm):
+        start = quietest_point(pcm, rate, start + earliest, start + longest)
         cuts.append(start)
     return cuts

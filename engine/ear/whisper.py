@@ -3,21 +3,26 @@
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
+import ctranslate2  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from engine.ear.guards import Decoded, collapse_repeats, is_loop, max_tokens, split_points
+from engine.ear.guards import (
+    Decoded,
+    collapse_repeats,
+    is_loop,
+    is_speech,
+    max_tokens,
+    split_points,
+)
 from engine.features import HOP_SAMPLES, SAMPLE_RATE_HZ, Float32, log_mel, normalize
 
 WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 FRAMES_PER_POSITION = 2  # stride of the encoder's second convolution
 POSITION_SAMPLES = FRAMES_PER_POSITION * HOP_SAMPLES
 PAD_SAMPLES = 3 * SAMPLE_RATE_HZ // 10
-# Cut at the quietest point 20 to 30 s in; the piece and its pad then still fit the window.
-LONGEST_PIECE_SAMPLES = WINDOW_SAMPLES
-SPLIT_TARGET_SAMPLES = 25 * SAMPLE_RATE_HZ
+EARLIEST_SPLIT_SAMPLES = 20 * SAMPLE_RATE_HZ
 # Log-mel maximum of the window whose states stand for silence: between the maximum of speech
 # (0.5 to 2) and not so low that the window's own floor shows.
 SILENCE_LOG_MEL_MAXIMUM = 1.12
@@ -58,12 +63,8 @@ class WhisperEar:
         elif language != "en":
             raise ValueError(f"{model_dir.name} hears English only, not {language!r}")
         self._prompt.append(self._token("<|notimestamps|>"))
-        silence = np.full(
-            (self._model.n_mels, WINDOW_SAMPLES // HOP_SAMPLES),
-            normalize(np.float32([-10.0]), SILENCE_LOG_MEL_MAXIMUM)[0],
-            np.float32,
-        )
-        self._silence = self._encode(silence)
+        silence = np.full((self._model.n_mels, WINDOW_SAMPLES // HOP_SAMPLES), -10.0, np.float32)
+        self._silence = self._encode(normalize(silence, SILENCE_LOG_MEL_MAXIMUM))
 
     def transcribe(self, pcm: NDArray[np.float32]) -> str:
         """What is said in ``pcm`` (16 kHz mono in [-1, 1], any length); "" if nothing is.
@@ -71,7 +72,7 @@ class WhisperEar:
         The work is one encoder pass and one greedy decode for each 30 s of audio. Give it audio
         trimmed to the speech: silence costs as much as speech and invites invention.
         """
-        cuts = split_points(pcm, SAMPLE_RATE_HZ, LONGEST_PIECE_SAMPLES, SPLIT_TARGET_SAMPLES)
+        cuts = split_points(pcm, SAMPLE_RATE_HZ, WINDOW_SAMPLES, EARLIEST_SPLIT_SAMPLES)
         texts = (self._transcribe_window(piece) for piece in np.split(pcm, cuts))
         return " ".join(text for text in texts if text)
 
@@ -106,6 +107,8 @@ class WhisperEar:
 
     def _transcribe_window(self, pcm: NDArray[np.float32]) -> str:
         decoded = self.decode(pcm)
+        if not is_speech(decoded):
+            return ""
         if is_loop(decoded):
             return self._text(collapse_repeats(decoded.tokens))
         return decoded.text

@@ -230,6 +230,6 @@ class Lab:
             return runner.run(coroutine)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lab() -> Lab:
     return Lab()

@@ -1,0 +1,107 @@
+"""`duplex bench`: the client's benchmark, with recordings, a server and scoring of our own."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from msgspec import structs
+
+from client.bench.questions import load_questions, record
+from client.bench.report import write_report
+from client.bench.result import BenchResult, outcomes
+from client.bench.runner import BenchOptions, Transcribe, bench
+from client.bench.server_process import serving
+from client.realtime import ClientError
+from client.speech import Recording
+from duplex import build
+from duplex.config import Config, EarConfig
+from duplex.models import Progress
+from duplex.recordings import server_command, speaker
+from engine.text_metrics import wer
+
+SCORING_EAR = "whisper-base"  # not the server's own, which would forgive its own mistakes
+
+
+def benchmark(
+    config: Config,
+    server_arguments: list[str],
+    *,
+    url: str | None,
+    out: Path,
+    turns: int,
+    calls: Sequence[int],
+) -> int:
+    """Measure the server at ``url``, or one started for the purpose; returns an exit code."""
+    speak = speaker(config)
+    texts = load_questions()
+    sets = [
+        [record(question, speak) for question in questions]
+        for questions in (texts.ordinary, texts.pauses, texts.long)
+    ]
+    models = {
+        "ear": config.ear.model,
+        "brain": config.brain.model,
+        "voice": config.voice.model,
+        "scoring ear": SCORING_EAR,
+    }
+    options = BenchOptions(
+        url=url or "",
+        turns=turns,
+        call_counts=[count for count in calls if count > 1],
+        models=models,
+    )
+    try:
+        result = asyncio.run(_measure(options, sets, server_arguments, _scoring(config)))
+    except ClientError as error:
+        print(f"error: {error}")
+        return 1
+    paths = write_report(result, out)
+    _show(result)
+    print("report:", ", ".join(str(path) for path in paths))
+    return 0
+
+
+async def _measure(
+    options: BenchOptions,
+    sets: Sequence[Sequence[Recording]],
+    server_arguments: list[str],
+    transcribe: Transcribe,
+) -> BenchResult:
+    ordinary, pauses, long_turns = sets
+    async with AsyncExitStack() as stack:
+        if not options.url:
+            server = await stack.enter_async_context(serving(server_command(server_arguments)))
+            options = replace(
+                options, url=server.url, ready_s=server.ready_s, server_pid=server.pid
+            )
+        return await bench(
+            options,
+            ordinary,
+            pauses=pauses,
+            long_turns=long_turns,
+            transcribe=transcribe,
+            count_errors=_count_errors,
+            progress=lambda line: print(line, flush=True),
+        )
+
+
+def _scoring(config: Config) -> Transcribe:
+    """A recogniser that checks the answers' audio."""
+    scoring = structs.replace(config, ear=EarConfig(model=SCORING_EAR))
+    store = build.open_store(scoring)
+    store.ensure([SCORING_EAR], Progress(sys.stderr))
+    return build.load_ear(scoring, store).transcribe
+
+
+def _count_errors(reference: str, heard: str) -> tuple[int, int]:
+    errors = wer([(reference, heard)])
+    return errors.errors, errors.words
+
+
+def _show(result: BenchResult) -> None:
+    for outcome in outcomes(result):
+        met = {True: "met", False: "MISSED", None: ""}[outcome.met]
+        print(f"{outcome.name}: {outcome.measured} ({outcome.goal}; {outcome.count}) {met}")

@@ -1,0 +1,119 @@
+"""How messages become token ids: each message by itself, so that it never depends on its
+neighbours and the KV cache can be compared id by id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from engine.types import Message, Role
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """The text around a message, by role; it may hold special tokens.
+
+    ``start`` opens the conversation; ``stop`` are the tokens that end an answer.
+    """
+
+    opening: Mapping[Role, str]
+    closing: Mapping[Role, str]
+    stop: tuple[str, ...]
+    start: str = ""
+
+
+CHATML = ChatFormat(
+    opening={
+        "system": "<|im_start|>system\n",
+        "user": "<|im_start|>user\n",
+        "assistant": "<|im_start|>assistant\n",
+    },
+    closing={"system": "<|im_end|>\n", "user": "<|im_end|>\n", "assistant": "<|im_end|>\n"},
+    stop=("<|im_end|>", "<|endoftext|>"),
+)
+
+
+class Renderer:
+    """Writes messages as ids and reads ids as text; shared by all calls.
+
+    It owns ``tokenizer`` and sets it to treat what people say as plain text: nobody can close
+    their turn by saying the closing token.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, chat_format: ChatFormat) -> None:
+        """Raises:
+        ValueError: the tokenizer does not know a stop token.
+        """
+        self.stop_ids = frozenset(_token_id(tokenizer, token) for token in chat_format.stop)
+        self._tokenizer = tokenizer
+        tokenizer.encode_special_tokens = False
+        self.start = self._encode(chat_format.start)
+        self.opening = {role: self._encode(text) for role, text in chat_format.opening.items()}
+        self.closing = {role: self._encode(text) for role, text in chat_format.closing.items()}
+        tokenizer.encode_special_tokens = True
+
+    def open_message(self, role: Role, text: str = "") -> list[int]:
+        """Ids of a message that is not finished."""
+        return self.opening[role] + self._encode(text)
+
+    def message(self, message: Message) -> list[int]:
+        """Ids of a finished message."""
+        return self.open_message(message.role, message.text) + self.closing[message.role]
+
+    def answer(self, text: str, generated: Sequence[int]) -> list[int]:
+        """Ids of ``text``, which may be the beginning of what ``generated`` says.
+
+        The generated ids are kept as far as they agree at a token's end, because the model
+        does not always choose the ids that a tokenizer would, and the cache holds its choice.
+        """
+        stream = TextStream(self._tokenizer)
+        kept = heard = 0
+        said = ""
+        for position, token in enumerate(generated):
+            if heard == len(text) or token in self.stop_ids:
+                break
+            if not (piece := stream.push(token)):
+                continue  # in the middle of a character
+            said += piece
+            if not text.startswith(said):
+                break
+            kept, heard = position + 1, len(said)
+        return [*generated[:kept], *self._encode(text[heard:])]
+
+    def stream(self) -> "TextStream":
+        """A reader of one answer's ids."""
+        return TextStream(self._tokenizer)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+class TextStream:
+    """Text of one answer, token by token; a character split over tokens comes when whole."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._tokens: list[int] = []
+        self._read = ""
+
+    def push(self, token: int) -> str:
+        """The text that ``token`` completes; may be empty."""
+        self._tokens.append(token)
+        text = self._stream.step(self._tokenizer, token) or ""
+        self._read += text
+        return text
+
+    def finish(self) -> str:
+        """What is left: the replacement character, if the answer ends within a character."""
+        whole: str = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
+        return whole.removeprefix(self._read) if whole.startswith(self._read) else ""
+
+
+def _token_id(tokenizer: Tokenizer, token: str) -> int:
+    found: int | None = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the tokenizer does not know the stop token {token!r}")
+    return found

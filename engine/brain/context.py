@@ -1,0 +1,45 @@
+"""Which turns of a long conversation are still shown to the model."""
+
+from collections.abc import Sequence
+
+from engine.types import Message
+
+
+def kept_messages(
+    messages: Sequence[Message], lengths: Sequence[int], limit: int
+) -> tuple[int, int]:
+    """How many leading system messages there are, and the index of the first other message
+    that is kept.
+
+    ``lengths`` are the messages' tokens. The conversation is replayed turn by turn (a user's
+    message and all up to the next). When a turn brings it over ``limit``, whole oldest turns
+    go until three quarters of it are left, so that the cache is rebuilt once in many turns,
+    not in each. Being a function of the conversation alone, it cuts the same turns next time.
+
+    Raises:
+        ValueError: the system messages and the last turn alone exceed ``limit``.
+    """
+    system = 0
+    while system < len(messages) and messages[system].role == "system":
+        system += 1
+    starts = [
+        index
+        for index in range(system, len(messages))
+        if index == system or messages[index].role == "user"
+    ]
+    ends = [*starts[1:], len(messages)]
+    base = sum(lengths[:system])
+    sizes = [sum(lengths[a:b]) for a, b in zip(starts, ends, strict=False)]
+    oldest, total = 0, base
+    for turn, size in enumerate(sizes):
+        total += size
+        if total > limit:
+            while oldest < turn and total > limit * 3 // 4:
+                total -= sizes[oldest]
+                oldest += 1
+    if total > limit:
+        raise ValueError(
+            f"the last turn and the instructions take {total} tokens; "
+            f"the context leaves room for {limit}"
+        )
+    return system, starts[oldest] if starts else len(messages)

@@ -1,0 +1,143 @@
+"""A Hugging Face causal language model, from a directory or the hub, as a brain."""
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.brain.chat_format import ChatFormat, Renderer
+from engine.brain.session import LocalBrainSession
+from engine.types import Role
+from engine.worker import Worker
+
+Template = Callable[[list[dict[str, str]], bool], str]
+
+
+class HuggingFaceBrain:
+    """Weights through transformers and torch; shares the session with the embedded brain."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        context_tokens: int = 2048,
+        device: str = "cpu",
+        dtype: str = "auto",
+    ) -> None:
+        """Load ``name``, a directory or a hub name. No remote code is run.
+
+        Raises:
+            ImportError: torch or transformers is not installed.
+            OSError: there is no such model.
+            ValueError: its chat template or tokenizer cannot be used.
+        """
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            from engine.brain.torch_log import TorchTokenLog
+        except ImportError as error:
+            raise ImportError(
+                "a Hugging Face brain needs the packages 'torch' and 'transformers'"
+            ) from error
+        torch.set_num_threads(threads)
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)  # type: ignore[no-untyped-call]
+        if not tokenizer.is_fast:
+            raise ValueError(f"{name} has no fast tokenizer")
+        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        self._model = model.to(device).eval()
+        self._open_log = lambda: TorchTokenLog(self._model)
+        self.context_tokens = min(
+            context_tokens, getattr(model.config, "max_position_embeddings", context_tokens)
+        )
+        chat_format = format_from_template(
+            lambda messages, prompt: str(
+                tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=prompt
+                )
+            ),
+            stop=_stop_tokens(model, tokenizer),
+            start=tokenizer.bos_token or "",
+        )
+        self._renderer = Renderer(tokenizer.backend_tokenizer, chat_format)
+        self._worker = Worker("brain")
+
+    def open(self) -> LocalBrainSession:
+        """Start a session with an empty cache."""
+        return LocalBrainSession(
+            self._open_log(), self._renderer, self._worker, context_tokens=self.context_tokens
+        )
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._worker.close()
+
+
+def format_from_template(template: Template, *, stop: tuple[str, ...], start: str) -> ChatFormat:
+    """Read a chat template as the text around each message.
+
+    A conversation of known words is rendered and cut at those words; another is rendered to
+    see that the pieces make what the template makes.
+
+    Raises:
+        ValueError: the template does more than to put text around messages.
+    """
+    system, user, answer, again = "SYSTEMWORDS", "USERWORDS", "ANSWERWORDS", "AGAINWORDS"
+    talk = [_turn("system", system), _turn("user", user), _turn("assistant", answer)]
+    try:
+        text = template([*talk, _turn("user", again)], False)
+        prompt = template(talk[:2], True)
+        before, rest = text.split(system)
+        after_system, rest = rest.split(user)
+        _, rest = rest.split(answer)
+        after_answer, closing_user = rest.split(again)
+        opening_answer = prompt.split(user)[1].removeprefix(closing_user)
+    except Exception as error:  # a template is a program: it may raise anything
+        raise ValueError(f"the chat template cannot be used: {error}") from error
+    same = _common(after_answer, closing_user)
+    opening_user = after_answer[same:]
+    chat_format = ChatFormat(
+        start=start if start and before.startswith(start) else "",
+        opening={
+            "system": before.removeprefix(start),
+            "user": opening_user,
+            "assistant": opening_answer,
+        },
+        closing={
+            "system": after_system.removesuffix(opening_user),
+            "user": closing_user,
+            "assistant": after_answer[:same],
+        },
+        stop=stop,
+    )
+    if _write(chat_format, [*talk, _turn("user", again)]) != text:
+        raise ValueError("the chat template does more than to put text around each message")
+    return chat_format
+
+
+def _turn(role: Role, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _write(chat_format: ChatFormat, talk: list[dict[str, Any]]) -> str:
+    return chat_format.start + "".join(
+        chat_format.opening[turn["role"]] + turn["content"] + chat_format.closing[turn["role"]]
+        for turn in talk
+    )
+
+
+def _common(a: str, b: str) -> int:
+    length = 0
+    while length < min(len(a), len(b)) and a[length] == b[length]:
+        length += 1
+    return length
+
+
+def _stop_tokens(model: Any, tokenizer: Any) -> tuple[str, ...]:
+    """The tokens that end an answer: the model's generation settings and the tokenizer's."""
+    configured = model.generation_config.eos_token_id
+    ids = set(configured if isinstance(configured, list) else [configured])
+    ids.add(tokenizer.eos_token_id)
+    ids.discard(None)
+    if not ids:
+        raise ValueError("the model names no token that ends an answer")
+    return tuple(tokenizer.convert_ids_to_tokens(sorted(ids)))

@@ -1,0 +1,140 @@
+"""Any OpenAI-compatible chat endpoint (vLLM, llama.cpp, Ollama, a hosted model) as a brain."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from engine.brain.context import kept_messages
+from engine.brain.interface import BrainError
+from engine.types import Finished, FinishReason, GenerationOptions, Message
+
+# Their tokenizer is not known here. Three UTF-8 bytes a token and eight for the markup is on
+# the safe side for English; the endpoint's own error says so where it is not.
+_BYTES_PER_TOKEN, _MARKUP_TOKENS = 3, 8
+
+
+class OpenAICompatibleBrain:
+    """A client of ``base_url``; the endpoint holds the weights and any cache."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str = "none",
+        context_tokens: int = 8192,
+        timeout_s: float = 30.0,
+    ) -> None:
+        """``timeout_s`` bounds the wait for a connection and for each piece of the stream.
+
+        Raises:
+            ImportError: the package ``openai`` is not installed.
+        """
+        try:
+            import openai
+        except ImportError as error:
+            raise ImportError("an OpenAI-compatible brain needs the package 'openai'") from error
+        self.context_tokens = context_tokens
+        self._model = model
+        # A retry would only make the caller wait longer in silence.
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=0
+        )
+
+    def open(self) -> "OpenAICompatibleSession":
+        """Start a session; the endpoint is not asked anything yet."""
+        return OpenAICompatibleSession(self._client, self._model, self.context_tokens)
+
+    def close(self) -> None:
+        """Nothing to free: open connections belong to their answers and close with them."""
+
+
+class OpenAICompatibleSession:
+    """One call's side of the endpoint. It has no cache of its own."""
+
+    def __init__(self, client: Any, model: str, context_tokens: int) -> None:
+        self._client = client
+        self._model = model
+        self._context_tokens = context_tokens
+
+    async def prefill(self, messages: Sequence[Message], partial: str | None = None) -> None:
+        """Does nothing: the protocol has no prefill."""
+
+    async def generate(
+        self, messages: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[str | Finished, None]:
+        """See `BrainSession`. Closing the generator closes the HTTP stream.
+
+        Reasoning that the endpoint sends on a channel of its own comes as ``<think>`` text.
+        ``repetition_penalty`` is not part of the protocol and is not sent. The counts are the
+        endpoint's; one that sends no usage gives zeros.
+
+        Raises:
+            BrainError: the endpoint cannot be reached, refuses, stalls or breaks off.
+            ValueError: the last turn alone is too long for the context.
+        """
+        import httpx2 as httpx
+        import openai
+
+        try:
+            stream = await self._client.chat.completions.create(
+                model=self._model,
+                messages=[_wire(message) for message in self._shown(messages)],
+                max_tokens=options.max_tokens,
+                temperature=options.temperature,
+                top_p=options.top_p,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+            async with stream:
+                async for piece in _pieces(stream):
+                    yield piece
+        except openai.APIStatusError as error:
+            raise BrainError(f"the brain's endpoint says {error.status_code}") from error
+        except (openai.APITimeoutError, httpx.TimeoutException) as error:
+            raise BrainError("the brain's endpoint does not answer in time") from error
+        except (openai.OpenAIError, httpx.HTTPError) as error:
+            raise BrainError(f"the connection to the brain's endpoint failed: {error}") from error
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    def _shown(self, messages: Sequence[Message]) -> list[Message]:
+        lengths = [
+            len(message.text.encode()) // _BYTES_PER_TOKEN + _MARKUP_TOKENS for message in messages
+        ]
+        reserve = min(256, self._context_tokens // 4)
+        system, first = kept_messages(messages, lengths, self._context_tokens - reserve)
+        return [*messages[:system], *messages[first:]]
+
+
+async def _pieces(stream: Any) -> AsyncGenerator[str | Finished, None]:
+    reason: FinishReason | None = None
+    counts = (0, 0, 0)
+    thinking = False
+    async for chunk in stream:
+        if chunk.usage is not None:
+            details = chunk.usage.prompt_tokens_details
+            cached = (details.cached_tokens or 0) if details is not None else 0
+            counts = (chunk.usage.prompt_tokens, cached, chunk.usage.completion_tokens)
+        for choice in chunk.choices:
+            if thought := _thought(choice.delta):
+                yield thought if thinking else f"<think>{thought}"
+                thinking = True
+            if text := choice.delta.content:
+                yield f"</think>{text}" if thinking else text
+                thinking = False
+            if choice.finish_reason is not None:
+                reason = "length" if choice.finish_reason == "length" else "stop"
+    if reason is None:
+        raise BrainError("the brain's endpoint broke off in the middle of the answer")
+    yield Finished(reason, *counts)
+
+
+def _thought(delta: Any) -> str:
+    """Reasoning text, under either of the names that servers use."""
+    extra = delta.model_extra or {}
+    return extra.get("reasoning_content") or extra.get("reasoning") or ""
+
+
+def _wire(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": message.text}

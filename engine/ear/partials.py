@@ -1,0 +1,175 @@
+"""The open turn's transcript: what of it is stable, and when to listen again.
+
+Pure logic over the texts that an ear gives. While the caller speaks, each *hypothesis* is the
+whole open window heard anew, so its end wavers. Words become stable when two successive
+hypotheses agree on them (LocalAgreement-2: Macháček et al. 2023, "Turning Whisper into Real-Time
+Transcription System", section 2.1). An exact pass, at a pause, replaces everything.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.types import Transcript
+
+_TRAILING_PUNCTUATION = re.compile(r"[^\w]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class PartialPolicy:
+    """When the next partial is due, and how much audio it may cover.
+
+    ``max_load`` bounds the share of one core that one call's partials may take: the next waits
+    until the last one's cost is at most that share of the audio since. A window longer than
+    ``max_window_samples`` is shortened by committing its head (see `PartialTranscriber.commit`),
+    cut at a quiet point that leaves at least ``min_context_samples`` open.
+    """
+
+    rate: int = 16_000
+    min_new_samples: int = 9_600
+    max_load: float = 0.2
+    max_window_samples: int = 20 * 16_000
+    min_context_samples: int = 4 * 16_000
+    min_commit_samples: int = 8 * 16_000
+
+    def interval_samples(self, cost_s: float) -> int:
+        """Audio to wait for after a partial that took ``cost_s`` seconds of a core."""
+        return max(self.min_new_samples, round(cost_s / self.max_load * self.rate))
+
+    def commit_range(self, window_samples: int) -> tuple[int, int] | None:
+        """Between which samples of the open window its head should end; None while it is short."""
+        if window_samples <= self.max_window_samples:
+            return None
+        return self.min_commit_samples, window_samples - self.min_context_samples
+
+
+class PartialTranscriber:
+    """The transcript of one turn as it grows; one call's state, used by one task at a time.
+
+    ``window_start`` is the turn's first sample that is still open: an ear is given the audio
+    from there on, and every text passed in is of that audio.
+    """
+
+    def __init__(self, policy: PartialPolicy | None = None) -> None:
+        self._policy = policy or PartialPolicy()
+        self._committed = ""  # text of the audio before window_start; set by commit
+        self._stable: list[str] = []  # agreed words of the open window, as first spelled
+        self._rest: list[str] = []  # words of the newest hypothesis after those
+        self._exact = False  # whether the newest text was an exact pass
+        self._samples = 0  # heard by the newest text
+        self._next_due = self._policy.min_new_samples
+        self.window_start = 0
+
+    @property
+    def transcript(self) -> Transcript:
+        """What is known now."""
+        stable = _join(self._committed, *self._stable)
+        text = _join(stable, *self._rest)
+        return Transcript(text, stable if self._exact else _bare_end(stable), self._samples)
+
+    def due(self, samples: int) -> bool:
+        """Whether a partial should be made now that the turn has ``samples`` samples."""
+        return samples >= self._next_due
+
+    def commit_range(self, samples: int) -> tuple[int, int] | None:
+        """Between which samples of the *turn* to cut off the window's head before the next
+        partial; None while the window is short enough."""
+        span = self._policy.commit_range(samples - self.window_start)
+        return span and (self.window_start + span[0], self.window_start + span[1])
+
+    def hypothesis(self, text: str, samples: int, cost_s: float = 0.0) -> Transcript:
+        """Take a partial's text of the open window up to ``samples``; ``cost_s`` is what it took.
+
+        Stable words stay as they are. If the text disagrees with them, what follows them is
+        found by the alignment with the fewest word errors.
+
+        Raises:
+            ValueError: ``samples`` is less than the newest text heard.
+        """
+        self._check_order(samples)
+        words = _words(text)
+        end = _end_of_prefix(self._stable, words)
+        rest = words[end:]
+        if end and self._stable:  # a pause's full stop may have become a comma or nothing
+            mark = _TRAILING_PUNCTUATION.search(words[end - 1])
+            self._stable[-1] = _bare_end(self._stable[-1]) + (mark.group() if mark else "")
+        agreed = _agreement(self._rest, rest)
+        self._stable += rest[:agreed]
+        self._rest = rest[agreed:]
+        self._exact = False
+        self._samples = samples
+        self._next_due = samples + self._policy.interval_samples(cost_s)
+        return self.transcript
+
+    def exact(self, text: str, samples: int) -> Transcript:
+        """Replace the open window's words by the exact pass over it up to ``samples``.
+
+        Raises:
+            ValueError: ``samples`` is less than the newest text heard.
+        """
+        self._check_order(samples)
+        self._stable, self._rest, self._exact = _words(text), [], True
+        self._samples = samples
+        self._next_due = samples + self._policy.min_new_samples
+        return self.transcript
+
+    def commit(self, text: str, at_sample: int) -> None:
+        """Close the window's head: ``text`` is the exact pass over the audio from `window_start`
+        to ``at_sample``, where the window starts from now on.
+
+        Raises:
+            ValueError: ``at_sample`` is not inside the window heard so far.
+        """
+        if not self.window_start < at_sample <= self._samples:
+            raise ValueError(f"sample {at_sample} is not in {self.window_start}..{self._samples}")
+        head = _words(text)
+        words = self._stable + self._rest
+        end = _end_of_prefix(head, words)
+        stable = len(self._stable)
+        self._stable, self._rest = words[end : max(end, stable)], words[max(end, stable) :]
+        self._committed = _join(self._committed, text.strip())
+        self._exact = False
+        self.window_start = at_sample
+
+    def _check_order(self, samples: int) -> None:
+        if samples < self._samples:
+            raise ValueError(f"heard up to sample {self._samples} before, now {samples}")
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split() if _key(word)]
+
+
+def _key(word: str) -> str:
+    return re.sub(r"[^\w]", "", word.casefold())
+
+
+def _bare_end(text: str) -> str:
+    return _TRAILING_PUNCTUATION.sub("", text)
+
+
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _agreement(before: Sequence[str], after: Sequence[str]) -> int:
+    """How many leading words both have, the last word of ``after`` never among them: it may
+    have been cut by the end of the audio."""
+    count = 0
+    for old, new in zip(before, after[:-1], strict=False):
+        if _key(old) != _key(new):
+            break
+        count += 1
+    return count
+
+
+def _end_of_prefix(prefix: Sequence[str], words: Sequence[str]) -> int:
+    """How many leading ``words`` say what ``prefix`` says: the fewest word errors, and of
+    several such counts the nearest to the length of ``prefix``."""
+    row = list(range(len(words) + 1))
+    for i, left in enumerate(map(_key, prefix), start=1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(map(_key, words), start=1):
+            step = min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+            diagonal, row[j] = row[j], step
+    return min(range(len(row)), key=lambda j: (row[j], abs(j - len(prefix))))
