@@ -66,6 +66,7 @@ class TurnConfig(Section, frozen=True):
     prefix_padding_ms: NonNegative = 300  # audio kept from before the detected onset
     speculate_after_ms: Positive = 96  # silence after which a reply is begun and held back
     hangover_ms: Positive = 300  # silence that ends a turn whose words sound finished
+    unfinished_ms: Positive = 1000  # silence that ends a turn whose words call for more
     max_turn_s: PositiveFloat = 120.0  # a longer turn is ended as if the caller had paused
 
 

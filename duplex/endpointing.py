@@ -47,16 +47,11 @@ def hangover_ms(transcript: str | None, config: EndpointConfig) -> int:
     return config.finished_ms
 
 
-def from_silence_duration(silence_duration_ms: int) -> EndpointConfig:
+def from_silence_duration(silence_duration_ms: int, default: EndpointConfig) -> EndpointConfig:
     """The policy for a client's server_vad ``silence_duration_ms``: its value where the words
-    are finished, and the default's addition where not.
-
-    Raises:
-        ValueError: not positive.
-    """
-    default = EndpointConfig()
-    extra = default.unfinished_ms - default.finished_ms
-    return EndpointConfig(silence_duration_ms, silence_duration_ms + extra)
+    are finished, and as much longer where not as by ``default``."""
+    finished_ms = max(1, silence_duration_ms)
+    return EndpointConfig(finished_ms, finished_ms + default.unfinished_ms - default.finished_ms)
 
 
 def from_eagerness(eagerness: Eagerness) -> EndpointConfig:

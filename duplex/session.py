@@ -9,7 +9,7 @@ from typing import assert_never
 from duplex.call import Call, Parts
 from duplex.config import Config
 from duplex.dialogue import Dialogue
-from duplex.endpointing import from_eagerness, from_silence_duration
+from duplex.endpointing import EndpointConfig, from_eagerness, from_silence_duration
 from duplex.errors import ProtocolError
 from duplex.hearing import TurnDetection
 from duplex.metrics import Clock
@@ -143,7 +143,8 @@ def turn_detection(session: SessionConfig, config: Config) -> TurnDetection | No
             return None
         case ServerVad():
             threshold, padding_ms = wanted.threshold, wanted.prefix_padding_ms
-            endpoint = from_silence_duration(wanted.silence_duration_ms)
+            default = EndpointConfig(config.turn.hangover_ms, config.turn.unfinished_ms)
+            endpoint = from_silence_duration(wanted.silence_duration_ms, default)
         case SemanticVad():
             threshold, padding_ms = config.turn.threshold, config.turn.prefix_padding_ms
             endpoint = from_eagerness(wanted.eagerness)

@@ -5,6 +5,7 @@ the brain; at a pause the exact pass replaces them and only the corrected tail i
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -45,6 +46,7 @@ class EmbeddedSession:
         self._worker = worker
         self._brain = brain
         self._audio: list[NDArray[np.float32]] = []  # of the open turn
+        self._samples = 0  # in it
         self._partials = PartialTranscriber()
         self._grown = asyncio.Event()  # set when audio was appended
         self._responding = False
@@ -52,36 +54,34 @@ class EmbeddedSession:
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""
         self._audio = []
+        self._samples = 0
         self._partials = PartialTranscriber()
 
     def append_audio(self, samples: NDArray[np.float32]) -> None:
         """Add 16 kHz mono samples to the open turn."""
         self._audio.append(samples)
+        self._samples += len(samples)
         self._grown.set()
 
     async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
         """Yield partial transcripts; what is stable of them is in the brain's cache then."""
         await self._prefill_turn(history, "")
+        partials = self._partials
         while True:
-            while not self._partials.is_due(self._samples):
+            while not partials.due(self._samples):
                 self._grown.clear()
                 await self._grown.wait()
-            audio = np.concatenate(self._audio)
-            text = await self._worker.run(
-                lambda audio=audio: self._ear.transcribe(audio),  # type: ignore[misc]
-                Priority.BACKGROUND,
-            )
-            transcript = self._partials.update(text, len(audio))
+            samples = self._samples
+            text, cost_s = await self._hear(partials.window_start, Priority.BACKGROUND)
+            transcript = partials.hypothesis(text, samples, cost_s)
             yield transcript
             await self._prefill_turn(history, transcript.stable)
 
     async def end_turn(self) -> Transcript:
         """The exact transcript of the audio so far."""
-        audio = np.concatenate(self._audio) if self._audio else np.empty(0, np.float32)
-        if not len(audio):
-            return Transcript("", "", 0)
-        text = await self._worker.run(lambda: self._ear.transcribe(audio), Priority.REPLY)
-        return Transcript(text, text, len(audio))
+        partials, samples = self._partials, self._samples
+        text, _ = await self._hear(partials.window_start, Priority.REPLY)
+        return partials.exact(text, samples)
 
     async def prefill(self, history: Sequence[Message]) -> None:
         """Bring the cache up to ``history``, unless an answer is being made: it does that."""
@@ -111,9 +111,17 @@ class EmbeddedSession:
         """Free the cache."""
         await self._brain.close()
 
-    @property
-    def _samples(self) -> int:
-        return sum(len(part) for part in self._audio)
+    async def _hear(self, start: int, priority: Priority) -> tuple[str, float]:
+        """The words from sample ``start`` of the open turn to its end now, and the seconds that
+        the ear took."""
+        audio = np.concatenate([*self._audio, np.empty(0, np.float32)])[start:]
+
+        def transcribe() -> tuple[str, float]:
+            began_s = time.monotonic()
+            text = self._ear.transcribe(audio) if len(audio) else ""
+            return text, time.monotonic() - began_s
+
+        return await self._worker.run(transcribe, priority)
 
     async def _prefill_turn(self, history: Sequence[Message], partial: str) -> None:
         if not self._responding:

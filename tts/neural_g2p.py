@@ -63,10 +63,8 @@ class NeuralG2P:
         reset = _sigmoid(given_r + kept_r)
         update = _sigmoid(given_z + kept_z)
         new = np.tanh(given_n + reset * kept_n)
-        blended: Array = np.asarray((1 - update) * new + update * state, np.float32)
-        return blended
+        return np.asarray((1 - update) * new + update * state, np.float32)
 
 
 def _sigmoid(x: Array) -> Array:
-    result: Array = 1 / (1 + np.exp(-x))
-    return result
+    return np.asarray(1 / (1 + np.exp(-x)), np.float32)

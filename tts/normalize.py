@@ -6,6 +6,7 @@ text's own words.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,11 +71,10 @@ def normalize(text: str) -> list[Token]:
 
     The tokens' texts joined are ``text``.
     """
-    shouted = text.isupper() and len(text.split()) > 2
     tokens: list[Token] = []
     start, spoken, position = 0, "", 0
     while position < len(text):
-        end, said, space = _next(text, position, shouted)
+        end, said, space = _next(text, position)
         spoken = _append(spoken, said)
         position = end
         if space:
@@ -99,19 +99,17 @@ def _punctuated(tokens: list[Token]) -> list[Token]:
     return result
 
 
-def _next(text: str, position: int, shouted: bool) -> tuple[int, str, bool]:
-    """End of the piece at ``position``, its speech, and whether it is space between tokens."""
+def _next(text: str, position: int) -> tuple[int, str, bool]:
+    """End of the piece at ``position``, its speech, and whether it is space between tokens.
+
+    A line's end is a pause, also where nothing but it ends the line (headings, list items).
+    """
     if match := _SPACE.match(text, position):
-        line_ends = "\n" in match[0] and position > 0 and match.end() < len(text)
-        return (
-            match.end(),
-            "." if line_ends and text[position - 1] not in _PAUSES + "|" else "",
-            True,
-        )
+        line_ends = "\n" in match[0] and text[position - 1 : position] not in (*_PAUSES, "|", "")
+        return match.end(), "." if line_ends and match.end() < len(text) else "", True
     for pattern, say in _RULES:
         if match := pattern.match(text, position):
-            said = say(match)
-            return match.end(), said.lower() if shouted and match[0].isalpha() else said, False
+            return match.end(), say(match), False
     return position + 1, "", False
 
 
@@ -164,13 +162,15 @@ def _acronym(match: re.Match[str]) -> str:
     after_name = re.search(r"[A-Z][a-z]+ $", match.string[: match.start()])
     if after_name and letters in _NUMERALS:
         return _NUMERALS[letters]
-    if letters in _SAID_AS_WORDS or letters in _SHOUTED:
+    shouting = match.string.isupper() and len(match.string.split()) > 2
+    if shouting or letters in _SAID_AS_WORDS or letters in _SHOUTED:
         return letters.lower().capitalize() + plural
     return ".".join(letters) + plural.replace("’", "'")
 
 
 def _word(match: re.Match[str]) -> str:
-    word = match[0].replace("’", "'")
+    composed = unicodedata.normalize("NFC", match[0].replace("’", "'"))
+    word = "".join(c for c in composed if c.isalpha() or c == "'")  # no ² or ①
     return word.lower() if len(word) > 1 and word.isupper() else word
 
 
@@ -181,6 +181,7 @@ def _rule(pattern: str, say: Callable[[re.Match[str]], str]) -> Rule:
 _SPACE = re.compile(r"\s+")
 _SHORT = "|".join(re.escape(a) for a in sorted([*_ABBREVIATIONS, "St.", "No."], key=len)[::-1])
 _LETTER = "[^\\W\\d_]"
+_SPELLED = f"(?:{_LETTER}[\u0300-\u036f]*)+"
 _RULES: tuple[Rule, ...] = (
     _rule(r"```[\s\S]*?(?:```|\Z)", lambda _: ""),  # code is shown, not read out
     _rule(r"!?\[([^\[\]\n]+)\]\([^()\n]*\)", _link),
@@ -197,11 +198,11 @@ _RULES: tuple[Rule, ...] = (
     _rule(r"#(?=\d)", lambda _: "number"),
     _rule(r"~(?=\d)", lambda _: "about"),
     _rule(rf"(?<!{_LETTER})([A-Z]{{2,5}})((?:['’]?s)?)(?!{_LETTER}|['’]{_LETTER})", _acronym),
-    _rule(rf"{_LETTER}+(?:['’]{_LETTER}+)*", _word),
+    _rule(f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
+    _rule(rf"{_SPELLED}(?:['’]{_SPELLED})*", _word),
     _rule(r"\.{2,}(?=\s*[a-z])", lambda _: ","),
     _rule(r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), ".")),
     _rule(r"(?<= )-+(?= )|--+", lambda _: ","),
     _rule(r"[,;:](?!\w)", lambda m: m[0]),
     _rule(f"[{''.join(_MARKS)}]", lambda m: _MARKS[m[0]]),
-    _rule(f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
 )

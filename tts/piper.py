@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from tts import split
@@ -30,8 +30,9 @@ VOCODER_REACH = 10
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 
 _PAD, _START, _END = "_", "^", "$"
-_SILENCE = 0.01  # of full scale; the voice's breath between words stays below
-_WINDOW_MS, _MARGIN_MS, _FADE_MS = 5, 10, 4
+_SILENCE = 0.004  # of full scale; before the first sound and after the last is less than 0.001
+_EDGE_FRAMES = 2
+_MARGIN_MS, _FADE_MS = 10, 4
 _PAUSE_MS = {".": 280, "!": 280, "?": 280, "…": 280, ":": 200, ";": 200, ",": 120}
 _NO_PAUSE_MS = 20
 
@@ -155,6 +156,8 @@ class PiperVoice:
             },
         )
         durations = frames[0, 0].astype(np.int64)
+        # Start and end symbols are silence, of up to 32 frames as the dice fall.
+        durations[[0, -1]] = np.minimum(durations[[0, -1]], _EDGE_FRAMES)
         mean = np.repeat(mean, durations, axis=2)
         deviation = np.exp(np.repeat(log_deviation, durations, axis=2))
         sample = noise.standard_normal(mean.shape, np.float32) * np.float32(scales[0])
@@ -196,29 +199,22 @@ class PiperVoice:
         return samples
 
     def _without_lead(self, audio: Array) -> tuple[Array, int]:
-        loud = self._loud(audio)
+        """Cut the silence before the first sound and fade in; also how much was cut."""
+        loud = np.flatnonzero(np.abs(audio) > _SILENCE)
         if not loud.size:
             return audio[:0], len(audio)
-        cut = max(int(loud[0]) * self._samples(_WINDOW_MS) - self._samples(_MARGIN_MS), 0)
-        fade = np.minimum(
-            np.arange(len(audio) - cut, dtype=np.float32) / self._samples(_FADE_MS), 1
-        )
-        return audio[cut:] * fade, cut
+        cut = max(int(loud[0]) - self._samples(_MARGIN_MS), 0)
+        fade = np.arange(len(audio) - cut, dtype=np.float32) / self._samples(_FADE_MS)
+        return audio[cut:] * np.minimum(fade, 1), cut
 
     def _with_tail(self, audio: Array, pause_ms: int) -> Array:
         """Cut the silence after the last sound, fade out, and pause as the punctuation asks."""
-        loud = self._loud(audio)
-        sound = (int(loud[-1]) + 1) * self._samples(_WINDOW_MS) if loud.size else 0
-        audio = audio[: sound + self._samples(_MARGIN_MS)]
+        loud = np.flatnonzero(np.abs(audio) > _SILENCE)
+        sound = int(loud[-1]) + 1 + self._samples(_MARGIN_MS) if loud.size else 0
+        audio = audio[:sound]
         fade = np.arange(len(audio), 0, -1, dtype=np.float32) / self._samples(_FADE_MS)
         pause = np.zeros(self._samples(pause_ms), np.float32)
         return np.concatenate([audio * np.minimum(fade, 1), pause])
-
-    def _loud(self, audio: Array) -> NDArray[np.intp]:
-        """Indices of the windows of `_WINDOW_MS` that hold sound."""
-        window = self._samples(_WINDOW_MS)
-        rows = np.pad(np.abs(audio), (0, -len(audio) % window)).reshape(-1, window)
-        return np.flatnonzero(rows.max(axis=1, initial=0) > _SILENCE)
 
     def _samples(self, ms: int) -> int:
         return self.sample_rate * ms // 1000

@@ -14,6 +14,7 @@ from client.realtime import ClientError
 
 ADDRESS = re.compile(r"\b(?:ws|wss|http|https)://[^\s\"'<>]+")
 STOP_TIMEOUT_S = 10.0
+MAX_LINE_BYTES = 2**20  # progress that is redrawn with carriage returns is all one line
 LAST_LINES = 30  # of output, for the message when the server does not come up
 
 
@@ -40,6 +41,7 @@ async def serving(command: Sequence[str], timeout_s: float = 300.0) -> AsyncIter
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        limit=MAX_LINE_BYTES,
         start_new_session=True,  # so that its children are stopped with it
     )
     assert process.stdout is not None  # asked for above
@@ -86,7 +88,7 @@ async def _address(output: asyncio.StreamReader, command: Sequence[str], timeout
                 line = raw.decode("utf-8", "replace").rstrip()
                 lines.append(line)
                 if found := ADDRESS.search(line):
-                    return found.group(0)
+                    return found.group(0).rstrip(".,;)")
         problem = "ended before it was ready"
     except TimeoutError:
         problem = f"was not ready within {timeout_s:g} s"

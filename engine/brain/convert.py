@@ -10,7 +10,6 @@ lost. The K-quants are rounded to 8-bit blocks of 32, with an error below 0.4 % 
 largest weight.
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from engine.brain.gguf_tokenizer import build_tokenizer
 
 BLOCK = 32  # weights per scale, in GGUF's simple formats and in MatMulNBits alike
-FORMAT = 1  # of the directory; another number means: convert again
+RECIPE = "qwen2: decoder, head, embedding, 8-bit blocks of 32; 1"  # changes with the output
 _MS = "com.microsoft"
 _ALIGN = 4096  # each weight starts on a page, so that onnxruntime can map it
 
@@ -82,13 +81,6 @@ def convert(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def is_converted(directory: Path) -> bool:
-    """Whether ``directory`` was written by this version of `convert`."""
-    with contextlib.suppress(OSError, ValueError):
-        return bool(json.loads((directory / "brain.json").read_text())["format"] == FORMAT)
-    return False
-
-
 class _Converter:
     def __init__(self, gguf: Path, out: Path, progress: Progress, max_context: int) -> None:
         try:
@@ -128,7 +120,7 @@ class _Converter:
         np.save(self._out / "embedding_scales.npy", table.scales)
         build_tokenizer(self._get).save(str(self._out / "tokenizer.json"))
         meta = {
-            "format": FORMAT,
+            "format": RECIPE,
             "name": self._get("general.name"),
             "layers": shape.layers,
             "hidden": shape.hidden,

@@ -1,9 +1,11 @@
 """A Hugging Face causal language model, from a directory or the hub, as a brain."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from engine.brain.chat_format import ChatFormat, Renderer
+from engine.brain.log import TokenLog
 from engine.brain.session import LocalBrainSession
 from engine.types import Role
 from engine.worker import Worker
@@ -16,9 +18,9 @@ class HuggingFaceBrain:
 
     def __init__(
         self,
-        name: str,
+        name: str | Path,
         *,
-        threads: int,
+        threads: int = 2,
         context_tokens: int = 2048,
         device: str = "cpu",
         dtype: str = "auto",
@@ -40,12 +42,12 @@ class HuggingFaceBrain:
                 "a Hugging Face brain needs the packages 'torch' and 'transformers'"
             ) from error
         torch.set_num_threads(threads)
-        tokenizer: Any = AutoTokenizer.from_pretrained(name)  # type: ignore[no-untyped-call]
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)
         if not tokenizer.is_fast:
             raise ValueError(f"{name} has no fast tokenizer")
         model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         self._model = model.to(device).eval()
-        self._open_log = lambda: TorchTokenLog(self._model)
+        self._open_log: Callable[[], TokenLog] = lambda: TorchTokenLog(self._model)
         self.context_tokens = min(
             context_tokens, getattr(model.config, "max_position_embeddings", context_tokens)
         )

@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from engine.errors import EngineError
 from engine.types import Finished, GenerationOptions, Message
 
 
-class BrainError(Exception):
-    """The brain cannot answer: a remote endpoint failed or cannot be reached. The message is
-    fit for the caller's `error` event."""
+class BrainError(EngineError):
+    """The brain cannot answer: a remote endpoint failed or cannot be reached."""
 
 
 class BrainSession(Protocol):

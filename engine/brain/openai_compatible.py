@@ -12,7 +12,7 @@ from engine.types import Finished, FinishReason, GenerationOptions, Message
 _BYTES_PER_TOKEN, _MARKUP_TOKENS = 3, 8
 
 
-class OpenAICompatibleBrain:
+class OpenAIBrain:
     """A client of ``base_url``; the endpoint holds the weights and any cache."""
 
     def __init__(
@@ -40,15 +40,15 @@ class OpenAICompatibleBrain:
             base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=0
         )
 
-    def open(self) -> "OpenAICompatibleSession":
+    def open(self) -> "OpenAISession":
         """Start a session; the endpoint is not asked anything yet."""
-        return OpenAICompatibleSession(self._client, self._model, self.context_tokens)
+        return OpenAISession(self._client, self._model, self.context_tokens)
 
     def close(self) -> None:
         """Nothing to free: open connections belong to their answers and close with them."""
 
 
-class OpenAICompatibleSession:
+class OpenAISession:
     """One call's side of the endpoint. It has no cache of its own."""
 
     def __init__(self, client: Any, model: str, context_tokens: int) -> None:
@@ -72,7 +72,6 @@ class OpenAICompatibleSession:
             BrainError: the endpoint cannot be reached, refuses, stalls or breaks off.
             ValueError: the last turn alone is too long for the context.
         """
-        import httpx2 as httpx
         import openai
 
         try:
@@ -90,9 +89,9 @@ class OpenAICompatibleSession:
                     yield piece
         except openai.APIStatusError as error:
             raise BrainError(f"the brain's endpoint says {error.status_code}") from error
-        except (openai.APITimeoutError, httpx.TimeoutException) as error:
+        except openai.APITimeoutError as error:
             raise BrainError("the brain's endpoint does not answer in time") from error
-        except (openai.OpenAIError, httpx.HTTPError) as error:
+        except openai.OpenAIError as error:
             raise BrainError(f"the connection to the brain's endpoint failed: {error}") from error
 
     async def close(self) -> None:

@@ -13,6 +13,6 @@ THINK_FIRST = (
 )
 
 
-def system_prompt(style: str = SPOKEN_STYLE, *, think: bool = False) -> str:
-    """The system message: ``style``, and how to reason unheard if ``think``."""
-    return f"{style} {THINK_FIRST}" if think else style
+def system_prompt(style: str = SPOKEN_STYLE, *, thinking: bool = False) -> str:
+    """The system message: ``style``, and how to reason unheard if ``thinking``."""
+    return f"{style} {THINK_FIRST}" if thinking else style

@@ -62,7 +62,8 @@ class TorchTokenLog:
         self._cache = DynamicCache()
 
     def _crop(self, length: int) -> None:
-        if length:
-            self._cache.crop(length)
-        else:  # a layer that was never written cannot be cropped
+        surplus = self._cache.get_seq_length() - length
+        if not length:  # nor can a layer be cropped that was never written
             self._cache = DynamicCache()
+        elif surplus > 0:
+            self._cache.crop(-surplus)

@@ -12,7 +12,7 @@ MAX_COMPRESSION_RATIO = 2.4
 _MIN_REPEATS = 3
 # Measured on both models: silence, hum, beeps, knocks, coughs, white and pink noise have a
 # no-speech probability of 0.61 or more and a mean log probability of -0.97 or less; clean speech
-# 0.60 or less and -0.61 or more. Where speech under heavy noise falls in between, its text is wrong.
+# has 0.60 or less and -0.61 or more. Speech in such noise that it crosses both is misheard anyway.
 NO_SPEECH_PROBABILITY = 0.55
 MIN_MEAN_LOG_PROBABILITY = -0.85
 
@@ -80,7 +80,7 @@ def quietest_point(pcm: NDArray[np.float32], rate: int, first: int, last: int) -
         ValueError: the range is shorter than 100 ms or not inside ``pcm``.
     """
     block = rate // 100
-    if not (0 <= first and first + 10 * block <= last <= len(pcm)):
+    if first < 0 or last > len(pcm) or last - first < 10 * block:
         raise ValueError(f"no 100 ms in samples {first}..{last} of {len(pcm)}")
     blocks = pcm[first : first + (last - first) // block * block].reshape(-1, block)
     energy = np.convolve((blocks.astype(np.float64) ** 2).sum(axis=1), np.ones(10), mode="valid")

@@ -47,12 +47,13 @@ class PartialTranscriber:
     """The transcript of one turn as it grows; one call's state, used by one task at a time.
 
     ``window_start`` is the turn's first sample that is still open: an ear is given the audio
-    from there on, and every text passed in is of that audio.
+    from there on. Texts may arrive late: one that is older than what is known changes nothing.
     """
 
     def __init__(self, policy: PartialPolicy | None = None) -> None:
         self._policy = policy or PartialPolicy()
-        self._committed = ""  # text of the audio before window_start; set by commit
+        # (first sample, text) of the heads cut off before window_start; grows in commit
+        self._committed: list[tuple[int, str]] = []
         self._stable: list[str] = []  # agreed words of the open window, as first spelled
         self._rest: list[str] = []  # words of the newest hypothesis after those
         self._exact = False  # whether the newest text was an exact pass
@@ -63,7 +64,7 @@ class PartialTranscriber:
     @property
     def transcript(self) -> Transcript:
         """What is known now."""
-        stable = _join(self._committed, *self._stable)
+        stable = _join(*(text for _, text in self._committed), *self._stable)
         text = _join(stable, *self._rest)
         return Transcript(text, stable if self._exact else _bare_end(stable), self._samples)
 
@@ -77,16 +78,17 @@ class PartialTranscriber:
         span = self._policy.commit_range(samples - self.window_start)
         return span and (self.window_start + span[0], self.window_start + span[1])
 
-    def hypothesis(self, text: str, samples: int, cost_s: float = 0.0) -> Transcript:
-        """Take a partial's text of the open window up to ``samples``; ``cost_s`` is what it took.
+    def hypothesis(
+        self, text: str, samples: int, cost_s: float = 0.0, start: int | None = None
+    ) -> Transcript:
+        """Take a partial's text of the turn's audio from ``start`` (default: `window_start`) to
+        ``samples``; ``cost_s`` is what it took.
 
         Stable words stay as they are. If the text disagrees with them, what follows them is
-        found by the alignment with the fewest word errors.
-
-        Raises:
-            ValueError: ``samples`` is less than the newest text heard.
+        found by the alignment with the fewest word errors. A late text is ignored.
         """
-        self._check_order(samples)
+        if samples < self._samples or start not in (None, self.window_start):
+            return self.transcript
         words = _words(text)
         end = _end_of_prefix(self._stable, words)
         rest = words[end:]
@@ -101,13 +103,18 @@ class PartialTranscriber:
         self._next_due = samples + self._policy.interval_samples(cost_s)
         return self.transcript
 
-    def exact(self, text: str, samples: int) -> Transcript:
-        """Replace the open window's words by the exact pass over it up to ``samples``.
+    def exact(self, text: str, samples: int, start: int | None = None) -> Transcript:
+        """Take the exact pass over the turn's audio from ``start`` (default: `window_start`) to
+        ``samples``; it replaces all words after ``start``.
 
-        Raises:
-            ValueError: ``samples`` is less than the newest text heard.
+        A late text still gives the transcript of what it heard, but changes nothing.
         """
-        self._check_order(samples)
+        start = self.window_start if start is None else start
+        committed = [head for head in self._committed if head[0] < start]
+        if samples < self._samples:
+            whole = _join(*(head for _, head in committed), *_words(text))
+            return Transcript(whole, whole, samples)
+        self._committed, self.window_start = committed, start
         self._stable, self._rest, self._exact = _words(text), [], True
         self._samples = samples
         self._next_due = samples + self._policy.min_new_samples
@@ -118,22 +125,18 @@ class PartialTranscriber:
         to ``at_sample``, where the window starts from now on.
 
         Raises:
-            ValueError: ``at_sample`` is not inside the window heard so far.
+            ValueError: ``at_sample`` is not after the window's start.
         """
-        if not self.window_start < at_sample <= self._samples:
-            raise ValueError(f"sample {at_sample} is not in {self.window_start}..{self._samples}")
-        head = _words(text)
+        if at_sample <= self.window_start:
+            raise ValueError(f"sample {at_sample} is not after {self.window_start}")
         words = self._stable + self._rest
-        end = _end_of_prefix(head, words)
-        stable = len(self._stable)
-        self._stable, self._rest = words[end : max(end, stable)], words[max(end, stable) :]
-        self._committed = _join(self._committed, text.strip())
+        end = _end_of_prefix(_words(text), words)
+        stable = max(end, len(self._stable))
+        self._stable, self._rest = words[end:stable], words[stable:]
+        self._committed.append((self.window_start, text.strip()))
         self._exact = False
+        self._samples = max(self._samples, at_sample)
         self.window_start = at_sample
-
-    def _check_order(self, samples: int) -> None:
-        if samples < self._samples:
-            raise ValueError(f"heard up to sample {self._samples} before, now {samples}")
 
 
 def _words(text: str) -> list[str]:

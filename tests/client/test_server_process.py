@@ -12,7 +12,7 @@ from client.realtime import ClientError
 READY = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-print("loading\\n\\nlistening on ws://127.0.0.1:4321/v1/realtime", flush=True)
+print("loading" * 20000 + "\\n\\nlistening on ws://127.0.0.1:4321/v1/realtime.", flush=True)
 child.wait()
 """
 

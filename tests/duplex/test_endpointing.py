@@ -84,8 +84,9 @@ def test_the_wait_follows_from_the_words(words: str | None, expected: int) -> No
 def test_the_client_sets_the_wait() -> None:
     default = EndpointConfig()
     added = default.unfinished_ms - default.finished_ms
-    assert from_silence_duration(500) == EndpointConfig(500, 500 + added)
-    assert from_silence_duration(default.finished_ms) == default
+    assert from_silence_duration(500, default) == EndpointConfig(500, 500 + added)
+    assert from_silence_duration(0, default) == EndpointConfig(1, 1 + added)
+    assert from_silence_duration(default.finished_ms, default) == default
     assert from_eagerness("auto") == from_eagerness("medium") == default
     waits = [from_eagerness(eagerness) for eagerness in ("high", "medium", "low")]
     assert sorted(waits, key=lambda c: (c.finished_ms, c.unfinished_ms)) == waits

@@ -1,0 +1,212 @@
+"""The OpenAI-compatible brain against a real HTTP server on this machine."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from engine.brain.interface import BrainError
+from engine.brain.openai_compatible import OpenAIBrain
+from engine.types import Finished, GenerationOptions, Message
+
+pytest.importorskip("openai")
+
+TALK = [Message("system", "Be brief."), Message("user", "Hi.")]
+Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def endpoint(reply: Reply, **options: Any) -> AsyncIterator[tuple[OpenAIBrain, list[Any]]]:
+    """A server that reads one request per connection, notes its body and lets ``reply`` write."""
+    requests: list[Any] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        size = int(head.split("content-length:")[1].split("\r\n")[0])
+        requests.append(json.loads(await reader.readexactly(size)))
+        try:
+            await reply(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    brain = OpenAIBrain(f"http://127.0.0.1:{port}/v1", "a-model", **options)
+    try:
+        yield brain, requests
+    finally:
+        server.close()
+        brain.close()
+
+
+def start(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+    writer.write(b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+
+
+def send(writer: asyncio.StreamWriter, data: str) -> None:
+    body = f"data: {data}\n\n".encode()
+    writer.write(f"{len(body):x}\r\n".encode() + body + b"\r\n")
+
+
+def delta(writer: asyncio.StreamWriter, finish: str | None = None, **fields: str) -> None:
+    choice = {"index": 0, "delta": fields, "finish_reason": finish}
+    send(writer, json.dumps({"id": "1", "object": "chat.completion.chunk", "created": 0,
+                             "model": "m", "choices": [choice]}))  # fmt: skip
+
+
+def end(writer: asyncio.StreamWriter, usage: dict[str, Any] | None = None) -> None:
+    if usage is not None:
+        send(writer, json.dumps({"id": "1", "object": "chat.completion.chunk", "created": 0,
+                                 "model": "m", "choices": [], "usage": usage}))  # fmt: skip
+    send(writer, "[DONE]")
+    writer.write(b"0\r\n\r\n")
+
+
+async def answer(brain: OpenAIBrain, talk: list[Message] = TALK) -> list[str | Finished]:
+    session = brain.open()
+    await session.prefill(talk, "nothing happens")
+    return [piece async for piece in session.generate(talk, GenerationOptions(max_tokens=9))]
+
+
+async def test_an_answer_with_usage() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, role="assistant", content="")
+        delta(writer, content="Hello ")
+        delta(writer, content="you.")
+        delta(writer, finish="stop")
+        end(writer, {"prompt_tokens": 20, "completion_tokens": 4, "total_tokens": 24,
+                     "prompt_tokens_details": {"cached_tokens": 16}})  # fmt: skip
+
+    async with endpoint(reply) as (brain, requests):
+        assert await answer(brain) == ["Hello ", "you.", Finished("stop", 20, 16, 4)]
+    assert requests[0]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi."},
+    ]
+    assert requests[0]["model"] == "a-model"
+    assert requests[0]["max_tokens"] == 9
+    assert requests[0]["stream"] is True
+
+
+async def test_no_usage_counts_nothing_and_length_is_told() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="Hello")
+        delta(writer, finish="length")
+        end(writer)
+
+    async with endpoint(reply) as (brain, _):
+        assert await answer(brain) == ["Hello", Finished("length", 0, 0, 0)]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+async def test_reasoning_on_its_own_channel_comes_as_a_thought(name: str) -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, **{name: "let me "})
+        delta(writer, **{name: "see"})
+        delta(writer, content="Four.")
+        delta(writer, finish="stop")
+        end(writer)
+
+    async with endpoint(reply) as (brain, _):
+        pieces = await answer(brain)
+    assert "".join(map(str, pieces[:-1])) == "<think>let me see</think>Four."
+
+
+async def test_a_refusal_names_the_status() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with endpoint(reply) as (brain, requests):
+        with pytest.raises(BrainError, match="500"):
+            await answer(brain)
+    assert len(requests) == 1  # no retry: the caller waits in silence
+
+
+async def test_nobody_listens() -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    brain = OpenAIBrain(f"http://127.0.0.1:{port}/v1", "a-model")
+    with pytest.raises(BrainError, match="connection"):
+        await answer(brain)
+    brain.close()
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_stream_that_breaks_off(clean: bool) -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="Hel")
+        if clean:
+            writer.write(b"0\r\n\r\n")
+
+    async with endpoint(reply) as (brain, _):
+        pieces = brain.open().generate(TALK, GenerationOptions())
+        assert await anext(pieces) == "Hel"
+        with pytest.raises(BrainError):
+            await anext(pieces)
+
+
+async def test_an_error_within_the_stream() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        send(writer, json.dumps({"error": {"message": "out of memory", "code": 500}}))
+
+    async with endpoint(reply) as (brain, _):
+        with pytest.raises(BrainError, match="out of memory"):
+            await answer(brain)
+
+
+async def test_an_endpoint_that_stalls() -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="Hel")
+        await reader.read()
+
+    async with endpoint(reply, timeout_s=0.05) as (brain, _):
+        with pytest.raises(BrainError, match="in time"):
+            await answer(brain)
+
+
+async def test_closing_the_answer_closes_the_stream() -> None:
+    closed = asyncio.Event()
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="Hel")
+        await writer.drain()
+        await reader.read()  # returns when the client has gone
+        closed.set()
+
+    async with endpoint(reply) as (brain, _):
+        pieces = brain.open().generate(TALK, GenerationOptions())
+        assert await anext(pieces) == "Hel"
+        await pieces.aclose()
+        await asyncio.wait_for(closed.wait(), 10)
+
+
+async def test_old_turns_are_dropped() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="ok", finish="stop")
+        end(writer)
+
+    talk = [TALK[0]]
+    for turn in range(20):
+        talk += [Message("user", f"{turn} {'x' * 60}"), Message("assistant", "y" * 60)]
+    talk.append(Message("user", "last"))
+    async with endpoint(reply, context_tokens=400) as (brain, requests):
+        await answer(brain, talk)
+    sent = requests[0]["messages"]
+    assert sent[0]["role"] == "system"
+    assert sent[1]["role"] == "user"
+    assert sent[-1]["content"] == "last"
+    assert 3 < len(sent) < 20
