@@ -75,7 +75,11 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
 
     install(config, store, progress)
     with progress.task("loading the models"):
-        engine = EmbeddedEngine(load_ear(config, store), load_brain(config, store, progress))
+        engine = EmbeddedEngine(
+            load_ear(config, store),
+            load_brain(config, store, progress),
+            incremental=config.brain.incremental_prefill,
+        )
         voice = load_voice(config, store, progress)
         vad = SileroVad(store.path(VAD) / "silero_vad.onnx")
     turn = config.turn
@@ -87,7 +91,9 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
     defaults = SessionConfig(
         model=config.brain.model,
         instructions=config.brain.instructions or system_prompt(thinking=config.brain.thinking),
-        audio=AudioConfig(AudioInput(turn_detection=detection), AudioOutput(voice=config.voice.model)),
+        audio=AudioConfig(
+            AudioInput(turn_detection=detection), AudioOutput(voice=config.voice.model)
+        ),
     )
     return Parts(engine, vad, voice, Worker("voice"), defaults)
 

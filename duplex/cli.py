@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from duplex import build
-from duplex.config import Config, load
+from duplex.config import Config, load, parse_assignment
 from duplex.errors import DuplexError
 from duplex.models import Progress, render_status
 
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
-EPILOG = """every option of the configuration file, with its default, stands in duplex/config.py;
-`duplex.example.toml` shows them all"""
+EPILOG = "duplex.example.toml shows every option of the configuration file with its default."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +65,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thinking", action="store_true", default=None, help="reason unheard before answering"
     )
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
+                        help="any option of the configuration file")  # fmt: skip
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -77,6 +78,7 @@ def _config(options: argparse.Namespace) -> Config:
             "brain.thinking": options.thinking,
             "server.host": getattr(options, "host", None),
             "server.port": getattr(options, "port", None),
+            **dict(parse_assignment(text) for text in options.set),
         },
     )
 
@@ -151,6 +153,8 @@ def _server_arguments(options: argparse.Namespace) -> list[str]:
     for name in ("config", "ear", "brain"):
         if (value := getattr(options, name)) is not None:
             arguments += [f"--{name}", str(value)]
+    for text in options.set:
+        arguments += ["--set", text]
     return arguments + (["--thinking"] if options.thinking else [])
 
 

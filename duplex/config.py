@@ -47,6 +47,7 @@ class BrainConfig(Section, frozen=True):
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
     threads: Positive = 2
     context_tokens: Annotated[int, Meta(ge=256)] = 2048
+    incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
     max_tokens: Positive = 256  # of one answer
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     instructions: str = ""  # empty: the built-in spoken style
@@ -84,6 +85,21 @@ class Config(Section, frozen=True):
             return Path(self.models.cache_dir).expanduser()
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         return Path(base).expanduser() / "duplex-r1"
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Read ``section.key=value``, the value as TOML writes it (a bare word is a string).
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or name.count(".") != 1:
+        raise ConfigError(f"{text!r} is not of the form section.key=value")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
 
 
 def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:

@@ -23,14 +23,18 @@ from engine.worker import Priority, Worker
 class EmbeddedEngine:
     """Ear and brain, shared by all calls."""
 
-    def __init__(self, ear: WhisperEar, brain: Brain) -> None:
+    def __init__(self, ear: WhisperEar, brain: Brain, *, incremental: bool = True) -> None:
+        """``incremental`` False gives up the cache before each answer and prefills nothing
+        ahead: the yardstick for what incremental prefill is worth."""
         self._ear = ear
         self._brain = brain
+        self._incremental = incremental
         self._ear_worker = Worker("ear")
 
     def open(self) -> "EmbeddedSession":
         """Start a call."""
-        return EmbeddedSession(self._ear, self._ear_worker, self._brain.open())
+        brain = self._brain.open()
+        return EmbeddedSession(self._ear, self._ear_worker, brain, incremental=self._incremental)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -41,10 +45,13 @@ class EmbeddedEngine:
 class EmbeddedSession:
     """One call: the audio of its open turn, and its brain's cache. See `duplex.interfaces`."""
 
-    def __init__(self, ear: WhisperEar, worker: Worker, brain: BrainSession) -> None:
+    def __init__(
+        self, ear: WhisperEar, worker: Worker, brain: BrainSession, *, incremental: bool
+    ) -> None:
         self._ear = ear
         self._worker = worker
         self._brain = brain
+        self._incremental = incremental
         self._audio: list[NDArray[np.float32]] = []  # of the open turn
         self._samples = 0  # in it
         self._partials = PartialTranscriber()
@@ -65,7 +72,7 @@ class EmbeddedSession:
 
     async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
         """Yield partial transcripts; what is stable of them is in the brain's cache then."""
-        await self._prefill_turn(history, "")
+        await self._prefill_ahead(history, "")
         partials = self._partials
         while True:
             while not partials.due(self._samples):
@@ -75,7 +82,7 @@ class EmbeddedSession:
             text, cost_s = await self._hear(partials.window_start, Priority.BACKGROUND)
             transcript = partials.hypothesis(text, samples, cost_s)
             yield transcript
-            await self._prefill_turn(history, transcript.stable)
+            await self._prefill_ahead(history, transcript.stable)
 
     async def end_turn(self) -> Transcript:
         """The exact transcript of the audio so far."""
@@ -84,14 +91,15 @@ class EmbeddedSession:
         return partials.exact(text, samples)
 
     async def prefill(self, history: Sequence[Message]) -> None:
-        """Bring the cache up to ``history``, unless an answer is being made: it does that."""
-        if not self._responding:
-            await self._brain.prefill(history)
+        """Bring the cache up to ``history``."""
+        await self._prefill_ahead(history, None)
 
     async def respond(
         self, history: Sequence[Message], options: GenerationOptions
     ) -> AsyncGenerator[Piece, None]:
         """Answer the last message."""
+        if not self._incremental:
+            await self._brain.prefill([])
         thoughts = ThoughtFilter()
         self._responding = True
         try:
@@ -123,6 +131,7 @@ class EmbeddedSession:
 
         return await self._worker.run(transcribe, priority)
 
-    async def _prefill_turn(self, history: Sequence[Message], partial: str) -> None:
-        if not self._responding:
+    async def _prefill_ahead(self, history: Sequence[Message], partial: str | None) -> None:
+        # An answer that is being made brings the cache up to its own history.
+        if self._incremental and not self._responding:
             await self._brain.prefill(history, partial)

@@ -1,10 +1,12 @@
 """Configuration: defaults, a file over them, options over that, and errors that name the key."""
 
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from duplex.config import Config, load
+from duplex.config import Config, load, parse_assignment
 from duplex.errors import ConfigError
 
 
@@ -45,3 +47,29 @@ def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
 def test_the_cache_follows_the_environment_at_call_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert Config().cache_dir() == Path("/somewhere/duplex-r1")
+
+
+def test_the_example_shows_every_option_with_its_default() -> None:
+    path = Path(__file__).parents[2] / "duplex.example.toml"
+    assert load(path) == Config()
+    shown = {(s, k) for s, table in tomllib.loads(path.read_text()).items() for k in table}
+    known = {(s, k) for s, table in msgspec.to_builtins(Config()).items() for k in table}
+    assert shown == known
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("server.port=1", ("server.port", 1)),
+        ("brain.thinking=true", ("brain.thinking", True)),
+        ("ear.model=whisper-base", ("ear.model", "whisper-base")),
+    ],
+)
+def test_single_options(text: str, read: tuple[str, object]) -> None:
+    assert parse_assignment(text) == read
+
+
+@pytest.mark.parametrize("text", ["port=1", "server.port", "a.b.c=1"])
+def test_single_options_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
+        parse_assignment(text)
