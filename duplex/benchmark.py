@@ -4,14 +4,15 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from msgspec import structs
 
 from client.bench.questions import load_questions, record
 from client.bench.report import write_report
-from client.bench.result import BenchResult, outcomes
+from client.bench.result import BenchResult, Goals, outcomes
 from client.bench.runner import BenchOptions, Transcribe, bench
 from client.bench.server_process import serving
 from client.realtime import ClientError
@@ -23,6 +24,7 @@ from duplex.recordings import server_command, speaker
 from engine.text_metrics import wer
 
 SCORING_EAR = "whisper-base"  # not the server's own, which would forgive its own mistakes
+GOALS = {"qwen2.5-coder-1.5b": Goals(v2v_p50_ms=800.0, v2v_p95_ms=1300.0, resident_mib=None)}
 
 
 def benchmark(
@@ -34,43 +36,65 @@ def benchmark(
     turns: int,
     calls: Sequence[int],
 ) -> int:
-    """Measure the server at ``url``, or one started for the purpose; returns an exit code."""
+    """Measure the server at ``url``, or one started for the purpose; returns an exit code.
+
+    A server of our own is started a second time without incremental prefill, for the curves of
+    delay against the length of the turn and of the conversation.
+    """
     speak = speaker(config)
     texts = load_questions()
-    sets = [
-        [record(question, speak) for question in questions]
-        for questions in (texts.ordinary, texts.pauses, texts.long)
-    ]
-    models = {
-        "ear": config.ear.model,
-        "brain": config.brain.model,
-        "voice": config.voice.model,
-        "scoring ear": SCORING_EAR,
-    }
+    recordings = _Recordings(
+        *(
+            [record(question, speak) for question in questions]
+            for questions in (texts.ordinary, texts.pauses, texts.long)
+        )
+    )
     options = BenchOptions(
         url=url or "",
         turns=turns,
         call_counts=[count for count in calls if count > 1],
-        models=models,
+        goals=GOALS.get(config.brain.model, Goals()),
+        models={
+            "ear": config.ear.model,
+            "brain": config.brain.model,
+            "voice": config.voice.model,
+            "scoring ear": SCORING_EAR,
+        },
     )
+    measure = partial(_measure, recordings=recordings, transcribe=_scoring(config))
     try:
-        result = asyncio.run(_measure(options, sets, server_arguments, _scoring(config)))
+        results = [asyncio.run(measure(options, server_arguments))]
+        if url is None:
+            plain = replace(
+                options, condition="without incremental prefill", scenarios=("long", "history")
+            )
+            off = [*server_arguments, "--set", "brain.incremental_prefill=false"]
+            results.append(asyncio.run(measure(plain, off)))
     except ClientError as error:
         print(f"error: {error}")
         return 1
-    paths = write_report(result, out)
-    _show(result)
+    paths = write_report(results, out)
+    for outcome in outcomes(results[0]):
+        met = {True: "met", False: "MISSED", None: ""}[outcome.met]
+        print(f"{outcome.name}: {outcome.measured} ({outcome.goal}; {outcome.count}) {met}")
     print("report:", ", ".join(str(path) for path in paths))
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Recordings:
+    ordinary: Sequence[Recording]
+    pauses: Sequence[Recording]
+    long: Sequence[Recording]
+
+
 async def _measure(
     options: BenchOptions,
-    sets: Sequence[Sequence[Recording]],
     server_arguments: list[str],
+    *,
+    recordings: _Recordings,
     transcribe: Transcribe,
 ) -> BenchResult:
-    ordinary, pauses, long_turns = sets
     async with AsyncExitStack() as stack:
         if not options.url:
             server = await stack.enter_async_context(serving(server_command(server_arguments)))
@@ -79,9 +103,9 @@ async def _measure(
             )
         return await bench(
             options,
-            ordinary,
-            pauses=pauses,
-            long_turns=long_turns,
+            recordings.ordinary,
+            pauses=recordings.pauses,
+            long_turns=recordings.long,
             transcribe=transcribe,
             count_errors=_count_errors,
             progress=lambda line: print(line, flush=True),
@@ -99,9 +123,3 @@ def _scoring(config: Config) -> Transcribe:
 def _count_errors(reference: str, heard: str) -> tuple[int, int]:
     errors = wer([(reference, heard)])
     return errors.errors, errors.words
-
-
-def _show(result: BenchResult) -> None:
-    for outcome in outcomes(result):
-        met = {True: "met", False: "MISSED", None: ""}[outcome.met]
-        print(f"{outcome.name}: {outcome.measured} ({outcome.goal}; {outcome.count}) {met}")

@@ -8,16 +8,29 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.brain.interface import Brain, BrainSession
+from engine.ear.guards import quietest_point
 from engine.ear.partials import PartialTranscriber
 from engine.ear.whisper import WhisperEar
+from engine.features import SAMPLE_RATE_HZ
 from engine.thinking import ThoughtFilter
 from engine.types import Finished, GenerationOptions, Message, Piece, Transcript
 from engine.worker import Priority, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """The words between two samples of a turn, and the seconds that the ear took."""
+
+    text: str
+    start: int
+    samples: int  # where they end
+    cost_s: float
 
 
 class EmbeddedEngine:
@@ -78,17 +91,19 @@ class EmbeddedSession:
             while not partials.due(self._samples):
                 self._grown.clear()
                 await self._grown.wait()
-            samples = self._samples
-            text, cost_s = await self._hear(partials.window_start, Priority.BACKGROUND)
-            transcript = partials.hypothesis(text, samples, cost_s)
+            await self._commit_head(partials)
+            heard = await self._hear(partials.window_start, Priority.BACKGROUND)
+            transcript = partials.hypothesis(
+                heard.text, heard.samples, heard.cost_s, start=heard.start
+            )
             yield transcript
             await self._prefill_ahead(history, transcript.stable)
 
     async def end_turn(self) -> Transcript:
         """The exact transcript of the audio so far."""
-        partials, samples = self._partials, self._samples
-        text, _ = await self._hear(partials.window_start, Priority.REPLY)
-        return partials.exact(text, samples)
+        partials = self._partials
+        heard = await self._hear(partials.window_start, Priority.REPLY)
+        return partials.exact(heard.text, heard.samples, start=heard.start)
 
     async def prefill(self, history: Sequence[Message]) -> None:
         """Bring the cache up to ``history``."""
@@ -119,15 +134,24 @@ class EmbeddedSession:
         """Free the cache."""
         await self._brain.close()
 
-    async def _hear(self, start: int, priority: Priority) -> tuple[str, float]:
-        """The words from sample ``start`` of the open turn to its end now, and the seconds that
-        the ear took."""
-        audio = np.concatenate([*self._audio, np.empty(0, np.float32)])[start:]
+    async def _commit_head(self, partials: PartialTranscriber) -> None:
+        """Close the beginning of a long turn, so that hearing the rest again stays cheap."""
+        span = partials.commit_range(self._samples)
+        if span is None:
+            return
+        cut = quietest_point(np.concatenate(self._audio), SAMPLE_RATE_HZ, *span)
+        head = await self._hear(partials.window_start, Priority.BACKGROUND, end=cut)
+        partials.commit(head.text, cut)
 
-        def transcribe() -> tuple[str, float]:
+    async def _hear(self, start: int, priority: Priority, end: int | None = None) -> "_Heard":
+        """The words of the open turn from sample ``start`` to ``end``, or to what there is now."""
+        end = self._samples if end is None else end
+        audio = np.concatenate([*self._audio, np.empty(0, np.float32)])[start:end]
+
+        def transcribe() -> _Heard:
             began_s = time.monotonic()
             text = self._ear.transcribe(audio) if len(audio) else ""
-            return text, time.monotonic() - began_s
+            return _Heard(text, start, end, time.monotonic() - began_s)
 
         return await self._worker.run(transcribe, priority)
 

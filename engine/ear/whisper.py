@@ -22,6 +22,9 @@ WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
 FRAMES_PER_POSITION = 2  # stride of the encoder's second convolution
 POSITION_SAMPLES = FRAMES_PER_POSITION * HOP_SAMPLES
 PAD_SAMPLES = 3 * SAMPLE_RATE_HZ // 10
+# With less than 2 s of states of their own, single words come out doubled or not at all (22 of
+# them on base: WER 27 % with the pad alone, 10 % with this).
+MIN_PADDED_SAMPLES = 2 * SAMPLE_RATE_HZ
 EARLIEST_SPLIT_SAMPLES = 20 * SAMPLE_RATE_HZ
 # Log-mel maximum of the window whose states stand for silence: between the maximum of speech
 # (0.5 to 2) and not so low that the window's own floor shows.
@@ -78,8 +81,8 @@ class WhisperEar:
 
     def decode(self, pcm: NDArray[np.float32]) -> Decoded:
         """The raw decode of up to 30 s, before any guard."""
-        padded = min(len(pcm) + PAD_SAMPLES, WINDOW_SAMPLES)
-        padded = max(POSITION_SAMPLES, -(-padded // POSITION_SAMPLES) * POSITION_SAMPLES)
+        padded = max(len(pcm) + PAD_SAMPLES, MIN_PADDED_SAMPLES)
+        padded = min(-(-padded // POSITION_SAMPLES) * POSITION_SAMPLES, WINDOW_SAMPLES)
         audio: Float32 = np.zeros(padded, np.float32)
         audio[: len(pcm)] = pcm
         states = self._encode(normalize(log_mel(audio, self._model.n_mels)))

@@ -31,8 +31,12 @@ def decoded(
     [
         (decoded(), True),
         (decoded(log_probability=-1.4), True),  # hard to hear, but speech
-        (decoded(no_speech=0.7), True),  # the model doubts, but is sure of the words
-        (decoded("you", log_probability=-1.3, no_speech=0.9), False),
+        (decoded(no_speech=0.9), True),  # the model doubts, but is sure of the words
+        (decoded("7", log_probability=-1.8, no_speech=0.67), True),  # a single word
+        (decoded("thanks", log_probability=-1.3, no_speech=0.9), False),
+        (decoded("thanks", log_probability=-2.2, no_speech=0.6), False),
+        (decoded("You.", log_probability=-1.3, no_speech=0.6), False),
+        (decoded(".", log_probability=-1.3, no_speech=0.6), False),
         (decoded(""), False),
     ],
 )
