@@ -162,9 +162,7 @@ class Answers:
         if ending.type == "failed":
             self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
         self._finish(answer, ending, usage)
-        ledger = answer.reply.ledger
-        while (ahead_s := ledger.ahead_s(self._call.clock())) > 0:
-            await asyncio.sleep(ahead_s)
+        await asyncio.sleep(answer.reply.ledger.ahead_s(self._call.clock()))
         if self.current is answer:
             self._retire(answer)
 

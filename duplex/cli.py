@@ -65,8 +65,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thinking", action="store_true", default=None, help="reason unheard before answering"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
-                        help="any option of the configuration file")  # fmt: skip
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="any option of the configuration file",
+    )
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -107,13 +112,22 @@ def _serve(options: argparse.Namespace) -> int:
 def _add_talk(commands: Any) -> None:
     parser = _command(commands, "talk", _talk, "Speak recordings to a server, one turn each.")
     parser.add_argument("--url", default=DEFAULT_URL, help=f"server (default {DEFAULT_URL})")
-    parser.add_argument("--file", type=Path, action="append", required=True, metavar="WAV",
-                        help="a recording; give it again for the next turn")  # fmt: skip
+    parser.add_argument(
+        "--file",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="WAV",
+        help="a recording; give it again for the next turn",
+    )
     parser.add_argument("--save", type=Path, metavar="WAV", help="write what was heard")
     parser.add_argument("--timeline", type=Path, metavar="SVG", help="draw the call")
     parser.add_argument("--key", help="API key, for servers that want one")
-    parser.add_argument("--foreign", action="store_true",
-                        help="the server is not of this project: ask it for nothing special")  # fmt: skip
+    parser.add_argument(
+        "--foreign",
+        action="store_true",
+        help="the server is not of this project: ask it for nothing special",
+    )
     parser.add_argument("--thoughts", action="store_true", help="show the model's reasoning")
 
 
@@ -136,8 +150,13 @@ def _talk(options: argparse.Namespace) -> int:
 def _add_demo(commands: Any) -> None:
     summary = "Start a server and hold a three-turn spoken conversation with it."
     parser = _command(commands, "demo", _demo, summary)
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR",
-                        help="where recordings and the timeline go (default out/demo)")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/demo"),
+        metavar="DIR",
+        help="where recordings and the timeline go (default out/demo)",
+    )
     _add_model_options(parser)
 
 
@@ -183,8 +202,13 @@ def _add_bench(commands: Any) -> None:
     summary = "Measure latency from audio, at the client; write JSON and an HTML page."
     parser = _command(commands, "bench", _bench, summary)
     parser.add_argument("--url", help="a running server (default: start one and measure it too)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR",
-                        help="where the report goes (default out/bench)")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/bench"),
+        metavar="DIR",
+        help="where the report goes (default out/bench)",
+    )
     parser.add_argument("--turns", type=int, default=24, help="turns of the single call")
     parser.add_argument("--calls", default="1,2,4,8", help="numbers of concurrent calls")
     parser.add_argument("--quick", action="store_true", help="a few turns, to see that it works")

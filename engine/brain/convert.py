@@ -7,8 +7,7 @@ that are looked up are ever read.
 
 Weights of Q5_0 and Q8_0 tensors become 8-bit blocks with the file's own scales: nothing is
 lost. What else there is, is rounded to 8-bit blocks, with an
-error below 0.4 % of the block's largest weight; but Q4_K tensors of a large model to 4-bit
-blocks, because there decoding waits for memory.
+error below 0.4 % of the block's largest weight.
 """
 
 import json
@@ -26,11 +25,8 @@ from numpy.typing import NDArray
 from engine.brain.gguf_tokenizer import build_tokenizer
 
 BLOCK = 32  # weights per scale, in GGUF's simple formats and in MatMulNBits alike
-RECIPE = (
-    "qwen2: decoder, head, embedding, 8-bit and 4-bit blocks of 32; 3"  # changes with the output
-)
+RECIPE = "qwen2: decoder, head, embedding, 8-bit blocks of 32; 4"  # changes with the output
 _MS = "com.microsoft"
-_FOUR_BITS_FROM = 1_000_000_000  # weights; measured: 0.5B gains nothing, 1.5B 40 % of decoding
 _ROWS_AT_ONCE = 8192
 _ALIGN = 4096  # each weight starts on a page, so that onnxruntime can map it
 
@@ -56,19 +52,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A matrix [N, K] as small integers and one float per block of 32 along K.
+    """A matrix [N, K] as bytes and one float per block of 32 along K: scale * (value - 128)."""
 
-    With 8 bits a weight is ``scale * (value - 128)``; with 4 bits, two values to a byte (the
-    first in the low half), it is ``scale * (value - zero)``, and the zeros are packed alike.
-    """
-
-    values: NDArray[np.uint8]  # [N, K / 32, 32 * bits / 8]
+    values: NDArray[np.uint8]  # [N, K / 32, 32]
     scales: Floats  # [N, K / 32]
-    zeros: NDArray[np.uint8] | None = None  # [N, ceil(K / 64)] with 4 bits
-
-    @property
-    def bits(self) -> int:
-        return 8 if self.zeros is None else 4
 
 
 def convert(
@@ -107,8 +94,6 @@ class _Converter:
         self._max_context = max_context
         self._fields = (reader := GGUFReader(gguf)).fields
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
-        size = sum(int(tensor.n_elements) for tensor in reader.tensors)
-        self._large = size >= _FOUR_BITS_FROM
         if (architecture := self._get("general.architecture")) != "qwen2":
             raise ValueError(f"{gguf} is a {architecture!r} model; only qwen2 can be converted")
         self._shape = Shape(
@@ -131,7 +116,7 @@ class _Converter:
             graph.input("hidden", np.float32, [1, 1, shape.hidden])
             graph.output(graph.linear("hidden", "logits", head), [1, 1, len(head.values)])
         self._progress("embedding and tokenizer", (shape.layers + 1) / (shape.layers + 2))
-        table = _unpack(self._tensor("token_embd.weight"))
+        table = self._blocks("token_embd")
         np.save(self._out / "embedding.npy", table.values)
         np.save(self._out / "embedding_scales.npy", table.scales)
         build_tokenizer(self._get).save(str(self._out / "tokenizer.json"))
@@ -222,13 +207,8 @@ class _Converter:
         return np.array(self._tensor(name).data, np.float32).reshape(-1)
 
     def _blocks(self, *names: str) -> Blocks:
-        """The matrices of those names, stacked; in 4 bits only if all of them are Q4_K."""
-        from gguf import GGMLQuantizationType
-
+        """The matrices of those names, stacked."""
         tensors = [self._tensor(f"{name}.weight") for name in names]
-        four = all(tensor.tensor_type == GGMLQuantizationType.Q4_K for tensor in tensors)
-        if four and self._large:
-            return _stack([_by_rows(tensor, quantize_4) for tensor in tensors])
         return _stack([_unpack(tensor) for tensor in tensors])
 
 
@@ -243,10 +223,10 @@ def _unpack(tensor: Any) -> Blocks:
         return unpack_q8_0(tensor.data.reshape(rows, -1), columns)
     if tensor.tensor_type == GGMLQuantizationType.Q5_0:
         return unpack_q5_0(tensor.data.reshape(rows, -1), columns)
-    return _by_rows(tensor, quantize_8)
+    return _by_rows(tensor)
 
 
-def _by_rows(tensor: Any, rounding: Callable[[Floats], Blocks]) -> Blocks:
+def _by_rows(tensor: Any) -> Blocks:
     """Round a tensor a part at a time: as floats, an embedding takes a gigabyte and more."""
     from gguf import dequantize
 
@@ -254,18 +234,16 @@ def _by_rows(tensor: Any, rounding: Callable[[Floats], Blocks]) -> Blocks:
     data = tensor.data.reshape(rows, -1)
     return _stack(
         [
-            rounding(dequantize(part, tensor.tensor_type).reshape(len(part), columns))
+            quantize(dequantize(part, tensor.tensor_type).reshape(len(part), columns))
             for part in np.array_split(data, -(-rows // _ROWS_AT_ONCE))
         ]
     )
 
 
 def _stack(parts: list[Blocks]) -> Blocks:
-    zeros = [part.zeros for part in parts if part.zeros is not None]
     return Blocks(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.scales for part in parts]),
-        np.concatenate(zeros) if zeros else None,
     )
 
 
@@ -285,30 +263,12 @@ def unpack_q5_0(data: NDArray[np.uint8], columns: int) -> Blocks:
     return Blocks((low | (fifth << 4)) + np.uint8(128 - 16), _half_scales(raw))
 
 
-def quantize_8(weights: Floats) -> Blocks:
+def quantize(weights: Floats) -> Blocks:
     """Round [N, K] floats to 8-bit blocks, symmetric, to nearest."""
     blocks = weights.reshape(len(weights), -1, BLOCK).astype(np.float32, copy=False)
     scales = np.abs(blocks).max(axis=-1) / 127
     scales[scales == 0] = 1
     return Blocks((np.rint(blocks / scales[..., None]) + 128).astype(np.uint8), scales)
-
-
-def quantize_4(weights: Floats) -> Blocks:
-    """Round [N, K] floats to 4-bit blocks, each from its least to its greatest weight."""
-    blocks = weights.reshape(len(weights), -1, BLOCK).astype(np.float32, copy=False)
-    low = np.minimum(blocks.min(axis=-1), 0)
-    scales = (np.maximum(blocks.max(axis=-1), 0) - low) / 15
-    scales[scales == 0] = 1
-    zeros = np.rint(-low / scales)
-    values = np.rint(blocks / scales[..., None]) + zeros[..., None]
-    odd = zeros.shape[1] % 2
-    packed = _pack(np.pad(zeros, ((0, 0), (0, odd))).astype(np.uint8))
-    return Blocks(_pack(values.clip(0, 15).astype(np.uint8)), scales, packed)
-
-
-def _pack(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    packed: NDArray[np.uint8] = values[..., ::2] | (values[..., 1::2] << np.uint8(4))
-    return packed
 
 
 def _half_scales(raw: NDArray[np.uint8]) -> Floats:
@@ -384,13 +344,12 @@ class Graph:
         """x [.., K] -> x W^T + b [.., N], multiplied in int8 (accuracy level 4)."""
         inputs = [x, self.constant(f"{out}.q", weight.values)]
         inputs.append(self.constant(f"{out}.s", weight.scales))
-        inputs.append("" if weight.zeros is None else self.constant(f"{out}.z", weight.zeros))
         if bias is not None:
-            inputs += ["", self.constant(f"{out}.b", bias)]
+            inputs += ["", "", self.constant(f"{out}.b", bias)]
         rows, blocks, _ = weight.values.shape
         return self.node(
             "MatMulNBits", inputs, out,
-            K=blocks * BLOCK, N=rows, bits=weight.bits, block_size=BLOCK, accuracy_level=4,
+            K=blocks * BLOCK, N=rows, bits=8, block_size=BLOCK, accuracy_level=4,
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import base64
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from servers import scripted_server
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,8 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 def tone(seconds: float, level: int = 8000) -> str:
     """Base64 PCM16 at 24 kHz, loud enough to be speech."""
     period = [level] * 40 + [-level] * 40
-    samples = (period * (int(seconds * 24_000) // 80 + 1))[: int(seconds * 24_000)]
-    return base64.b64encode(b"".join(s.to_bytes(2, "little", signed=True) for s in samples)).decode()
+    samples = np.resize(np.array(period, "<i2"), int(seconds * 24_000))
+    return base64.b64encode(samples.tobytes()).decode()
 
 
 async def send(connection: ClientConnection, kind: str, **fields: Any) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soxr
 
+from duplex.pcm import resample
 from engine.ear.whisper import WhisperEar
 from engine.text_metrics import wer
 from tts import piper
@@ -97,7 +97,7 @@ def test_words_end_where_they_are_heard_to_end(
     words = [word for chunk in chunks for word in chunk.words]
     for count in (2, 3, 4):
         heard = joined(chunks)[: words[count - 1].end_sample]
-        text = ear.transcribe(soxr.resample(heard, voice.sample_rate, 16_000)).lower()
+        text = ear.transcribe(resample(heard, voice.sample_rate, 16_000)).lower()
         assert re.findall(r"[a-z]+", text) == ["apples", "bananas", "oranges", "cherries"][:count]
 
 
@@ -107,7 +107,7 @@ def test_answers_are_understood(voice: PiperVoice, models: Callable[[str], Path]
     for text in ANSWERS:
         chunks = answer(voice, text)
         assert "".join(word.text for chunk in chunks for word in chunk.words) == text
-        heard = ear.transcribe(soxr.resample(joined(chunks), voice.sample_rate, 16_000))
+        heard = ear.transcribe(resample(joined(chunks), voice.sample_rate, 16_000))
         pairs.append((speech(text), speech(re.sub(r"(\d)\.(\d\d ?[ap]m)", r"\1:\2", heard))))
     errors = wer(pairs)
     assert errors.words >= 200
