@@ -35,6 +35,7 @@ def benchmark(
     out: Path,
     turns: int,
     calls: Sequence[int],
+    scenarios: Sequence[str],
 ) -> int:
     """Measure the server at ``url``, or one started for the purpose; returns an exit code.
 
@@ -52,6 +53,7 @@ def benchmark(
     options = BenchOptions(
         url=url or "",
         turns=turns,
+        scenarios=scenarios,
         call_counts=[count for count in calls if count > 1],
         goals=GOALS.get(config.brain.model, Goals()),
         models={
@@ -64,10 +66,9 @@ def benchmark(
     measure = partial(_measure, recordings=recordings, transcribe=_scoring(config))
     try:
         results = [asyncio.run(measure(options, server_arguments))]
-        if url is None:
-            plain = replace(
-                options, condition="without incremental prefill", scenarios=("long", "history")
-            )
+        curves = [name for name in ("long", "history") if name in scenarios]
+        if url is None and curves:
+            plain = replace(options, condition="without incremental prefill", scenarios=curves)
             off = [*server_arguments, "--set", "brain.incremental_prefill=false"]
             results.append(asyncio.run(measure(plain, off)))
     except ClientError as error:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 VAD = "silero-vad"
 G2P = "g2p-en"
-# Change these with the code that builds the artefacts: then they are built again.
-BRAIN_RECIPE = "1"
-VOICE_RECIPE = "1"
 
 
 def open_store(config: Config) -> ModelStore:
@@ -153,19 +150,18 @@ def _references(config: Config) -> list[str]:
 
 
 def _voice_dir(config: Config, store: ModelStore, progress: Progress) -> Path:
-    from tts.split import split
+    from tts.split import RECIPE, split
 
     def build(target: Path, progress: Progress) -> None:
-        target.rmdir()
         split(_only(store.path(config.voice.model), "*.onnx"), target)
 
     return store.derived(
-        f"{config.voice.model}-split", VOICE_RECIPE, [config.voice.model], build, progress
+        f"{config.voice.model}-split", RECIPE, [config.voice.model], build, progress
     )
 
 
 def _brain_dir(config: Config, store: ModelStore, progress: Progress) -> Path:
-    from engine.brain.convert import convert
+    from engine.brain.convert import RECIPE, convert
 
     def build(target: Path, progress: Progress) -> None:
         with progress.task(f"converting {config.brain.model}") as task:
@@ -176,7 +172,7 @@ def _brain_dir(config: Config, store: ModelStore, progress: Progress) -> Path:
             convert(_only(store.path(config.brain.model), "*.gguf"), target, tell)
 
     return store.derived(
-        f"{config.brain.model}-onnx", BRAIN_RECIPE, [config.brain.model], build, progress
+        f"{config.brain.model}-onnx", RECIPE, [config.brain.model], build, progress
     )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from client.bench import SCENARIOS
 from duplex import build
 from duplex.config import Config, load, parse_assignment
-from duplex.errors import DuplexError
+from duplex.errors import ConfigError, DuplexError
 from duplex.models import Progress, render_status
 
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
@@ -211,6 +212,11 @@ def _add_bench(commands: Any) -> None:
     )
     parser.add_argument("--turns", type=int, default=24, help="turns of the single call")
     parser.add_argument("--calls", default="1,2,4,8", help="numbers of concurrent calls")
+    parser.add_argument(
+        "--scenarios",
+        default=",".join(SCENARIOS),
+        help=f"some of {', '.join(SCENARIOS)} (default: all)",
+    )
     parser.add_argument("--quick", action="store_true", help="a few turns, to see that it works")
     _add_model_options(parser)
 
@@ -218,7 +224,13 @@ def _add_bench(commands: Any) -> None:
 def _bench(options: argparse.Namespace) -> int:
     from duplex.benchmark import benchmark
 
-    calls = [int(number) for number in options.calls.split(",")]
+    try:
+        calls = [int(number) for number in options.calls.split(",")]
+    except ValueError:
+        raise ConfigError(f"--calls wants numbers such as 1,2,4, not {options.calls!r}") from None
+    scenarios = options.scenarios.split(",")
+    if unknown := set(scenarios) - set(SCENARIOS):
+        raise ConfigError(f"unknown scenario {', '.join(sorted(unknown))}")
     return benchmark(
         _config(options),
         _server_arguments(options),
@@ -226,4 +238,5 @@ def _bench(options: argparse.Namespace) -> int:
         out=options.out,
         turns=4 if options.quick else options.turns,
         calls=[1, 2] if options.quick else calls,
+        scenarios=scenarios,
     )

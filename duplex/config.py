@@ -59,13 +59,13 @@ class BrainConfig(Section, frozen=True):
 class VoiceConfig(Section, frozen=True):
     model: str = "piper-joe"
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
-    threads: Positive = 1
+    threads: Positive = 2
 
 
 class TurnConfig(Section, frozen=True):
     threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # speech probability that starts a turn
     prefix_padding_ms: NonNegative = 300  # audio kept from before the detected onset
-    speculate_after_ms: Positive = 96  # silence after which a reply is begun and held back
+    speculate_after_ms: Positive = 32  # silence after which a reply is begun and held back
     hangover_ms: Positive = 300  # silence that ends a turn whose words sound finished
     unfinished_ms: Positive = 1000  # silence that ends a turn whose words call for more
     max_turn_s: PositiveFloat = 120.0  # a longer turn is ended as if the caller had paused

@@ -84,6 +84,7 @@ class Reply:
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
         self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
         self._queued_samples = 0  # synthesised and not yet delivered
+        self._sounds = asyncio.Event()  # set when the first audio was made
 
     async def run(
         self, engine: EngineSession, history: Sequence[Message], options: GenerationOptions
@@ -125,6 +126,8 @@ class Reply:
         for segment in segments:
             self.marks.reach("first_clause")
             await self._segments.put(segment)
+            # The caller waits for the first audio and for nothing else: leave it the cores.
+            await self._sounds.wait()
 
     async def _speak(self, speech: VoiceSetup) -> None:
         resampler = Resampler(speech.voice.sample_rate, speech.output_hz)
@@ -136,6 +139,7 @@ class Reply:
             async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
                 async for chunk in stream:
                     self.marks.reach("first_audio")
+                    self._sounds.set()
                     spoken += len(chunk.samples)
                     words = tuple(
                         SpokenWord(word.text, round((start + word.end_sample) * ratio))
@@ -143,6 +147,7 @@ class Reply:
                     )
                     await self._put_audio(ReplyAudio(resampler.push(chunk.samples), words))
                     await self._keep_pace(speech)
+            self._sounds.set()  # also after a segment that has no sound
         await self._put_audio(ReplyAudio(resampler.flush(), ()))
         await self._outgoing.put(None)
 

@@ -97,7 +97,9 @@ class EmbeddedSession:
                 heard.text, heard.samples, heard.cost_s, start=heard.start
             )
             yield transcript
-            await self._prefill_ahead(history, transcript.stable)
+            # All of it, not only what is stable: what turns out wrong is cut back for next to
+            # nothing, and the rest need not be prefilled when the caller has stopped.
+            await self._prefill_ahead(history, transcript.text)
 
     async def end_turn(self) -> Transcript:
         """The exact transcript of the audio so far."""

@@ -43,7 +43,7 @@ _EXTRA = {
     "qwen": "kwˈɛn", "numpy": "nˈʌmpaɪ", "ubuntu": "uːbˈuːntuː", "sql": "sˈiːkwəl",
     "kubernetes": "kˌuːbɚnˈɛɾiːz", "iphone": "ˈaɪfoʊn", "ipad": "ˈaɪpæd", "ebay": "ˈiːbeɪ",
     "emoji": "ɪmˈoʊdʒi", "blog": "blˈɑːɡ", "podcast": "pˈɑːdkæst", "covid": "kˈoʊvɪd",
-    "that's": "ðæts",
+    "that's": "ðæts", "json": "dʒˈeɪsən", "yaml": "jˈæməl", "spotify": "spˈɑːɾɪfˌaɪ",
 }  # fmt: skip
 
 

@@ -41,7 +41,8 @@ _PREFIXES = {"un": "ʌn", "re": "ɹi", "non": "nˌɑn", "pre": "pɹi", "co": "kO
              "multi": "mˌʌlti", "over": "ˌOvəɹ", "super": "sˌupəɹ", "anti": "ˌænti",
              "inter": "ˌɪntəɹ", "sub": "sʌb", "dis": "dɪs", "mis": "mɪs"}  # fmt: skip
 _SUFFIXES = {"ly": "li", "ness": "nəs", "less": "ləs", "ful": "fᵊl", "ment": "mənt", "er": "əɹ",
-             "able": "əbᵊl", "like": "lˌIk", "wise": "wˌIz", "ish": "ɪʃ"}  # fmt: skip
+             "able": "əbᵊl", "like": "lˌIk", "wise": "wˌIz", "ish": "ɪʃ",
+             "'d": "əd", "'ve": "əv", "'ll": "əl", "'re": "əɹ"}  # fmt: skip
 
 
 class Lexicon:

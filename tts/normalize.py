@@ -36,6 +36,7 @@ _ABBREVIATIONS = {
     "dept.": "department", "est.": "estimated", "max.": "maximum", "min.": "minimum",
     "avg.": "average", "w/": "with", "w/o": "without", "Ph.D.": "P.H.D", "PhD": "P.H.D",
     "a.m.": "A.M", "p.m.": "P.M", "a.k.a.": "A.K.A", "aka": "A.K.A", "pp.": "pages",
+    "Wi-Fi": "wifi",
 }  # fmt: skip
 # A dot after these does not end a sentence, whatever follows.
 _TITLES = frozenset({"Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "Gen.", "Sen.", "Rep.", "Gov.", "Mt.",
@@ -43,8 +44,8 @@ _TITLES = frozenset({"Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "Gen.", "Sen.", "Rep.
 _SAID_AS_WORDS = frozenset(
     words("""
     NASA NATO UNESCO UNICEF OPEC AIDS RAM ROM JPEG ASCII NAFTA FIFA SIM PIN CAPTCHA YOLO SCUBA
-    SWAT NASDAQ CUDA LAN WAN CRUD REST COVID LASER RADAR SONAR MIDI BIOS GIF WASM DARPA ASAP OK
-    I A ZIP BASIC LEGO IKEA
+    SWAT NASDAQ CUDA LAN WAN CRUD REST COVID LASER RADAR SONAR MIDI BIOS GIF JSON YAML WASM
+    DARPA ASAP OK I A ZIP BASIC LEGO IKEA
     """)
 )
 _SHOUTED = frozenset(  # not spelled either
@@ -201,6 +202,7 @@ _RULES: tuple[Rule, ...] = (
     _rule(f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
     _rule(rf"{_SPELLED}(?:['’]{_SPELLED})*", _word),
     _rule(r"\.{2,}(?=\s*[a-z])", lambda _: ","),
+    _rule(r"(?<=\w)\.(?=[A-Za-z])", lambda _: "dot"),  # Node.js
     _rule(r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), ".")),
     _rule(r"(?<= )-+(?= )|--+", lambda _: ","),
     _rule(r"[,;:](?!\w)", lambda m: m[0]),

@@ -18,17 +18,21 @@ class Limits:
     """When a segment ends, in words. A sentence's end always ends it.
 
     A comma, semicolon, colon or dash ends it from ``clause`` words on. Without one it is cut
-    after ``phrase`` words as soon as a conjunction or preposition comes; after ``soft`` words
-    before the word in it that best starts a phrase; after ``hard`` words wherever a word ends.
+    after ``phrase`` words as soon as a word comes that starts a phrase at least as strongly as
+    ``starter``; after ``soft`` words before the word in it that best starts a phrase; after
+    ``hard`` words wherever a word ends.
     """
 
     clause: int
     phrase: int
+    starter: int
     soft: int
     hard: int
 
 
-LIMITS = (Limits(2, 4, 6, 10), Limits(5, 10, 14, 20), Limits(16, 26, 26, 34))  # 1st, 2nd, later
+# 1st, 2nd, later. The first is cut at a verb too ("The capital of France | is Paris"): each word
+# that it does not wait for is a token's time, 25 to 70 ms, of the caller's silence.
+LIMITS = (Limits(2, 4, 1, 6, 10), Limits(5, 10, 2, 14, 20), Limits(16, 26, 2, 26, 34))
 _LEAST_WORDS = 3  # before a cut that no punctuation asks for
 
 # What starts a phrase, best first: clauses, then prepositions, then verb groups.
@@ -44,7 +48,6 @@ _STARTERS = {
     )
     for word in words(text)
 }  # fmt: skip
-_CLEAR = 2  # strength from which a cut need not wait for a better one
 _BINDING = frozenset(words("the a an of my your his her its our their this these very more not no"))
 
 _ABBREVIATION = re.compile(
@@ -132,7 +135,7 @@ def _cut_at_space(text: str, limits: Limits) -> int:
         return len(text)
     if number_goes_on:
         return 0
-    if count > limits.phrase and _strength(text.split()[-2:]) >= _CLEAR:
+    if count > limits.phrase and _strength(text.split()[-2:]) >= limits.starter:
         return len(done) - len(done.split()[-1])
     if count < limits.soft:
         return 0

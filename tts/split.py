@@ -17,6 +17,7 @@ from pathlib import Path
 RECIPE = "piper: text, flow, vocoder; 1"  # changes with what `split` writes
 TEXT_FILE, FLOW_FILE, VOCODER_FILE = "text.onnx", "flow.onnx", "vocoder.onnx"
 CONFIG_FILE = "voice.json"
+RECIPE = "text, flow, vocoder; 1"  # changes with what is written
 
 # Names of tensors in graphs exported by Piper's trainer (VITS, opset 15).
 PHONEMES, LENGTHS, SCALES = "input", "input_lengths", "scales"

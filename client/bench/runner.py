@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.bench import SCENARIOS
 from client.bench.machine import source_commit, this_machine
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Goals, Group, WordErrors
 from client.bench.server_process import resident_mib
@@ -32,7 +33,6 @@ Transcribe = Callable[[NDArray[np.float32]], str]  # 16 kHz samples -> words
 CountErrors = Callable[[str, str], tuple[int, int]]  # reference, heard -> edits, reference words
 Progress = Callable[[str], None]
 
-SCENARIOS = ("single", "concurrent", "pauses", "barge-in", "long", "history")
 ASR_RATE_HZ = 16_000
 BETWEEN_CALLS_S = 0.5  # a server may take a moment to free a line
 MEMORY_INTERVAL_S = 0.5

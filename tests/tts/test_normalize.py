@@ -95,6 +95,7 @@ def test_speech_has_no_figures_or_symbols(text: str) -> None:
         ("in the U.S.", "in the U.S."),
         ("the U.S. is", "the U.S is"),
         ("World War II", "World War two"),
+        ("Wi-Fi and Node.js", "wifi and Node dot js"),
         ("THIS IS LOUD", "This Is Loud"),
         # symbols, addresses
         ("salt & pepper", "salt and pepper"),
