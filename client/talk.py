@@ -26,7 +26,6 @@ OK, FAILED, USAGE = 0, 1, 2  # exit codes
 STAGE_NAMES = {
     "endpoint": "endpoint",
     "ear": "ear",
-    "prefill": "prefill",
     "first_token": "first token",
     "first_clause": "first clause",
     "first_audio": "first audio",

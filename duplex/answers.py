@@ -26,6 +26,7 @@ from duplex.response import Reply, ReplyAudio, ReplyEvent, ReplyText, VoiceSetup
 from duplex.turn import TurnMachine
 from engine.errors import EngineError
 from engine.types import Finished, Message
+from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,8 @@ class Answers:
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
     @property
-    def active(self) -> ResponseStream | None:
-        """The response that is being made, as the protocol counts it."""
+    def current_stream(self) -> ResponseStream | None:
+        """The last released response, active or still playing."""
         return self.current.stream if self.current is not None else None
 
     def begin(
@@ -84,6 +85,8 @@ class Answers:
         """Let an answer out. One that is still playing is taken to be over."""
         if self.current is not None:
             self._retire(self.current)
+        kept = self._call.conversation
+        self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
         self.current = answer
         self._machine.reply_changed(ReplyStarted(answer.stream.response_id))
         self._call.send(*answer.stream.start())
@@ -102,9 +105,9 @@ class Answers:
         heard_samples = answer.reply.ledger.heard_samples(self._call.clock())
         answer.gate_open = False
         self._call.outbox.drop_audio(answer.stream.response_id)
-        await stop(answer.task)
-        if answer.stream.is_active:
+        if answer.stream.is_active:  # told before its work has stopped: the caller waits
             self._finish(answer, ending, None)
+        await stop(answer.task)
         self._retire(answer)
         if answer.stream.plan.modality == "audio" and answer.stream.words:
             self._cut_history(answer.stream.item_id, 0, heard_samples)
@@ -141,7 +144,7 @@ class Answers:
             self._call.parts.voice,
             self._call.parts.voice_steps,
             plan.audio_format.sample_rate,
-            plan.speed * self._call.config.voice.speed,
+            max(MIN_SPEED, plan.speed * self._call.config.voice.speed),
             self._call.config.server.playout_lead_s,
         )
 
@@ -158,6 +161,8 @@ class Answers:
             message = str(errors.exceptions[0])
             logger.warning("%s: the engine failed: %s", self._call.call_id, message)
             ending = failed(message)
+        if not answer.gate_open:  # cut or dropped while it failed: a cancel is lost in that
+            return
         await answer.reply.released.wait()  # one that failed early has not waited for it
         if ending.type == "failed":
             self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
@@ -206,8 +211,8 @@ class Answers:
             self._machine.reply_changed(ReplyEnded(answer.stream.response_id))
 
     def _cut_history(self, item_id: str, content_index: int, samples: int) -> None:
-        ledger = self._ledgers[item_id]
-        if item_id not in self._call.conversation:  # the client deleted it
+        ledger = self._ledgers.get(item_id)
+        if ledger is None or item_id not in self._call.conversation:  # the client deleted it
             return
         heard = ledger.text_heard(samples)
         self._call.conversation.truncate(item_id, content_index, heard)

@@ -96,20 +96,37 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
 
 
 def load_ear(config: Config, store: ModelStore) -> "WhisperEar":
-    """The speech recogniser."""
+    """The speech recogniser.
+
+    Raises:
+        ConfigError: the model is none, or does not know the language.
+    """
     from engine.ear.whisper import WhisperEar
 
     ear = config.ear
-    return WhisperEar(store.path(ear.model), threads=ear.threads, language=ear.language)
+    try:
+        return WhisperEar(store.path(ear.model), threads=ear.threads, language=ear.language)
+    except ValueError as error:
+        raise ConfigError(f"ear: {error}") from error
 
 
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PiperVoice":
-    """The voice."""
-    from tts.g2p import G2P as PermissiveG2P
+    """The voice.
+
+    Raises:
+        ConfigError: espeak is asked for and not there.
+    """
+    from tts.espeak import Espeak
+    from tts.g2p import G2P as DictionaryG2P
     from tts.piper import PiperVoice
 
     directory = _voice_dir(config, store, progress)
-    return PiperVoice(directory, PermissiveG2P(store.path(G2P)), threads=config.voice.threads)
+    try:
+        espeak = config.voice.g2p == "espeak"
+        phonemizer = Espeak() if espeak else DictionaryG2P(store.path(G2P))
+    except ImportError as error:
+        raise ConfigError(f"voice.g2p: {error}") from error
+    return PiperVoice(directory, phonemizer, threads=config.voice.threads)
 
 
 def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":

@@ -107,6 +107,8 @@ def _serve(options: argparse.Namespace) -> int:
     except OSError as error:
         print(f"duplex: cannot listen: {error}", file=sys.stderr)
         return 1
+    finally:
+        parts.engine.close()
     return 0
 
 

@@ -59,6 +59,7 @@ class BrainConfig(Section, frozen=True):
 class VoiceConfig(Section, frozen=True):
     model: str = "piper-joe"
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
+    g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     threads: Positive = 2
 
 
@@ -117,10 +118,13 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
     for dotted, value in (overrides or {}).items():
-        if value is not None:
-            section, key = dotted.split(".")
-            table.setdefault(section, {})[key] = value
+        section, key = dotted.split(".")
+        if value is not None and isinstance(table.setdefault(section, {}), dict):
+            table[section][key] = value
     try:
-        return msgspec.convert(table, Config)
+        config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path or 'options'}: {error}") from error
+    if config.turn.hangover_ms > config.turn.unfinished_ms:
+        raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
+    return config

@@ -2,11 +2,13 @@
 committed to history; replies are interrupted."""
 
 import asyncio
+import contextlib
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from duplex.answers import Answer, Answers
 from duplex.call import Call, stop
+from duplex.errors import ProtocolError
 from duplex.events import (
     BufferOpened,
     FloorEvent,
@@ -17,13 +19,20 @@ from duplex.events import (
 from duplex.hearing import Hearing, TurnDetection
 from duplex.metrics import TurnMarks
 from duplex.pcm import Samples
+from duplex.protocol.codes import Code
 from duplex.protocol.input_stream import (
     InputStream,
     transcription_delta,
     transcription_failed,
 )
 from duplex.protocol.response_plan import ResponsePlan, plan_response
-from duplex.protocol.response_stream import TURN_DETECTED
+from duplex.protocol.response_stream import (
+    CLIENT_CANCELLED,
+    TURN_DETECTED,
+    check_can_cancel,
+    check_can_respond,
+    response_active,
+)
 from duplex.turn import (
     Action,
     CommitTurn,
@@ -68,7 +77,9 @@ class _Turn:
 
 
 class Dialogue:
-    """The floor of one call. `hear` and the other methods are called one at a time.
+    """The floor of one call. `hear` and the other methods are called one at a time; only the
+    end of a pause, which `_try` may find, comes from elsewhere, and nothing is awaited between
+    its finding and the commit.
 
     At most one answer is being made at any time. One to a turn is begun at a pause, ahead of the
     turn's end; where another is still being made, it has to wait for that.
@@ -79,12 +90,12 @@ class Dialogue:
         self._machine = TurnMachine()
         self.answers = Answers(call, self._machine)
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
-        limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
-        self._hearing = Hearing(call.parts.vad.open(), limit_samples)
+        self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
+        self._hearing = Hearing(call.parts.vad.open(), self._limit_samples)
         self._detects = False  # whether turns are found in the audio, or told by the client
         self._turn = _Turn()
         self._last: _Attempt | None = None  # of the last committed turn
-        self._due = 0  # answers that wait to be begun
+        self._due: asyncio.Task[None] | None = None  # begins an answer when it is possible
         self._prefilling: asyncio.Task[None] | None = None
 
     async def configure(self, detection: TurnDetection | None) -> None:
@@ -94,9 +105,20 @@ class Dialogue:
         self._detects = detection is not None
         self._hearing.configure(detection)
 
-    async def hear(self, samples: Samples) -> None:
-        """Take the caller's next 16 kHz samples."""
-        self._input.append(len(samples))
+    async def hear(self, samples: Samples, seconds: float) -> None:
+        """Take the caller's next 16 kHz samples, made from ``seconds`` of the client's audio
+        (a resampler holds a little back).
+
+        Raises:
+            ProtocolError: the client ends its turns itself and this one is too long.
+        """
+        if not self._detects and self._input.buffered_samples > self._limit_samples:
+            raise ProtocolError(
+                f"The input audio buffer holds {self._call.config.turn.max_turn_s:g} s and is "
+                "full. Commit or clear it.",
+                code=Code.BUFFER_FULL,
+            )
+        self._input.append(round(seconds * SAMPLE_RATE))
         if not self._detects:
             if self._machine.floor is Floor.LISTENING:
                 await self._happen(BufferOpened(self._hearing.now_sample))
@@ -127,17 +149,41 @@ class Dialogue:
         self._call.send(*self._input.clear())
 
     async def respond(self, plan: ResponsePlan) -> None:
-        """Answer the conversation as it stands; a turn that is still open is answered later."""
+        """Answer the conversation as it stands; a turn that is still open is answered later.
+
+        Raises:
+            ProtocolError: an answer is being made or waits to be begun.
+        """
+        if self._is_due:
+            raise response_active()
+        check_can_respond(self.answers.current_stream)
         attempt = self._turn.attempt
         if attempt is not None and attempt.answer is not None:
             await self._drop_answer(attempt)
         self._answer_when_possible(plan)
 
+    async def cancel(self, response_id: str | None) -> None:
+        """The client wants no answer, or no more of it.
+
+        Raises:
+            ProtocolError: there is none, or not of that id.
+        """
+        if self._due is not None and self._is_due and response_id is None:
+            self._due.cancel()
+            return
+        check_can_cancel(self.answers.current_stream, response_id)
+        await self.answers.cut(CLIENT_CANCELLED)
+        self.prefill()
+
     def prefill(self) -> None:
         """Bring the engine up to the conversation while nobody waits for it."""
         if self._prefilling is not None:
             self._prefilling.cancel()
-        self._prefilling = self._call.spawn(self._call.engine.prefill(self._history()))
+        self._prefilling = self._call.spawn(self._prefill())
+
+    async def _prefill(self) -> None:
+        with contextlib.suppress(EngineError):  # the answer that needs it will say so
+            await self._call.engine.prefill(self._history())
 
     async def _happen(self, event: FloorEvent) -> None:
         """Move the floor and do what follows."""
@@ -147,8 +193,9 @@ class Dialogue:
     async def _perform(self, action: Action, event: FloorEvent) -> None:
         match action:
             case Interrupt():
-                detection = self._call.session_config.audio.input.turn_detection
-                if detection is not None and detection.interrupt_response:
+                if isinstance(event, SpeechStarted):  # first: clients stop their playback on it
+                    self._call.send(*self._input.speech_started(event.from_sample))
+                if self._interrupts:
                     await self.answers.cut(TURN_DETECTED)
                     self.prefill()
             case OpenTurn():
@@ -171,12 +218,21 @@ class Dialogue:
         detection = self._call.session_config.audio.input.turn_detection
         return detection is not None and detection.create_response
 
+    @property
+    def _interrupts(self) -> bool:
+        """Whether the caller's speech stops an answer."""
+        detection = self._call.session_config.audio.input.turn_detection
+        return detection is not None and detection.interrupt_response
+
     def _open(self, event: FloorEvent) -> None:
         self._turn = _Turn()
         self._call.engine.begin_turn()
         if isinstance(event, SpeechStarted):
-            self._call.send(*self._input.speech_started(event.from_sample))
+            if not self._input.is_speaking:
+                self._call.send(*self._input.speech_started(event.from_sample))
             self._call.engine.append_audio(self._hearing.since(event.from_sample))
+        elif self._detects:  # the client commits what was not detected as speech
+            self._call.engine.append_audio(self._hearing.since(0))
         self._listen()
 
     def _listen(self) -> None:
@@ -190,6 +246,10 @@ class Dialogue:
         """Send words as they become stable. They are only ever added to: a client cannot take
         words back, the final transcript corrects them."""
         item_id = self._input.item_id
+        with contextlib.suppress(EngineError):  # the exact pass, or the answer, will say so
+            await self._tell_partials_of(turn, item_id)
+
+    async def _tell_partials_of(self, turn: _Turn, item_id: str) -> None:
         async with aclosing(self._call.engine.listen(self._history())) as transcripts:
             async for transcript in transcripts:
                 fresh = transcript.stable.removeprefix(turn.told)
@@ -231,8 +291,10 @@ class Dialogue:
         """Begin the answer to a turn; release it if the turn is committed."""
         plan = plan_response(self._call.session_config)
         if self._is_busy:
-            if attempt.item_id is not None:
+            if attempt.item_id is not None and not self._is_due:  # one that waits answers it too
                 self._answer_when_possible(plan)
+            return
+        if self._was_overtaken(attempt):
             return
         history = self._history()
         if attempt.item_id is None and attempt.transcript is not None:
@@ -291,21 +353,27 @@ class Dialogue:
     @property
     def _is_busy(self) -> bool:
         """Whether an answer is being made or waits to be begun."""
-        active = self.answers.active
-        return self._due > 0 or (active is not None and active.is_active)
+        stream = self.answers.current_stream
+        return self._is_due or (stream is not None and stream.is_active)
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether an answer waits to be begun."""
+        return self._due is not None and not self._due.done()
+
+    def _was_overtaken(self, attempt: _Attempt) -> bool:
+        """Whether the caller speaks again and interrupts: the answer to that turn sees both."""
+        speaks = self._detects and self._machine.floor is not Floor.LISTENING
+        return attempt.item_id is not None and speaks and self._interrupts
 
     def _answer_when_possible(self, plan: ResponsePlan) -> None:
-        self._due += 1
-        self._call.spawn(self._answer_later(plan))
+        self._due = self._call.spawn(self._answer_later(plan))
 
     async def _answer_later(self, plan: ResponsePlan) -> None:
         """Wait for the words of the last turn and for the end of the answer before; answer."""
-        try:
-            if self._last is not None:
-                await asyncio.wait([self._last.task])
-            await self.answers.made()
-        finally:
-            self._due -= 1
+        if self._last is not None:
+            await asyncio.wait([self._last.task])
+        await self.answers.made()
         fresh = self._last is not None and self._last.answer is None
         marks = self._last.marks if self._last and fresh else self._marks_from_now()
         item_id = self._last.item_id if self._last else None

@@ -48,11 +48,6 @@ class Hearing:
         self._turn_from: int | None = None  # where the open turn began to sound
         self._words: str | None = None  # of the open turn up to the pause; None: not known yet
 
-    @property
-    def silence_samples(self) -> int:
-        """How long the caller has been silent in the open turn."""
-        return self._detector.silence_samples
-
     def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on; a turn that is open is forgotten."""
         self._detection = detection

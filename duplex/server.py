@@ -101,7 +101,7 @@ class DialogueServer:
         except* TimeoutError:
             code, reason = _POLICY_VIOLATION, "nothing was received for too long"
         except* CallOverrun as overrun:
-            code, reason = _POLICY_VIOLATION, str(overrun.exceptions[0])
+            code, reason = _POLICY_VIOLATION, str(_innermost(overrun))
         except* Exception:
             logger.exception("%s failed", call_id)
             code, reason = _INTERNAL_ERROR, "internal error"
@@ -112,8 +112,13 @@ class DialogueServer:
         with contextlib.suppress(ConnectionClosed, TimeoutError):
             async with asyncio.timeout(5):
                 await writer
-            await connection.close(code, reason)
         writer.cancel()
+        await connection.close(code, reason)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first error in a group of groups."""
+    return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def address(server: Server) -> str:

@@ -20,17 +20,14 @@ from duplex.protocol.codes import Code
 from duplex.protocol.ids import NewId, random_id
 from duplex.protocol.item_requests import obey
 from duplex.protocol.response_plan import plan_response
-from duplex.protocol.response_stream import (
-    CLIENT_CANCELLED,
-    check_can_cancel,
-    check_can_respond,
-)
 from duplex.protocol.server_events import client_error, session_created, session_updated
 from duplex.protocol.session_config import Pcm, Pcma, Pcmu, SemanticVad, ServerVad, SessionConfig
 from duplex.vad import SAMPLE_RATE, DetectorConfig
 
 logger = logging.getLogger(__name__)
 
+_AT_ONCE_MS = 200
+_LOWEST_THRESHOLD = 0.01  # clients may ask for 0; silence has a probability too
 _DECODERS = {Pcm: decode_pcm16, Pcmu: decode_ulaw, Pcma: decode_alaw}
 
 
@@ -104,12 +101,9 @@ class Session:
                 dialogue.answers.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 dialogue.prefill()
             case wire.ResponseCreate():
-                check_can_respond(dialogue.answers.active)
                 await dialogue.respond(plan_response(call.session_config, event.response))
             case wire.ResponseCancel():
-                check_can_cancel(dialogue.answers.active, event.response_id)
-                await dialogue.answers.cut(CLIENT_CANCELLED)
-                dialogue.prefill()
+                await dialogue.cancel(event.response_id)
             case _:
                 assert_never(event)
 
@@ -119,17 +113,25 @@ class Session:
             samples = _DECODERS[type(audio_format)](audio)
         except ValueError as error:
             raise ProtocolError(str(error), code=Code.INVALID_VALUE, param="audio") from error
-        await self._dialogue.hear(self._resampler.push(samples))
+        # A message may hold minutes: other calls get their turn in between.
+        rate_hz = audio_format.sample_rate
+        step = rate_hz * _AT_ONCE_MS // 1000
+        for start in range(0, len(samples), step):
+            part = samples[start : start + step]
+            await self._dialogue.hear(self._resampler.push(part), len(part) / rate_hz)
+            await asyncio.sleep(0)
 
     async def _update(self, event: wire.SessionUpdate) -> None:
         call = self._call
         old = call.session_config
         new = old.merge(event.session, call.parts.defaults)
+        detection = turn_detection(new, call.config)
+        detects_otherwise = detection != turn_detection(old, call.config)
         call.session_config = new
         if new.audio.input.format != old.audio.input.format:
             self._resampler = Resampler(new.audio.input.format.sample_rate, SAMPLE_RATE)
-        if new.audio.input.turn_detection != old.audio.input.turn_detection:
-            await self._dialogue.configure(turn_detection(new, call.config))
+        if detects_otherwise:
+            await self._dialogue.configure(detection)
         call.send(session_updated(self._session_id, new))
         if new.instructions != old.instructions:
             self._dialogue.prefill()
@@ -148,8 +150,10 @@ def turn_detection(session: SessionConfig, config: Config) -> TurnDetection | No
         case SemanticVad():
             threshold, padding_ms = config.turn.threshold, config.turn.prefix_padding_ms
             endpoint = from_eagerness(wanted.eagerness)
+    threshold = max(threshold, _LOWEST_THRESHOLD)
     detector = DetectorConfig(
         threshold=threshold,
+        hysteresis=min(DetectorConfig().hysteresis, threshold / 2),
         pause_ms=min(config.turn.speculate_after_ms, endpoint.finished_ms),
         prefix_padding_ms=padding_ms,
     )

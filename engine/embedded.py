@@ -85,8 +85,8 @@ class EmbeddedSession:
 
     async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
         """Yield partial transcripts; what is stable of them is in the brain's cache then."""
-        await self._prefill_ahead(history, "")
         partials = self._partials
+        await self._prefill_ahead(history, partials.transcript.text)
         while True:
             while not partials.due(self._samples):
                 self._grown.clear()

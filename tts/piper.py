@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tts import split
 from tts.g2p import PUNCTUATION, Phonemizer
 from tts.normalize import normalize
-from tts.types import AudioChunk, SpokenWord
+from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord
 
 Array = NDArray[np.float32]
 
@@ -27,7 +27,6 @@ MAX_FRAMES = 64  # 743 ms; more saves little and holds the device against other 
 # reach 2 frames. Vocoder: measured, the rest is below -100 dB.
 FLOW_REACH = 32
 VOCODER_REACH = 10
-MIN_SPEED, MAX_SPEED = 0.25, 4.0
 
 _PAD, _START, _END = "_", "^", "$"
 # Straight after the start symbol the voice swallows plosives ("Python" is heard as "hython"): of

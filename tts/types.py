@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_SPEED, MAX_SPEED = 0.25, 4.0  # of a voice; 1 is its natural rate
+
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:

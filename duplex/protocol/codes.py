@@ -25,6 +25,7 @@ class Code(StrEnum):
     ITEM_DELETE_INVALID = "item_delete_invalid_item_id"
     ITEM_RETRIEVE_INVALID = "item_retrieve_invalid_item_id"
     ITEM_TRUNCATE_INVALID = "item_truncate_invalid_item_id"
+    BUFFER_FULL = "input_audio_buffer_full"
     COMMIT_EMPTY = "input_audio_buffer_commit_empty"
     RESPONSE_ACTIVE = "conversation_already_has_active_response"
     RESPONSE_NOT_ACTIVE = "response_cancel_not_active"

@@ -57,6 +57,11 @@ class InputStream:
         return self._item_id
 
     @property
+    def buffered_samples(self) -> int:
+        """Audio since the last commit or clear."""
+        return self._buffered_samples
+
+    @property
     def is_speaking(self) -> bool:
         """Whether speech has started and not stopped."""
         return self._state is _State.SPEAKING

@@ -105,7 +105,7 @@ class ResponseStream:
         return [wire.ResponseCreated(response=self._response(None, None, ()))]
 
     def audio(self, pcm: bytes, words: str = "") -> list[ServerEvent]:
-        """Send audio in the plan's format, with the words that begin in it."""
+        """Send audio in the plan's format, with the words that end in it."""
         events = self._open("audio")
         where = self._where()
         if words:
@@ -232,11 +232,16 @@ def check_can_respond(active: ResponseStream | None) -> None:
         ProtocolError: conversation_already_has_active_response.
     """
     if active is not None and active.is_active:
-        raise ProtocolError(
-            f"Conversation already has an active response in progress: {active.response_id}. "
-            "Wait until the response is finished before creating a new one.",
-            code=Code.RESPONSE_ACTIVE,
-        )
+        raise response_active(active.response_id)
+
+
+def response_active(response_id: str = "not begun yet") -> ProtocolError:
+    """Return the refusal of a second response."""
+    return ProtocolError(
+        f"Conversation already has an active response in progress: {response_id}. "
+        "Wait until the response is finished before creating a new one.",
+        code=Code.RESPONSE_ACTIVE,
+    )
 
 
 def check_can_cancel(active: ResponseStream | None, response_id: str | None) -> ResponseStream:

@@ -73,3 +73,13 @@ def test_single_options(text: str, read: tuple[str, object]) -> None:
 def test_single_options_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"section\.key=value"):
         parse_assignment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("server = 3", "server"), ("[turn]\nhangover_ms = 2000", "unfinished_ms")]
+)
+def test_what_only_looks_right_is_refused_too(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load(path, {"server.port": 1})

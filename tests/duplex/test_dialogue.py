@@ -4,7 +4,7 @@ interruption, and what history keeps."""
 import pytest
 from calls import Caller, virtual
 
-from duplex.config import Config, ServerConfig
+from duplex.config import Config, ServerConfig, TurnConfig
 from engine.errors import EngineError
 from engine.fake import Script
 from engine.types import Speech, Thought
@@ -12,6 +12,13 @@ from engine.types import Speech, Thought
 LONG_ANSWER = tuple(Speech(f"This is sentence number {n}. ") for n in range(1, 21))
 # Not part of any order: they depend on what the client asked for.
 ASIDE = ("session.created", "session.updated")
+
+
+async def manual(caller: Caller) -> None:
+    """Let the client end its turns itself."""
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+    caller.send("session.update", session=session)
+    await caller.pause(0.0)
 
 
 def test_a_spoken_turn_is_answered_in_the_order_of_the_protocol() -> None:
@@ -150,10 +157,7 @@ def test_the_clients_truncate_decides_what_was_heard() -> None:
 def test_manual_turns_are_committed_and_answered_when_asked() -> None:
     async def call() -> None:
         async with Caller() as caller:
-            caller.send(
-                "session.update",
-                session={"type": "realtime", "audio": {"input": {"turn_detection": None}}},
-            )
+            await manual(caller)
             await caller.speak(0.5)
             await caller.pause(1.0)
             assert caller.kinds("session.created", "session.updated") == []
@@ -175,10 +179,7 @@ def test_manual_turns_are_committed_and_answered_when_asked() -> None:
 def test_commit_and_create_in_one_breath_wait_for_the_words() -> None:
     async def call() -> None:
         async with Caller() as caller:
-            caller.send(
-                "session.update",
-                session={"type": "realtime", "audio": {"input": {"turn_detection": None}}},
-            )
+            await manual(caller)
             caller.append(1.0)
             caller.send("input_audio_buffer.commit")
             caller.send("response.create")
@@ -363,5 +364,150 @@ def test_a_client_that_does_not_read_ends_its_call_and_says_why() -> None:
                 for _ in range(40):
                     caller.send("response.cancel")
                 await caller.pause(0.1)
+
+    virtual(call())
+
+
+def test_speech_started_comes_before_the_interrupted_response_is_closed() -> None:
+    async def call() -> None:
+        async with Caller(Script(says=(LONG_ANSWER,))) as caller:
+            await caller.speak(1.0)
+            await caller.pause(2.0)
+            before = len(caller.events)
+            await caller.speak(0.5)
+            kinds = caller.kinds()[before:]
+            assert [kind for kind in kinds if "delta" not in kind][:2] == [
+                "input_audio_buffer.speech_started",
+                "response.output_audio.done",
+            ]
+            assert kinds.count("input_audio_buffer.speech_started") == 1
+
+    virtual(call())
+
+
+def test_an_answer_deleted_while_it_plays_can_be_interrupted() -> None:
+    async def call() -> None:
+        async with Caller(Script(says=(LONG_ANSWER[:3],))) as caller:
+            await caller.speak(1.0)
+            while not caller.all("response.done"):
+                await caller.pause(0.1)
+            item = caller.one("response.done")["response"]["output"][0]["id"]
+            caller.send("conversation.item.delete", item_id=item)
+            await caller.speak(1.0)
+            await caller.pause(3.0)
+            assert len(caller.all("response.created")) == 2
+        assert [role for role, _ in caller.heard_by_brain[-1]] == ["system", "user", "user"]
+
+    virtual(call())
+
+
+def test_a_second_response_is_refused_while_one_waits_for_the_words() -> None:
+    async def call() -> None:
+        async with Caller() as caller:
+            await manual(caller)
+            caller.append(1.0)
+            caller.send("input_audio_buffer.commit")
+            caller.send("response.create")
+            caller.send("response.create", event_id="second")
+            await caller.pause(3.0)
+            error = caller.one("error")["error"]
+            assert error["code"] == "conversation_already_has_active_response"
+            assert error["event_id"] == "second"
+            assert len(caller.all("response.done")) == 1
+
+    virtual(call())
+
+
+def test_a_response_that_waits_for_the_words_can_be_cancelled() -> None:
+    async def call() -> None:
+        async with Caller() as caller:
+            await manual(caller)
+            caller.append(1.0)
+            caller.send("input_audio_buffer.commit")
+            caller.send("response.create")
+            caller.send("response.cancel")
+            await caller.pause(3.0)
+            assert not caller.all("error")
+            assert not caller.all("response.created")
+            caller.send("response.create")
+            await caller.pause(3.0)
+            assert caller.one("response.done")["response"]["status"] == "completed"
+
+    virtual(call())
+
+
+def test_create_in_vad_mode_before_the_words_are_known_answers_once() -> None:
+    async def call() -> None:
+        async with Caller(Script(ear_s=1.5)) as caller:  # an ear slower than the long wait
+            await caller.speak(1.0)
+            await caller.pause(1.1)
+            assert caller.all("input_audio_buffer.committed")
+            caller.send("response.create")
+            await caller.pause(4.0)
+            assert len(caller.all("response.created")) == 1
+
+    virtual(call())
+
+
+def test_a_caller_who_speaks_again_before_the_answer_is_answered_to_both() -> None:
+    async def call() -> None:
+        script = Script(hears=("One?", "Two?"), ear_s=1.5)
+        async with Caller(script) as caller:
+            await caller.speak(1.0)
+            await caller.pause(1.2)  # the turn is over, its words are not known
+            await caller.speak(1.0)
+            await caller.pause(6.0)
+            assert len(caller.all("input_audio_buffer.committed")) == 2
+            assert len(caller.all("response.created")) == 1
+        assert [text for _, text in caller.heard_by_brain[-1][1:]] == ["One?", "Two?"]
+
+    virtual(call())
+
+
+def test_a_manual_turn_is_bounded_and_told_so() -> None:
+    async def call() -> None:
+        config = Config(turn=TurnConfig(max_turn_s=2.0))
+        async with Caller(config=config) as caller:
+            await manual(caller)
+            caller.append(5.0)
+            await caller.pause(0.1)
+            assert caller.all("error")[0]["error"]["code"] == "input_audio_buffer_full"
+            caller.send("input_audio_buffer.commit")
+            caller.send("response.create")
+            await caller.pause(3.0)
+            assert caller.one("response.done")["response"]["status"] == "completed"
+
+    virtual(call())
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 1.0])
+def test_any_threshold_a_client_may_ask_for_works(threshold: float) -> None:
+    async def call() -> None:
+        async with Caller() as caller:
+            detection = {"type": "server_vad", "threshold": threshold, "silence_duration_ms": 0}
+            caller.send(
+                "session.update",
+                session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}},
+            )
+            await caller.pause(0.5)
+            assert caller.one("session.updated")
+            assert not caller.all("error")
+
+    virtual(call())
+
+
+def test_a_history_too_long_for_the_brain_fails_the_response_and_not_the_call() -> None:
+    async def call() -> None:
+        async with Caller() as caller:
+            session = caller.engine.sessions[0]
+
+            async def fail(*_: object) -> None:
+                raise EngineError("the instructions are too long")
+
+            session.prefill = fail  # type: ignore[method-assign,assignment]
+            caller.send("session.update", session={"type": "realtime", "instructions": "x" * 9999})
+            await caller.speak(1.0)
+            await caller.pause(3.0)
+            assert caller.one("response.done")["response"]["status"] == "completed"
 
     virtual(call())
