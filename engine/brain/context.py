@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from engine.errors import ContextExceeded
 from engine.types import Message
 
 
@@ -11,13 +12,13 @@ def kept_messages(
     """How many leading system messages there are, and the index of the first other message
     that is kept.
 
-    ``lengths`` are the messages' tokens. The conversation is replayed turn by turn (a user's
-    message and all up to the next). When a turn brings it over ``limit``, whole oldest turns
-    go until three quarters of it are left, so that the cache is rebuilt once in many turns,
+    ``lengths`` are the messages' tokens, or estimates. The conversation is replayed turn by turn
+    (a user's message and all up to the next). When a turn brings it over ``limit``, whole oldest
+    turns go until three quarters of it are left, so that the cache is rebuilt once in many turns,
     not in each. Being a function of the conversation alone, it cuts the same turns next time.
 
     Raises:
-        ValueError: the system messages and the last turn alone exceed ``limit``.
+        ContextExceeded: the system messages and the last turn alone exceed ``limit``.
     """
     system = 0
     while system < len(messages) and messages[system].role == "system":
@@ -38,8 +39,8 @@ def kept_messages(
                 total -= sizes[oldest]
                 oldest += 1
     if total > limit:
-        raise ValueError(
-            f"the last turn and the instructions take {total} tokens; "
+        raise ContextExceeded(
+            f"the last turn and the instructions take about {total} tokens; "
             f"the context leaves room for {limit}"
         )
     return system, starts[oldest] if starts else len(messages)

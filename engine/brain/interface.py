@@ -8,7 +8,7 @@ from engine.types import Finished, GenerationOptions, Message
 
 
 class BrainError(EngineError):
-    """The brain cannot answer: a remote endpoint failed or cannot be reached."""
+    """The brain cannot answer: its model failed, or a remote endpoint did or cannot be reached."""
 
 
 class BrainSession(Protocol):
@@ -21,7 +21,12 @@ class BrainSession(Protocol):
 
     async def prefill(self, messages: Sequence[Message], partial: str | None = None) -> None:
         """Bring the cache up to ``messages`` and, if given, an open user turn that starts with
-        ``partial`` (its last word may still change; the turn is not closed)."""
+        ``partial`` (its last word may still change; the turn is not closed).
+
+        Raises:
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed; the session is usable.
+        """
 
     def generate(
         self, messages: Sequence[Message], options: GenerationOptions
@@ -30,6 +35,10 @@ class BrainSession(Protocol):
 
         ``aclose()`` cancels within one decode step; the cache keeps what was decoded, and the
         next call cuts it back as needed.
+
+        Raises:
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model or the endpoint failed; the session is usable.
         """
 
     async def close(self) -> None:

@@ -70,7 +70,7 @@ class OpenAISession:
 
         Raises:
             BrainError: the endpoint cannot be reached, refuses, stalls or breaks off.
-            ValueError: the last turn alone is too long for the context.
+            ContextExceeded: the last turn alone is too long for the context.
         """
         import openai
 

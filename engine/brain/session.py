@@ -1,27 +1,43 @@
 """`BrainSession` over a token log: append, compare, cut back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from engine.brain.chat_format import Renderer
 from engine.brain.context import kept_messages
+from engine.brain.interface import BrainError
 from engine.brain.log import TokenLog, common_prefix
 from engine.brain.sampler import sample
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Priority, Worker
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # One chunk is the longest another call's decode step has to wait for this one's prefill.
 AHEAD_CHUNK_TOKENS = 16
 REPLY_CHUNK_TOKENS = 64
 # After so many tokens the first clause is out and its speech covers the rest.
 URGENT_TOKENS = 16
+# A text of more characters per token of context than this cannot fit (short of pages of blanks),
+# and the event loop does not stop to find out how long it is.
+MAX_CHARACTERS_PER_TOKEN = 16
+_USUAL_CHARACTERS_PER_TOKEN = 4  # of English, to say how long it is about
 
 
 class LocalBrainSession:
-    """One call on a model in this process. Its calls do not overlap: `generate` cancels a
-    prefill in flight, and nothing may be asked while an answer is being generated.
+    """One call on a model in this process. Its calls do not overlap: the newest call cancels a
+    prefill in flight and waits for its step to end, and nothing may be asked while an answer is
+    being generated.
+
+    The log is compared, cut and written within steps on the worker's thread only. So a step that
+    outlives its caller, who was cancelled twice, is over before the next one looks at the log.
     """
 
     def __init__(
@@ -38,7 +54,8 @@ class LocalBrainSession:
         self._worker = worker
         self._context_tokens = context_tokens
         self._random = np.random.default_rng(seed)
-        self._ahead: asyncio.Task[None] | None = None  # set while a prefill is in flight
+        self._ahead: asyncio.Task[int] | None = None  # the latest prefill; it may have ended
+        self._ids: dict[Message, list[int]] = {}  # of the conversation that was passed last
         self._generating = False
         self._closed = False
 
@@ -46,17 +63,22 @@ class LocalBrainSession:
         """See `BrainSession`. Returns early if a newer call supersedes it.
 
         Raises:
-            ValueError: the last turn alone is too long for the context.
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed; the next call goes on from what the log still holds.
             RuntimeError: an answer is being generated, or the session is closed.
         """
-        await self._stop_prefill()
         self._check_free()
+        await self._stop_prefill()
+        if self._generating or self._closed:
+            return  # superseded while it waited
         ids = self._prompt(messages, partial)
-        task = self._ahead = asyncio.create_task(self._run_ahead(ids))
+        task = self._ahead = asyncio.create_task(
+            self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND)
+        )
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            await self._stop_prefill()
+            await _end(task)  # this one only: a newer one may have taken its place
             raise
         if not task.cancelled():
             task.result()
@@ -67,7 +89,9 @@ class LocalBrainSession:
         """See `BrainSession`.
 
         Raises:
-            ValueError: the last turn alone is too long for the context, or a bad option.
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed; the next call goes on from what the log still holds.
+            ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """
         await self._stop_prefill()
@@ -75,19 +99,20 @@ class LocalBrainSession:
         self._generating = True
         try:
             ids = [*self._prompt(messages), *self._renderer.opening["assistant"]]
-            cached = common_prefix(self._log.tokens, ids)
-            await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
+            cached = await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
             async for piece in self._decode(len(ids), cached, options):
                 yield piece
         finally:
             self._generating = False
 
     async def close(self) -> None:
-        """Free the cache, after the step in flight if there is one."""
+        """Free the cache, after the step in flight if there is one. An answer that is still
+        being generated ends with RuntimeError."""
+        if self._closed:
+            return
+        self._closed = True
         await self._stop_prefill()
-        if not self._closed:
-            self._closed = True
-            await self._worker.run(self._log.close)
+        await self._worker.run(self._log.close)
 
     def _check_free(self) -> None:
         if self._closed:
@@ -96,24 +121,39 @@ class LocalBrainSession:
             raise RuntimeError("an answer is being generated; close it first")
 
     async def _stop_prefill(self) -> None:
-        """Cancel the prefill in flight; at most one chunk of it is still waited for."""
-        task, self._ahead = self._ahead, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        """Cancel the prefill in flight; at most one chunk of it is still waited for.
 
-    async def _run_ahead(self, ids: list[int]) -> None:
-        await self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND)
+        Whoever else waits may be first to start another, which is then stopped as well.
+        """
+        while self._ahead is not None and not self._ahead.done():
+            await _end(self._ahead)
 
-    async def _bring_up_to(self, ids: list[int], chunk: int, priority: Priority) -> None:
-        """Make the log equal to ``ids``: cut what differs, append the rest chunk by chunk."""
+    async def _bring_up_to(self, ids: list[int], chunk: int, priority: Priority) -> int:
+        """Make the log equal to ``ids``: cut what differs, append the rest chunk by chunk.
+        Returns how many of them it held before."""
         log = self._log
-        same = common_prefix(log.tokens, ids)
-        if same < len(log.tokens):
-            await self._worker.run(lambda: log.truncate(same), priority)
-        for start in range(same, len(ids), chunk):
-            part = ids[start : start + chunk]
-            await self._worker.run(lambda part=part: log.append(part), priority)  # type: ignore[misc]
+
+        def step() -> int:
+            same = common_prefix(log.tokens, ids)
+            with _model_failures():
+                if same < len(log.tokens):
+                    log.truncate(same)
+                if part := ids[same : same + chunk]:
+                    log.append(part)
+            return same
+
+        held = await self._run(step, priority)
+        for _ in range(held + chunk, len(ids), chunk):
+            await self._run(step, priority)
+        return held
+
+    async def _run(self, step: Callable[[], T], priority: Priority) -> T:
+        def unless_closed() -> T:
+            if self._closed:
+                raise RuntimeError("the session is closed")
+            return step()
+
+        return await self._worker.run(unless_closed, priority)
 
     async def _decode(
         self, prompt: int, cached: int, options: GenerationOptions
@@ -128,7 +168,7 @@ class LocalBrainSession:
 
         steps = self._steps(options)
         while output < limit:
-            token = await self._worker.run(lambda: next(steps), priority())
+            token = await self._run(lambda: next(steps), priority())
             if token in self._renderer.stop_ids:
                 stopped = True
                 break
@@ -143,35 +183,80 @@ class LocalBrainSession:
         """Endless tokens; each is appended when the next is asked for."""
         seen: set[int] = set()
         while True:
-            token = sample(self._log.logits(), options, seen, self._random)
+            with _model_failures():
+                scores = self._log.logits()
+            token = sample(scores, options, seen, self._random)
             yield token
             seen.add(token)
-            self._log.append([token])
+            with _model_failures():
+                self._log.append([token])
 
     def _prompt(self, messages: Sequence[Message], partial: str | None = None) -> list[int]:
         """Ids of the part of the conversation that fits."""
         render = self._renderer
-        rendered = [render.message(message) for message in messages]
+        self._render(messages)
         shown = list(messages)
+        lengths = [
+            len(self._ids[message]) if message in self._ids else _about(message.text)
+            for message in messages
+        ]
         if partial is not None:
             shown.append(Message("user", partial))
-            rendered.append(render.open_message("user", partial))
+            open_turn = render.open_message("user", partial) if self._may_fit(partial) else None
+            lengths.append(_about(partial) if open_turn is None else len(open_turn))
         reserve = min(256, self._context_tokens // 4)  # for the answer
-        lengths = [len(ids) for ids in rendered]
         system, first = kept_messages(shown, lengths, self._context_tokens - reserve)
         ids = list(render.start)
-        for index in (*range(system), *range(first, len(shown))):
-            if shown[index].role == "assistant":
-                ids += self._answer(shown[index].text, ids)
-            else:
-                ids += rendered[index]
+        for message in (*messages[:system], *messages[first:]):
+            ids += self._answer(message, ids) if message.role == "assistant" else self._ids[message]
+        if partial is not None:
+            assert open_turn is not None  # or it would have been too long
+            ids += open_turn
         return ids
 
-    def _answer(self, text: str, before: list[int]) -> list[int]:
+    def _render(self, messages: Sequence[Message]) -> None:
+        """Bring ``self._ids`` up to ``messages``, save those that are too long to be tokenised.
+        So each is tokenised once, and what was taken back is forgotten."""
+        known = self._ids
+        self._ids = {
+            message: known.get(message) or self._renderer.message(message)
+            for message in messages
+            if self._may_fit(message.text)
+        }
+
+    def _may_fit(self, text: str) -> bool:
+        return len(text) <= MAX_CHARACTERS_PER_TOKEN * self._context_tokens
+
+    def _answer(self, message: Message, before: list[int]) -> list[int]:
         """Ids of a finished answer, in the model's own words if the log still holds them."""
         opening = self._renderer.opening["assistant"]
         start = len(before) + len(opening)
         held = self._log.tokens
-        follows = len(held) > start and held[:start] == before + opening
-        body = self._renderer.answer(text, held[start:] if follows else ())
+        if len(held) <= start or held[:start] != before + opening:
+            return self._ids[message]
+        body = self._renderer.answer(message.text, held[start:])
         return opening + body + self._renderer.closing["assistant"]
+
+
+async def _end(task: asyncio.Task[int]) -> None:
+    """Cancel ``task`` and wait for it."""
+    if not task.cancelling():  # a second cancel would not wait for the step in flight
+        task.cancel()
+    await asyncio.wait({task})
+
+
+@contextlib.contextmanager
+def _model_failures() -> Iterator[None]:
+    """Raises:
+    BrainError: whatever the model raised.
+    """
+    try:
+        yield
+    except Exception as error:  # the runtimes' own, which have no base in common
+        logger.exception("the brain's model failed")
+        raise BrainError("the brain's model failed") from error
+
+
+def _about(text: str) -> int:
+    """How many tokens a text takes that is too long to be tokenised."""
+    return len(text) // _USUAL_CHARACTERS_PER_TOKEN

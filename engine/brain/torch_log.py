@@ -62,8 +62,8 @@ class TorchTokenLog:
         self._cache = DynamicCache()
 
     def _crop(self, length: int) -> None:
-        surplus = self._cache.get_seq_length() - length
-        if not length:  # nor can a layer be cropped that was never written
+        if not length:
             self._cache = DynamicCache()
-        elif surplus > 0:
-            self._cache.crop(-surplus)
+        layers: list[Any] = self._cache.layers
+        for layer in layers:  # a step that failed has reached only some of them
+            layer.crop(-max(0, layer.get_seq_length() - length))

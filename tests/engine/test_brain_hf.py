@@ -11,6 +11,7 @@ from tokenizers.models import BPE
 
 from engine.brain.chat_format import CHATML
 from engine.brain.hf import HuggingFaceBrain, format_from_template
+from engine.brain.interface import BrainError
 from engine.types import Finished, GenerationOptions, Message
 
 torch = pytest.importorskip("torch")
@@ -108,6 +109,28 @@ async def test_after_cuts_the_scores_are_those_of_a_fresh_session(
     fresh_log.truncate(2)
     with pytest.raises(ValueError, match="cannot cut"):
         fresh_log.truncate(3)
+    await session.close()
+    await fresh.close()
+
+
+async def test_a_step_that_fails_in_one_layer_leaves_no_trace(
+    brain: HuggingFaceBrain,
+) -> None:
+    session = brain.open()
+    await session.prefill(TALK[:1])
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    hook = brain._model.model.layers[1].register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(BrainError, match="model failed"):
+            await session.prefill(TALK)
+    finally:
+        hook.remove()
+    fresh = brain.open()
+    assert await answer(session, TALK) == await answer(fresh, TALK)
+    np.testing.assert_allclose(session._log.logits(), fresh._log.logits(), rtol=1e-4, atol=1e-4)
     await session.close()
     await fresh.close()
 

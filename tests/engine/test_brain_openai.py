@@ -10,6 +10,7 @@ import pytest
 
 from engine.brain.interface import BrainError
 from engine.brain.openai_compatible import OpenAIBrain
+from engine.errors import ContextExceeded
 from engine.types import Finished, GenerationOptions, Message
 
 pytest.importorskip("openai")
@@ -210,3 +211,10 @@ async def test_old_turns_are_dropped() -> None:
     assert sent[1]["role"] == "user"
     assert sent[-1]["content"] == "last"
     assert 3 < len(sent) < 20
+
+
+async def test_a_message_too_long_for_the_context() -> None:
+    brain = OpenAIBrain("http://127.0.0.1:1/v1", "a-model", context_tokens=400)
+    with pytest.raises(ContextExceeded, match="leaves room for 300"):
+        await answer(brain, [TALK[0], Message("user", "x" * 3000)])
+    brain.close()

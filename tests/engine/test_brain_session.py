@@ -5,6 +5,7 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -14,10 +15,18 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from engine.brain.chat_format import CHATML, Renderer
+from engine.brain.interface import BrainError
 from engine.brain.log import check_cut
-from engine.brain.session import AHEAD_CHUNK_TOKENS, LocalBrainSession
+from engine.brain.session import (
+    AHEAD_CHUNK_TOKENS,
+    MAX_CHARACTERS_PER_TOKEN,
+    LocalBrainSession,
+)
+from engine.errors import ContextExceeded, EngineError
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Worker
+
+T = TypeVar("T")
 
 SYSTEM = Message("system", "Be brief.")
 OPTIONS = GenerationOptions(max_tokens=24, repetition_penalty=1.0)
@@ -316,6 +325,123 @@ async def test_a_newer_prefill_supersedes_an_older_one(worker: Worker) -> None:
     ).open_message("user", "y")
 
 
+LONG = [SYSTEM, Message("user", "x" * 10 * AHEAD_CHUNK_TOKENS)]
+ASKED = [SYSTEM, Message("user", "How are you?")]
+
+
+async def held_prefill(worker: Worker) -> tuple[LocalBrainSession, GatedLog, asyncio.Task[None]]:
+    """A session whose prefill of `LONG` is held within a step on the worker's thread."""
+    tokenizer = byte_tokenizer()
+    log = GatedLog(tokenizer)
+    session = LocalBrainSession(log, Renderer(tokenizer, CHATML), worker, context_tokens=4096)
+    ahead = asyncio.create_task(session.prefill(LONG))
+    assert await asyncio.to_thread(log.entered.wait, 10)
+    return session, log, ahead
+
+
+async def started(task: asyncio.Task[T]) -> asyncio.Task[T]:
+    """``task``, once it waits for something."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+async def assert_answered_as_by_a_fresh_session(
+    worker: Worker, log: FakeLog, said: tuple[str, Finished | None]
+) -> None:
+    fresh, fresh_log = open_session(worker)
+    assert said[0] == (await answer(fresh, ASKED))[0]
+    assert log.tokens == fresh_log.tokens
+
+
+@pytest.mark.parametrize("prefill_first", [True, False])
+async def test_a_prefill_and_an_answer_wait_for_the_same_step(
+    worker: Worker, prefill_first: bool
+) -> None:
+    session, log, ahead = await held_prefill(worker)
+    if prefill_first:
+        newer = await started(asyncio.create_task(session.prefill([SYSTEM], "y")))
+        reply = await started(asyncio.create_task(answer(session, ASKED)))
+    else:
+        reply = await started(asyncio.create_task(answer(session, ASKED)))
+        newer = await started(asyncio.create_task(session.prefill([SYSTEM], "y")))
+    log.gate.set()
+    await assert_answered_as_by_a_fresh_session(worker, log, await reply)
+    await ahead
+    await newer  # superseded, without an error
+
+
+async def test_an_answer_waits_though_an_earlier_waiter_was_cancelled(worker: Worker) -> None:
+    session, log, ahead = await held_prefill(worker)
+    newer = await started(asyncio.create_task(session.prefill([SYSTEM], "y")))
+    newer.cancel()
+    await asyncio.wait({newer})
+    assert newer.cancelled()
+    reply = await started(asyncio.create_task(answer(session, ASKED)))
+    log.gate.set()
+    await assert_answered_as_by_a_fresh_session(worker, log, await reply)
+    await ahead
+
+
+async def test_a_step_whose_callers_were_cancelled_twice(worker: Worker) -> None:
+    session, log, ahead = await held_prefill(worker)
+    for _ in range(2):
+        ahead.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait({ahead})
+    reply = await started(asyncio.create_task(answer(session, ASKED)))
+    for _ in range(2):
+        reply.cancel()
+        await asyncio.sleep(0)
+    reply = await started(asyncio.create_task(answer(session, ASKED)))
+    log.gate.set()
+    await assert_answered_as_by_a_fresh_session(worker, log, await reply)
+
+
+async def test_a_cancelled_prefill_leaves_the_one_that_took_its_place(worker: Worker) -> None:
+    session, log, ahead = await held_prefill(worker)
+    newer = await started(asyncio.create_task(session.prefill(ASKED)))
+    ahead.cancel()
+    await started(ahead)  # it waits for its step
+    log.gate.set()
+    await newer
+    assert ahead.cancelled()
+    renderer = Renderer(byte_tokenizer(), CHATML)
+    assert log.tokens == [i for message in ASKED for i in renderer.message(message)]
+
+
+async def test_an_answer_to_a_prefill_that_has_not_started(worker: Worker) -> None:
+    session, log = open_session(worker)
+    _, said = await asyncio.gather(session.prefill(LONG), answer(session, ASKED))
+    await assert_answered_as_by_a_fresh_session(worker, log, said)
+
+
+async def test_closing_while_a_prefill_waits(worker: Worker) -> None:
+    session, log, ahead = await held_prefill(worker)
+    newer = await started(asyncio.create_task(session.prefill([SYSTEM], "y")))
+    closing = await started(asyncio.create_task(session.close()))
+    assert not log.closed
+    log.gate.set()
+    await closing
+    await ahead
+    await newer
+    assert log.closed
+    assert log.appended == [AHEAD_CHUNK_TOKENS]
+
+
+async def test_closing_ends_an_answer(worker: Worker) -> None:
+    session, log = open_session(worker, script=byte_tokenizer().encode("x" * 20).ids)
+    pieces = session.generate(ASKED, OPTIONS)
+    assert await anext(pieces) == "x"
+    await session.close()
+    held = list(log.tokens)
+    with pytest.raises(RuntimeError, match="closed"):
+        await anext(pieces)
+    assert log.tokens == held
+    await session.close()
+
+
 async def test_one_thing_at_a_time(worker: Worker) -> None:
     session, log = open_session(worker, script=byte_tokenizer().encode("x" * 20).ids)
     messages = [SYSTEM, Message("user", "hi")]
@@ -369,27 +495,97 @@ async def test_an_answer_is_cut_at_the_end_of_the_context(worker: Worker) -> Non
 
 async def test_a_message_too_long_for_the_context(worker: Worker) -> None:
     session, log = open_session(worker, context_tokens=64)
-    with pytest.raises(ValueError, match="leaves room for 48"):
+    with pytest.raises(ContextExceeded, match="leaves room for 48"):
         await session.prefill([SYSTEM, Message("user", "x" * 100)])
-    with pytest.raises(ValueError, match="leaves room for 48"):
+    with pytest.raises(ContextExceeded, match="leaves room for 48"):
         await anext(session.generate([Message("user", "x" * 100)], OPTIONS))
     assert log.tokens == []
     said, _ = await answer(session, [Message("user", "hi")])
     assert said
 
 
-async def test_a_failing_model_leaves_a_usable_session(worker: Worker) -> None:
+def test_a_conversation_too_long_is_the_engines_error_and_the_callers() -> None:
+    assert issubclass(ContextExceeded, EngineError)
+    assert issubclass(ContextExceeded, ValueError)
+
+
+class CountingRenderer(Renderer):
+    """Notes each text that is tokenised."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        super().__init__(byte_tokenizer(), CHATML)
+
+    def _encode(self, text: str) -> list[int]:
+        self.texts.append(text)
+        return super()._encode(text)
+
+
+def counting_session(worker: Worker) -> tuple[LocalBrainSession, CountingRenderer]:
+    renderer = CountingRenderer()
+    log = FakeLog(byte_tokenizer())
+    return LocalBrainSession(log, renderer, worker, context_tokens=512), renderer
+
+
+async def test_a_message_is_tokenised_once_while_it_stays(worker: Worker) -> None:
+    session, renderer = counting_session(worker)
+    talk = long_talk(40)  # most of it is not shown any more
+    await session.prefill(talk)
+    renderer.texts.clear()
+    for partial in ("h", "how"):
+        await session.prefill(talk, partial)
+    await answer(session, [*talk, Message("user", "how?")])
+    assert [text for text in renderer.texts if text] == ["h", "how", "how?"]
+    await session.prefill([])  # forgets
+    renderer.texts.clear()
+    await session.prefill(talk[:2])
+    assert renderer.texts == [message.text for message in talk[:2]]
+
+
+async def test_a_huge_text_is_not_tokenised(worker: Worker) -> None:
+    session, renderer = counting_session(worker)
+    renderer.texts.clear()
+    huge = "x" * (MAX_CHARACTERS_PER_TOKEN * 512 + 1)
+    with pytest.raises(ContextExceeded, match="about 2"):
+        await session.prefill([SYSTEM, Message("user", huge)])
+    with pytest.raises(ContextExceeded):
+        await session.prefill([SYSTEM], huge)
+    with pytest.raises(ContextExceeded):
+        await session.prefill([Message("system", huge), Message("user", "hi")])
+    old = [SYSTEM, Message("user", "hi"), Message("assistant", huge)]
+    said, _ = await answer(session, [*old, Message("user", "How are you?")])
+    assert said == (await answer(open_session(worker)[0], ASKED))[0]
+    assert max(map(len, renderer.texts)) < 100
+
+
+class RuntimeFailure(Exception):
+    """As onnxruntime's are: of no common base."""
+
+
+@pytest.mark.parametrize("error", [RuntimeFailure, RuntimeError, MemoryError])
+@pytest.mark.parametrize("method", ["append", "logits"])
+async def test_a_failing_model_leaves_a_usable_session(
+    worker: Worker, method: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     session, log = open_session(worker)
     messages = [SYSTEM, Message("user", "hi")]
     expected, _ = await answer(session, messages)
     log.tokens.clear()
 
-    def broken() -> np.ndarray:
-        raise MemoryError
+    def broken(*_: object) -> None:
+        raise error("node 7 of /models/decoder.onnx")
 
-    whole = log.logits
-    log.logits = broken  # type: ignore[method-assign]
-    with pytest.raises(MemoryError):
-        await answer(session, messages)
-    log.logits = whole  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(log, method, broken)
+        with pytest.raises(BrainError, match=r"^the brain's model failed$"):
+            await answer(session, messages)
+        if method == "append":
+            with pytest.raises(BrainError, match=r"^the brain's model failed$"):
+                await session.prefill(LONG)
     assert (await answer(session, messages))[0] == expected
+
+
+async def test_a_bad_option_is_the_callers_mistake(worker: Worker) -> None:
+    session, _ = open_session(worker)
+    with pytest.raises(ValueError, match="out of range"):
+        await anext(session.generate(ASKED, GenerationOptions(top_p=0.0)))
