@@ -63,6 +63,8 @@ def benchmark(
             "scoring ear": SCORING_EAR,
         },
     )
+    # It is to be seen what load does: the server that we start refuses nobody.
+    server_arguments = [*server_arguments, "--set", f"server.max_calls={max([4, *calls])}"]
     measure = partial(_measure, recordings=recordings, transcribe=_scoring(config))
     try:
         results = [asyncio.run(measure(options, server_arguments))]

@@ -25,7 +25,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServerConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8765  # 0: any free port
-    max_calls: Positive = 8  # the next caller is refused; see the load figures in README.md
+    max_calls: Positive = 4  # the next caller is refused; what two cores hold, see README.md
     idle_timeout_s: PositiveFloat = 600.0  # a call in which nothing arrives is closed
     max_message_bytes: Positive = 21 * 1024 * 1024  # a 15 MiB append in base64, and its frame
     max_outbox_bytes: Positive = 4 * 1024 * 1024  # a client this far behind is dropped

@@ -63,7 +63,7 @@ class BenchOptions:
     )
     goals: Goals = field(default_factory=Goals)
     models: Mapping[str, str] = field(default_factory=dict)
-    command: str = field(default_factory=lambda: shlex.join(sys.argv))
+    command: str = field(default_factory=lambda: shlex.join(["duplex", *sys.argv[1:]]))
     ready_s: float | None = None
     server_pid: int | None = None
 
