@@ -5,6 +5,7 @@ the brain; at a pause the exact pass replaces them and only the corrected tail i
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -17,10 +18,13 @@ from engine.brain.interface import Brain, BrainSession
 from engine.ear.guards import quietest_point
 from engine.ear.partials import PartialTranscriber
 from engine.ear.whisper import WhisperEar
+from engine.errors import EngineError
 from engine.features import SAMPLE_RATE_HZ
 from engine.thinking import ThoughtFilter
 from engine.types import Finished, GenerationOptions, Message, Piece, Transcript
 from engine.worker import Priority, Worker
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +150,21 @@ class EmbeddedSession:
         partials.commit(head.text, cut)
 
     async def _hear(self, start: int, priority: Priority, end: int | None = None) -> "_Heard":
-        """The words of the open turn from sample ``start`` to ``end``, or to what there is now."""
+        """The words of the open turn from sample ``start`` to ``end``, or to what there is now.
+
+        Raises:
+            EngineError: the recogniser failed; the audio is kept.
+        """
         end = self._samples if end is None else end
         audio = np.concatenate([*self._audio, np.empty(0, np.float32)])[start:end]
 
         def transcribe() -> _Heard:
             began_s = time.monotonic()
-            text = self._ear.transcribe(audio) if len(audio) else ""
+            try:
+                text = self._ear.transcribe(audio) if len(audio) else ""
+            except RuntimeError as error:  # what CTranslate2 raises, out of memory for one
+                logger.exception("the ear failed")
+                raise EngineError("the ear failed") from error
             return _Heard(text, start, end, time.monotonic() - began_s)
 
         return await self._worker.run(transcribe, priority)

@@ -511,3 +511,25 @@ def test_a_history_too_long_for_the_brain_fails_the_response_and_not_the_call() 
             assert caller.one("response.done")["response"]["status"] == "completed"
 
     virtual(call())
+
+
+def test_a_failing_ear_is_told_and_the_next_turn_is_heard() -> None:
+    async def call() -> None:
+        async with Caller() as caller:
+            session = caller.engine.sessions[0]
+            end_turn = session.end_turn
+
+            async def fail() -> None:
+                raise EngineError("the ear failed")
+
+            session.end_turn = fail  # type: ignore[method-assign,assignment]
+            await caller.speak(1.0)
+            await caller.pause(1.5)
+            failed = caller.one("conversation.item.input_audio_transcription.failed")
+            assert failed["error"]["message"] == "the ear failed"
+            session.end_turn = end_turn  # type: ignore[method-assign]
+            await caller.speak(1.0)
+            await caller.pause(3.0)
+            assert caller.one("response.done")["response"]["status"] == "completed"
+
+    virtual(call())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.embedded import EmbeddedEngine, EmbeddedSession
+from engine.errors import EngineError
 from engine.types import Finished, GenerationOptions, Message, Piece, Speech, Thought
 
 RATE = 16_000
@@ -166,7 +167,7 @@ async def test_an_ear_that_fails_is_told_to_who_asked() -> None:
     async with session_of(Broken(), NotingBrain()) as session:
         session.begin_turn()
         session.append_audio(seconds(1, 1))
-        with pytest.raises(RuntimeError, match="out of memory"):
+        with pytest.raises(EngineError, match="the ear failed"):
             await session.end_turn()
 
 
