@@ -90,7 +90,8 @@ class Call:
         limit = brain.max_tokens
         if plan.max_output_tokens != "inf":
             limit = min(limit, plan.max_output_tokens)
-        return GenerationOptions(max_tokens=limit, temperature=brain.temperature)
+        think_tokens = brain.think_tokens if brain.thinking else 0
+        return GenerationOptions(limit, think_tokens, brain.temperature)
 
 
 async def stop(task: asyncio.Task[None]) -> None:

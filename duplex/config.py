@@ -52,6 +52,7 @@ class BrainConfig(Section, frozen=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     instructions: str = ""  # empty: the built-in spoken style
     thinking: bool = False  # reason in <think>...</think> first, unheard
+    think_tokens: Positive = 96  # at most so many; the caller waits in silence for them
     base_url: str = ""  # kind "openai": e.g. http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 

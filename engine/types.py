@@ -30,9 +30,14 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How one answer is decoded. ``temperature`` 0 is greedy."""
+    """How one answer is decoded. ``temperature`` 0 is greedy.
+
+    ``think_tokens``: reason first, in at most so many tokens, between ``<think>`` tags that the
+    brain opens and, if the model does not, closes itself. 0: answer at once.
+    """
 
     max_tokens: int = 256
+    think_tokens: int = 0
     temperature: float = 0.0
     top_p: float = 1.0
     repetition_penalty: float = 1.1

@@ -81,6 +81,10 @@ class Renderer:
             kept, heard = position + 1, len(said)
         return [*generated[:kept], *self._encode(text[heard:])]
 
+    def plain(self, text: str) -> list[int]:
+        """Ids of ``text`` as plain text: what looks like a control token is none."""
+        return self._encode(text)
+
     def stream(self) -> "TextStream":
         """A reader of one answer's ids."""
         return TextStream(self._tokenizer)

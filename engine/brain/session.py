@@ -28,6 +28,7 @@ URGENT_TOKENS = 16
 # A text of more characters per token of context than this cannot fit (short of pages of blanks),
 # and the event loop does not stop to find out how long it is.
 MAX_CHARACTERS_PER_TOKEN = 16
+THINK_OPEN, THINK_CLOSE = "<think>\n", "</think>"
 _USUAL_CHARACTERS_PER_TOKEN = 4  # of English, to say how long it is about
 
 
@@ -99,9 +100,16 @@ class LocalBrainSession:
         self._generating = True
         try:
             ids = [*self._prompt(messages), *self._renderer.opening["assistant"]]
+            prompt = len(ids)
+            if options.think_tokens:
+                ids += self._renderer.plain(THINK_OPEN)
             cached = await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
-            async for piece in self._decode(len(ids), cached, options):
-                yield piece
+            if options.think_tokens:
+                async for piece in self._think(ids, options):
+                    yield piece
+                await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
+            async for part in self._decode(prompt, len(ids), cached, options):
+                yield part
         finally:
             self._generating = False
 
@@ -155,18 +163,45 @@ class LocalBrainSession:
 
         return await self._worker.run(unless_closed, priority)
 
+    async def _think(self, ids: list[int], options: GenerationOptions) -> AsyncGenerator[str, None]:
+        """Yield the reasoning with its tags; adds to ``ids`` what the log is to hold of it.
+
+        A model that thinks on past its budget, or ends its turn in mid-thought, is cut short:
+        the caller waits in silence meanwhile.
+        """
+        yield THINK_OPEN
+        room = self._context_tokens - len(ids) - options.max_tokens
+        text, said = self._renderer.stream(), ""
+        steps = self._steps(options)
+        for _ in range(min(options.think_tokens, room)):
+            token = await self._run(lambda: next(steps), Priority.REPLY)
+            if token in self._renderer.stop_ids:
+                break
+            ids.append(token)
+            said += (piece := text.push(token))
+            yield piece
+            if THINK_CLOSE in said:
+                return
+        ids += self._renderer.plain(THINK_CLOSE)
+        yield text.finish() + THINK_CLOSE
+
     async def _decode(
-        self, prompt: int, cached: int, options: GenerationOptions
+        self, prompt: int, held: int, cached: int, options: GenerationOptions
     ) -> AsyncGenerator[str | Finished, None]:
-        limit = min(options.max_tokens, self._context_tokens - prompt)
+        """Yield the answer to the ``prompt`` tokens. The log holds ``held``: thoughts follow the
+        prompt in it, which count as output and not against the answer's limit."""
+        limit = held - prompt + min(options.max_tokens, self._context_tokens - held)
         text = self._renderer.stream()
-        output = 0
+        output = held - prompt
         stopped = False
 
         def priority() -> Priority:
             return Priority.REPLY if output < URGENT_TOKENS else Priority.FLOW
 
-        steps = self._steps(options)
+        # Small models take the end of their thoughts for the end of their turn: after thoughts
+        # something has to be said.
+        is_said = held == prompt
+        steps = self._steps(options, lambda: is_said)
         while output < limit:
             token = await self._run(lambda: next(steps), priority())
             if token in self._renderer.stop_ids:
@@ -174,17 +209,24 @@ class LocalBrainSession:
                 break
             output += 1
             if piece := text.push(token):
+                is_said = is_said or bool(piece.strip())
                 yield piece
         if rest := text.finish():
             yield rest
         yield Finished("stop" if stopped else "length", prompt, cached, output)
 
-    def _steps(self, options: GenerationOptions) -> Iterator[int]:
-        """Endless tokens; each is appended when the next is asked for."""
+    def _steps(
+        self, options: GenerationOptions, may_stop: Callable[[], bool] = lambda: True
+    ) -> Iterator[int]:
+        """Endless tokens; each is appended when the next is asked for. None ends the answer
+        before it ``may_stop``."""
         seen: set[int] = set()
         while True:
             with _model_failures():
                 scores = self._log.logits()
+            if not may_stop():
+                scores = scores.copy()
+                scores[list(self._renderer.stop_ids)] = -np.inf
             token = sample(scores, options, seen, self._random)
             yield token
             seen.add(token)

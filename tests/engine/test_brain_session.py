@@ -589,3 +589,31 @@ async def test_a_bad_option_is_the_callers_mistake(worker: Worker) -> None:
     session, _ = open_session(worker)
     with pytest.raises(ValueError, match="out of range"):
         await anext(session.generate(ASKED, GenerationOptions(top_p=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("script", "thought", "said"),
+    [
+        ("hm.</think>a b", "hm.", "a b"),  # the model closes its thoughts
+        ("abcdefgh........ij", "abcdefgh", "ij"),  # it would think on past its budget
+        ("hm.", "hm.", None),  # it ends its turn in mid-thought: something is said all the same
+    ],
+)
+async def test_thoughts_come_first_between_tags_and_within_their_budget(
+    worker: Worker, script: str, thought: str, said: str | None
+) -> None:
+    ids = byte_tokenizer().encode(f"<think>\n{script}").ids
+    budget = 8 if thought == "abcdefgh" else 40
+    session, _ = open_session(worker, script=ids)
+    options = GenerationOptions(max_tokens=8, think_tokens=budget, repetition_penalty=1.0)
+    text = ""
+    async with aclosing(session.generate([SYSTEM, Message("user", "a")], options)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Finished):
+                break
+            text += piece
+    opened, _, answered = text.partition("</think>")
+    assert opened == f"<think>\n{thought}"
+    assert answered
+    assert said is None or answered == said
+    await session.close()
