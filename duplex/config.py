@@ -3,7 +3,6 @@
 Every option stands here with its default and its unit. Unknown keys are rejected by name.
 """
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from duplex.errors import ConfigError
+from duplex.models import default_root
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -85,8 +85,7 @@ class Config(Section, frozen=True):
         """Where models are kept; reads the environment when it is called, not at import."""
         if self.models.cache_dir:
             return Path(self.models.cache_dir).expanduser()
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        return Path(base).expanduser() / "duplex-r1"
+        return default_root()
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
