@@ -1,0 +1,41 @@
+"""What the next step runs: pure, so that the bound on waiting can be read and tested.
+
+A step takes one token of every row that decodes and fills what is left of its budget with pieces
+of prompts (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section 4). So no row waits
+for a prompt longer than one step of ``prefill_beside_decode`` tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes of a step. ``prefill_beside_decode`` bounds how long a decoding row can wait."""
+
+    rows: int = 32
+    prefill_alone: int = 1024
+    prefill_beside_decode: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one sequence has to run: ``pending`` ids. ``decodes``: it is one token whose successor
+    is wanted. ``rank``: lower goes first."""
+
+    pending: int
+    decodes: bool
+    rank: tuple[int, int]
+
+
+def plan(wishes: Sequence[Wish], limits: Limits) -> dict[int, int]:
+    """How many of its pending ids each sequence runs in the next step, by its index."""
+    order = sorted(range(len(wishes)), key=lambda index: wishes[index].rank)
+    decoding = [index for index in order if wishes[index].decodes][: limits.rows]
+    left = limits.prefill_beside_decode if decoding else limits.prefill_alone
+    taken = dict.fromkeys(decoding, 1)
+    for index in order:
+        if left and not wishes[index].decodes and wishes[index].pending:
+            taken[index] = min(left, wishes[index].pending)
+            left -= taken[index]
+    return taken

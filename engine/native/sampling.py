@@ -1,0 +1,79 @@
+"""From next-token scores to tokens, for all rows of a step at once, on the device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# A nucleus is looked for among so many likeliest tokens: what is left out has no share worth
+# sorting 158,720 scores for.
+NUCLEUS_CANDIDATES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a row's tokens are chosen. ``temperature`` 0 is greedy."""
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: an option is out of its range.
+        """
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+            raise ValueError(f"options out of range: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """One row of a step: its options, the answer's tokens so far, and what may not come now."""
+
+    sampling: Sampling
+    seen: Sequence[int]
+    forbidden: Sequence[int] = ()
+
+
+def choose(logits: Tensor, rows: Sequence[Chooser], generator: torch.Generator) -> list[int]:
+    """One token for each row of ``logits`` [R, V] (fp32; changed in place)."""
+    for row, chooser in zip(logits, rows, strict=True):
+        _penalise(row, chooser)
+    if all(chooser.sampling.temperature == 0 for chooser in rows):
+        return _as_list(logits.argmax(-1))
+    warm = torch.tensor([chooser.sampling.temperature for chooser in rows], device=logits.device)
+    scores = logits / torch.where(warm > 0, warm, 1.0)[:, None]
+    narrow = [i for i, chooser in enumerate(rows) if chooser.sampling.top_p < 1]
+    if narrow:
+        top_p = torch.tensor([rows[i].sampling.top_p for i in narrow], device=logits.device)
+        scores[narrow] = _nucleus(scores[narrow], top_p)
+    # Gumbel-max: the argmax of log-weights plus Gumbel noise is a draw from the softmax.
+    noise = torch.empty_like(scores).exponential_(generator=generator).log_().neg_()
+    return _as_list((scores + noise * (warm > 0)[:, None]).argmax(-1))
+
+
+def _penalise(row: Tensor, chooser: Chooser) -> None:
+    """The repetition penalty of Keskar et al. 2019, section 4.1, over this answer's tokens."""
+    penalty = chooser.sampling.repetition_penalty
+    if penalty != 1 and chooser.seen:
+        seen = torch.tensor(sorted(set(chooser.seen)), device=row.device)
+        chosen = row[seen]
+        row[seen] = torch.where(chosen > 0, chosen / penalty, chosen * penalty)
+    if chooser.forbidden:
+        row[list(chooser.forbidden)] = -torch.inf
+
+
+def _nucleus(scores: Tensor, top_p: Tensor) -> Tensor:
+    """All but the smallest set of likeliest tokens whose share reaches ``top_p`` [R] made
+    impossible (Holtzman et al. 2020, section 3.1)."""
+    best, where = scores.topk(min(NUCLEUS_CANDIDATES, scores.shape[-1]), dim=-1)
+    share = (best - scores.logsumexp(-1, keepdim=True)).exp()
+    before = share.cumsum(-1) - share
+    best = best.masked_fill(before >= top_p[:, None], -torch.inf)
+    return torch.full_like(scores, -torch.inf).scatter(-1, where, best)
+
+
+def _as_list(tokens: Tensor) -> list[int]:
+    found: list[int] = tokens.tolist()  # the step's one wait for the device
+    return found
