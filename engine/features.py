@@ -18,6 +18,7 @@ SAMPLE_RATE_HZ = 16_000
 HOP_SAMPLES = 160
 WINDOW_SAMPLES = 400
 HALF_WINDOW_SAMPLES = WINDOW_SAMPLES // 2
+STEP_AUDIO_RIGHT_ZEROS = 479  # behind each clip, log_mel_spectrogram of step-audio2's utils.py
 LOG_FLOOR = 1e-10
 DYNAMIC_RANGE = 8.0  # in log10 of power
 # BLAS wakes its threads for larger products, and they then spin against the models' own threads:
@@ -72,15 +73,17 @@ def _frames(padded: Float32, count: int, bins: int) -> Float32:
     return np.ascontiguousarray(np.log10(np.maximum(mels, np.float32(LOG_FLOOR))).T)
 
 
-def log_mel(pcm: Float32, bins: int = 80) -> Float32:
-    """Log10 mel power of a whole clip, not normalised: ``[bins, len(pcm) // 160]``.
+def log_mel(pcm: Float32, bins: int = 80, *, right_zeros: int = 0) -> Float32:
+    """Log10 mel power of a whole clip, not normalised: ``[bins, (len(pcm) + right_zeros) // 160]``.
 
-    ``pcm`` is 16 kHz mono in [-1, 1].
+    ``pcm`` is 16 kHz mono in [-1, 1]; ``right_zeros`` of silence are put behind it.
 
     Raises:
-        ValueError: ``pcm`` is not one-dimensional or shorter than half a window (201 samples),
-            which cannot be reflected.
+        ValueError: ``pcm`` is not one-dimensional or, with the zeros, shorter than half a window
+            (201 samples), which cannot be reflected.
     """
+    if right_zeros and pcm.ndim == 1:
+        pcm = np.pad(pcm, (0, right_zeros))
     if pcm.ndim != 1 or len(pcm) <= HALF_WINDOW_SAMPLES:
         raise ValueError(f"log_mel needs more than 200 mono samples, not shape {pcm.shape}")
     padded = np.pad(pcm.astype(np.float32, copy=False), HALF_WINDOW_SAMPLES, mode="reflect")
@@ -111,8 +114,9 @@ class LogMelState:
 class LogMel:
     """The same spectrogram frame by frame; holds no stream's state."""
 
-    def __init__(self, bins: int = 80) -> None:
+    def __init__(self, bins: int = 80, *, right_zeros: int = 0) -> None:
         self.bins = bins
+        self._right = np.zeros(right_zeros, np.float32)
 
     def open(self) -> LogMelState:
         """The state of a stream that has heard nothing."""
@@ -144,6 +148,12 @@ class LogMel:
         Raises:
             ValueError: between 160 and 200 samples were heard in all, as in `log_mel`.
         """
+        if len(self._right):
+            known, state = self.push(self._right, state)
+            return np.concatenate([known, self._reflected_end(state)], axis=1)
+        return self._reflected_end(state)
+
+    def _reflected_end(self, state: LogMelState) -> Float32:
         owed = state.samples // HOP_SAMPLES - state.frames
         if owed == 0:
             return np.empty((self.bins, 0), np.float32)

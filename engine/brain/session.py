@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from engine.brain.chat_format import Renderer
-from engine.brain.context import kept_messages
 from engine.brain.interface import BrainError
 from engine.brain.log import TokenLog, common_prefix
+from engine.brain.prompts import PromptWriter
 from engine.brain.sampler import sample
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Priority, Worker
@@ -25,11 +25,7 @@ AHEAD_CHUNK_TOKENS = 16
 REPLY_CHUNK_TOKENS = 64
 # After so many tokens the first clause is out and its speech covers the rest.
 URGENT_TOKENS = 16
-# A text of more characters per token of context than this cannot fit (short of pages of blanks),
-# and the event loop does not stop to find out how long it is.
-MAX_CHARACTERS_PER_TOKEN = 16
 THINK_OPEN, THINK_CLOSE = "<think>\n", "</think>"
-_USUAL_CHARACTERS_PER_TOKEN = 4  # of English, to say how long it is about
 
 
 class LocalBrainSession:
@@ -54,9 +50,9 @@ class LocalBrainSession:
         self._renderer = renderer
         self._worker = worker
         self._context_tokens = context_tokens
+        self._prompts = PromptWriter(renderer, context_tokens)
         self._random = np.random.default_rng(seed)
         self._ahead: asyncio.Task[int] | None = None  # the latest prefill; it may have ended
-        self._ids: dict[Message, list[int]] = {}  # of the conversation that was passed last
         self._generating = False
         self._closed = False
 
@@ -72,7 +68,7 @@ class LocalBrainSession:
         await self._stop_prefill()
         if self._generating or self._closed:
             return  # superseded while it waited
-        ids = self._prompt(messages, partial)
+        ids = self._prompts.write(messages, partial, self._log.tokens)
         task = self._ahead = asyncio.create_task(
             self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND)
         )
@@ -99,7 +95,8 @@ class LocalBrainSession:
         self._check_free()
         self._generating = True
         try:
-            ids = [*self._prompt(messages), *self._renderer.opening["assistant"]]
+            ids = self._prompts.write(messages, held=self._log.tokens)
+            ids += self._renderer.opening["assistant"]
             prompt = len(ids)
             if options.think_tokens:
                 ids += self._renderer.plain(THINK_OPEN)
@@ -233,52 +230,6 @@ class LocalBrainSession:
             with _model_failures():
                 self._log.append([token])
 
-    def _prompt(self, messages: Sequence[Message], partial: str | None = None) -> list[int]:
-        """Ids of the part of the conversation that fits."""
-        render = self._renderer
-        self._render(messages)
-        shown = list(messages)
-        lengths = [
-            len(self._ids[message]) if message in self._ids else _about(message.text)
-            for message in messages
-        ]
-        if partial is not None:
-            shown.append(Message("user", partial))
-            open_turn = render.open_message("user", partial) if self._may_fit(partial) else None
-            lengths.append(_about(partial) if open_turn is None else len(open_turn))
-        reserve = min(256, self._context_tokens // 4)  # for the answer
-        system, first = kept_messages(shown, lengths, self._context_tokens - reserve)
-        ids = list(render.start)
-        for message in (*messages[:system], *messages[first:]):
-            ids += self._answer(message, ids) if message.role == "assistant" else self._ids[message]
-        if partial is not None:
-            assert open_turn is not None  # or it would have been too long
-            ids += open_turn
-        return ids
-
-    def _render(self, messages: Sequence[Message]) -> None:
-        """Bring ``self._ids`` up to ``messages``, save those that are too long to be tokenised.
-        So each is tokenised once, and what was taken back is forgotten."""
-        known = self._ids
-        self._ids = {
-            message: known.get(message) or self._renderer.message(message)
-            for message in messages
-            if self._may_fit(message.text)
-        }
-
-    def _may_fit(self, text: str) -> bool:
-        return len(text) <= MAX_CHARACTERS_PER_TOKEN * self._context_tokens
-
-    def _answer(self, message: Message, before: list[int]) -> list[int]:
-        """Ids of a finished answer, in the model's own words if the log still holds them."""
-        opening = self._renderer.opening["assistant"]
-        start = len(before) + len(opening)
-        held = self._log.tokens
-        if len(held) <= start or held[:start] != before + opening:
-            return self._ids[message]
-        body = self._renderer.answer(message.text, held[start:])
-        return opening + body + self._renderer.closing["assistant"]
-
 
 async def _end(task: asyncio.Task[int]) -> None:
     """Cancel ``task`` and wait for it."""
@@ -297,8 +248,3 @@ def _model_failures() -> Iterator[None]:
     except Exception as error:  # the runtimes' own, which have no base in common
         logger.exception("the brain's model failed")
         raise BrainError("the brain's model failed") from error
-
-
-def _about(text: str) -> int:
-    """How many tokens a text takes that is too long to be tokenised."""
-    return len(text) // _USUAL_CHARACTERS_PER_TOKEN

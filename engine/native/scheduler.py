@@ -26,6 +26,7 @@ from engine.native.latents import LatentTable
 from engine.native.planning import Limits, Wish, plan
 from engine.native.runner import Feed, Runner
 from engine.native.sampling import Chooser, Sampling, choose
+from engine.uncancelled import uncancelled
 from engine.worker import Priority
 
 T = TypeVar("T")
@@ -63,10 +64,13 @@ class _Work:
     made: list[int] = field(default_factory=list)
     consumed: int = 0
     may_stop: bool = True
+    forks: bool = False  # until admitted, `log` is another's, which is only read
 
     def admit(self) -> None:
         """Cut what the log should not hold; what it lacks is pending."""
         ids = self.prompt.ids
+        if self.forks:
+            self.log = self.log.fork(common_prefix(self.log.entries, ids))
         same = common_prefix(self.log.entries, ids)
         # The scores after the last id come only with a step over it.
         kept = min(same, len(ids) - 1) if self.sampling is not None else same
@@ -128,7 +132,7 @@ class Scheduler:
                 future.set_exception(error)
 
         self._commands.put(command)
-        return await _finished(future)
+        return await uncancelled(asyncio.wrap_future(future))
 
     async def bring_up_to(
         self, log: Log, prompt: Prompt, priority: Priority = Priority.BACKGROUND
@@ -157,14 +161,16 @@ class Scheduler:
         *,
         stop_ids: frozenset[int],
         limit: int,
-        priority: Priority = Priority.REPLY,
+        forks: bool = False,
         may_stop: bool = True,
+        inbox: "Inbox | None" = None,
     ) -> "Generation":
-        """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`."""
-        work = self._work(log, prompt, priority)
+        """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`. ``forks``: leave
+        ``log`` alone and work on a fork of it, made between two steps when the work begins."""
+        work = self._work(log, prompt, Priority.REPLY)
         work.sampling, work.stop_ids, work.limit = sampling, stop_ids, limit
-        work.may_stop = may_stop
-        return Generation(self, work)
+        work.may_stop, work.forks = may_stop, forks
+        return Generation(self, work, inbox or Inbox())
 
     def close(self) -> None:
         """Stop the thread. Work that is still there fails."""
@@ -176,7 +182,7 @@ class Scheduler:
         between two steps; returns what it made of ``request``. Cancelled, it waits for that."""
         future: Future[T] = Future()
         self._commands.put(lambda: self._batches.setdefault(function, []).append((request, future)))
-        return await _finished(future)
+        return await uncancelled(asyncio.wrap_future(future))
 
     def _work(self, log: Log, prompt: Prompt, priority: Priority) -> _Work:
         return _Work(log, prompt, priority, next(self._order), Future(), Future())
@@ -318,6 +324,33 @@ class Scheduler:
         counts.widest = max(counts.widest, decoded)
 
 
+class Inbox:
+    """Tokens of one or more generations, in the order in which they were decoded. Bounded by the
+    generations, which rest when they are too far ahead."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[tuple[Generation, int | None]] = asyncio.Queue()
+
+    async def get(self) -> "tuple[Generation, int | None]":
+        """The next token and whose it is; None: that generation has ended.
+
+        Raises:
+            BrainError: the device failed.
+            CacheFull: there is no room in the cache.
+        """
+        generation, token = await self._queue.get()
+        if token is None:
+            generation.check()
+        else:
+            generation.take()
+        return generation, token
+
+    def put(self, generation: "Generation", token: int | None) -> None:
+        """From the device's thread."""
+        _call_soon(self._loop, lambda: self._queue.put_nowait((generation, token)))
+
+
 class Generation:
     """Tokens of one answer as they are decoded, stop token included if one came.
 
@@ -325,16 +358,14 @@ class Generation:
     left, no step touches the log, which holds a prefix of the prompt and the tokens.
     """
 
-    def __init__(self, scheduler: Scheduler, work: _Work) -> None:
+    def __init__(self, scheduler: Scheduler, work: _Work, inbox: Inbox) -> None:
         self._scheduler = scheduler
         self._work = work
-        self._tokens: asyncio.Queue[int | None] = asyncio.Queue()  # at most RUN_AHEAD_TOKENS
+        self._inbox = inbox
+        work.deliver = lambda token: inbox.put(self, token)
+        work.done.add_done_callback(lambda _: inbox.put(self, None))
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        put = self._tokens.put_nowait
-        self._work.deliver = lambda token: _call_soon(loop, lambda: put(token))
-        self._work.done.add_done_callback(lambda _: _call_soon(loop, lambda: put(None)))
         self._scheduler._submit(self._work)
         return self
 
@@ -344,8 +375,17 @@ class Generation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Withdraw the row, if it is still there."""
         if not self._work.done.done():
             await self._scheduler._withdraw(self._work)
+
+    @property
+    def log(self) -> Log:
+        """The sequence that is decoded; its own, if it was to fork, once it was admitted."""
+        return self._work.log
 
     async def cached(self) -> int:
         """How many of the prompt's ids were in the log.
@@ -359,26 +399,25 @@ class Generation:
         """From now on a stop token may come."""
         self._work.may_stop = True
 
-    def set_priority(self, priority: Priority) -> None:
-        """How urgent the coming steps are."""
-        self._work.priority = priority
+    def check(self) -> None:
+        """Raise what ended the generation, if it failed."""
+        self._work.done.result()
+
+    def take(self) -> None:
+        """One token was read; a row that rested goes on."""
+        rested = self._work.rests
+        self._work.consumed += 1
+        if rested:
+            self._scheduler._wake()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> int:
-        """Raises:
-        BrainError: the device failed.
-        CacheFull: there is no room in the cache.
-        """
-        token = await self._tokens.get()
+        """For a generation with an inbox of its own. Raises as `Inbox.get`."""
+        _, token = await self._inbox.get()
         if token is None:
-            self._work.done.result()  # raises what ended it
             raise StopAsyncIteration
-        rested = self._work.rests
-        self._work.consumed += 1
-        if rested:
-            self._scheduler._wake()
         return token
 
 
@@ -393,14 +432,3 @@ def _feed(work: _Work, count: int) -> Feed:
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
     if not loop.is_closed():  # a call whose loop has gone wants nothing any more
         loop.call_soon_threadsafe(function)
-
-
-async def _finished(future: "Future[T]") -> T:
-    """The result; if cancelled, only after the thread is through with it."""
-    wrapped = asyncio.wrap_future(future)
-    try:
-        return await asyncio.shield(wrapped)
-    except asyncio.CancelledError:
-        await asyncio.wait([wrapped])
-        wrapped.exception()  # nobody wants it any more
-        raise

@@ -9,19 +9,16 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from byte_tokens import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
+from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, Renderer
 from engine.brain.interface import BrainError
 from engine.brain.log import check_cut
-from engine.brain.session import (
-    AHEAD_CHUNK_TOKENS,
-    MAX_CHARACTERS_PER_TOKEN,
-    LocalBrainSession,
-)
+from engine.brain.prompts import MAX_CHARACTERS_PER_TOKEN
+from engine.brain.session import AHEAD_CHUNK_TOKENS, LocalBrainSession
 from engine.errors import ContextExceeded, EngineError
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Worker
@@ -30,17 +27,6 @@ T = TypeVar("T")
 
 SYSTEM = Message("system", "Be brief.")
 OPTIONS = GenerationOptions(max_tokens=24, repetition_penalty=1.0)
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
-
-
-def byte_tokenizer() -> Tokenizer:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: i for i, symbol in enumerate([*alphabet, "xy"])}
-    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[("x", "y")]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
-    return tokenizer
 
 
 class FakeLog:

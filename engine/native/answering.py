@@ -1,0 +1,241 @@
+"""One answer on the device: what `Minds` decides is done on two logs, and read as text."""
+
+import math
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from engine.brain.chat_format import Renderer
+from engine.native.kv_cache import Log
+from engine.native.minds import Finish, Minds, MindsMode, Pace, Speak, TagWatch, Think
+from engine.native.sampling import Sampling
+from engine.native.scheduler import Generation, Inbox, Prompt, Scheduler
+from engine.native.ta4 import Codes, OtherId, SpokenId, Ta4Ids, Ta4Parser
+from engine.types import Finished, GenerationOptions, Speech, Thought
+
+Piece = str | Thought | Speech | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a model thinks and speaks: the ids around its thoughts, and the pace of its minds.
+
+    ``no_thoughts`` is what follows the opening of an answer without thoughts: an empty block, or
+    nothing. ``speech`` of a model that speaks itself: then the last two end with ``<tts_start>``.
+    """
+
+    renderer: Renderer
+    think_open: tuple[int, ...]
+    think_close: tuple[int, ...]
+    no_thoughts: tuple[int, ...]
+    pace: Pace
+    speech: Ta4Ids | None = None
+
+
+class Answering:
+    """The minds of one answer at work; one call's state, used once."""
+
+    def __init__(self, manner: Manner, scheduler: Scheduler, log: Log, prompt: Prompt) -> None:
+        """``log`` is the call's; ``prompt`` ends with the opening of the answer."""
+        self._manner = manner
+        self._scheduler = scheduler
+        self._log = log
+        self.prompt = prompt
+        self._thinking: Generation | None = None
+        self._speaking: Generation | None = None
+        self._fork: Log | None = None  # the articulation mind's, if it has one of its own
+        self._raw_thoughts: list[int] = []  # with what may turn out to be the closing tag
+        self._watch = TagWatch()
+        self._thought_text = manner.renderer.stream()
+        self._speech_text = manner.renderer.stream()
+        self._parser = Ta4Parser(manner.speech, inside=True) if manner.speech else None
+        self._words = ""  # that belong to the next codes
+        self._said_words = False
+        self.said: list[int] = []  # the model's own ids of what it said
+
+    async def pieces(self, options: GenerationOptions, room: int) -> AsyncGenerator[Piece, None]:
+        """Thoughts, answer text and codes as they come, then `Finished`. ``room``: tokens that
+        the context still holds. See `NativeBrainSession.generate`."""
+        sampling = Sampling(options.temperature, options.top_p, options.repetition_penalty)
+        minds = self._minds(options, room)
+        inbox = Inbox()
+        cached: int | None = None
+        while True:
+            for action in minds.decide(options.speech_ahead_s()):
+                match action:
+                    case Think(limit):
+                        await self._think(minds, sampling, limit, inbox)
+                    case Speak():
+                        await self._speak(action, minds, sampling, inbox)
+                    case Finish(reason):
+                        for piece in self._rest():
+                            yield piece
+                        made = len(minds.thoughts) + len(minds.said)
+                        yield Finished(reason, len(self.prompt.ids), cached or 0, made)
+                        return
+            who, token = await inbox.get()
+            if cached is None:
+                cached = min(await who.cached(), len(self.prompt.ids))
+            if who is self._thinking:
+                if token is None:
+                    await self._think_on(minds, sampling, inbox)
+                else:
+                    for thought in await self._take_thought(minds, token):
+                        yield thought
+            elif who is self._speaking:
+                for piece in self._take_speech(minds, token):
+                    yield piece
+
+    async def close(self) -> Log:
+        """Stop both minds; returns the log that the call goes on with. If nothing was thought it
+        is the one that holds the answer, so that the answer need not be prefilled."""
+        for mind in (self._thinking, self._speaking):
+            if mind is not None:
+                await mind.leave()
+        if (
+            self._fork is None
+            and self._speaking is not None
+            and self._speaking.log is not self._log
+        ):
+            self._fork = self._speaking.log
+        if self._fork is None:
+            return self._log
+        kept, other = self._log, self._fork
+        if not self._raw_thoughts:
+            kept, other = other, kept
+        await self._scheduler.run(other.close)
+        return kept
+
+    def _minds(self, options: GenerationOptions, room: int) -> Minds:
+        pace, manner = self._manner.pace, self._manner
+        speech = max(1, min(options.max_tokens, room))
+        thoughts = max(0, min(options.think_tokens, room - speech))
+        segment, margin, mode = pace.thought_tokens, pace.speak_margin_s, options.thinking
+        if mode == "before" or not thoughts:
+            segment, margin = max(1, thoughts), math.inf
+        paced: MindsMode = "speak_first" if mode == "speak_first" and thoughts else "think_first"
+        own = Pace(segment, pace.speech_tokens, thoughts, speech, margin, pace.patience)
+        return Minds(
+            paced,
+            own,
+            think_open=manner.think_open,
+            think_close=manner.think_close,
+            no_thoughts=manner.no_thoughts,
+        )
+
+    async def _think(self, minds: Minds, sampling: Sampling, limit: int, inbox: Inbox) -> None:
+        if self._thinking is not None:
+            await self._thinking.leave()
+        ids = [*self.prompt.ids, *self._manner.think_open, *self._raw_thoughts]
+        self._thinking = self._scheduler.generate(
+            self._log,
+            Prompt(ids, self.prompt.latents),
+            sampling,
+            stop_ids=self._manner.renderer.stop_ids,
+            limit=limit,
+            inbox=inbox,
+        )
+        await self._thinking.__aenter__()
+
+    async def _think_on(self, minds: Minds, sampling: Sampling, inbox: Inbox) -> None:
+        """The row has made its tokens, but some of them are held as the possible beginning of
+        the closing tag."""
+        if lacking := minds.thoughts_wanted:
+            await self._think(minds, sampling, lacking, inbox)
+
+    async def _speak(self, action: Speak, minds: Minds, sampling: Sampling, inbox: Inbox) -> None:
+        source = await self._speech_source(action, minds)
+        shared = minds.formulation[: action.shared]
+        ids = [*self.prompt.ids, *shared, *action.prefill]
+        stop_ids = self._manner.renderer.stop_ids
+        if self._manner.speech is not None:
+            stop_ids |= {self._manner.speech.end, self._manner.speech.audio_pad}
+        # Small models take the end of their thoughts for the end of their turn: after thoughts
+        # something has to be said.
+        must_speak = bool(action.shared) and not self._said_words
+        self._speaking = self._scheduler.generate(
+            source,
+            Prompt(ids, self.prompt.latents),
+            sampling,
+            stop_ids=stop_ids,
+            limit=action.limit,
+            forks=source is self._log and not minds.never_thinks,
+            may_stop=not must_speak,
+            inbox=inbox,
+        )
+        await self._speaking.__aenter__()
+
+    async def _speech_source(self, action: Speak, minds: Minds) -> Log:
+        """The log to speak from: the last step's if that fits, else the call's."""
+        if self._speaking is None or minds.never_thinks:
+            return self._log
+        await self._speaking.leave()
+        spoken = self._speaking.log
+        if action.continues:
+            return spoken
+        await self._scheduler.run(spoken.close)
+        self._fork = None
+        return self._log
+
+    async def _take_thought(self, minds: Minds, token: int) -> list[Piece]:
+        assert self._thinking is not None
+        pieces: list[Piece] = []
+        ended = token in self._manner.renderer.stop_ids
+        if not ended:
+            self._raw_thoughts.append(token)
+            for certain, text in self._watch.push(token, self._thought_text.push(token)):
+                minds.thought(certain)
+                if text:
+                    pieces.append(Thought(text))
+        if ended or self._watch.is_closed:
+            minds.thoughts_ended()
+            await self._thinking.leave()  # its row runs on to its limit
+            self._thinking = None
+        return pieces
+
+    def _take_speech(self, minds: Minds, token: int | None) -> list[Piece]:
+        assert self._speaking is not None
+        if token is None:
+            return []
+        if token in self._manner.renderer.stop_ids or self._ends_speech(token):
+            minds.speech_ended()
+            return []
+        minds.spoke(token)
+        self.said.append(token)
+        if self._parser is None:
+            text = self._speech_text.push(token)
+            self._heard_words(text)
+            return [text] if text else []
+        pieces: list[Piece] = []
+        for event in self._parser.feed(token):
+            match event:
+                case Codes(codes):
+                    pieces.append(Speech(self._words, codes))
+                    self._words = ""
+                case SpokenId(word) | OtherId(word):
+                    self._words += (text := self._speech_text.push(word))
+                    self._heard_words(text)
+        return pieces
+
+    def _ends_speech(self, token: int) -> bool:
+        speech = self._manner.speech
+        return speech is not None and token in (speech.end, speech.audio_pad)
+
+    def _heard_words(self, text: str) -> None:
+        if text.strip() and not self._said_words:
+            self._said_words = True
+            if self._speaking is not None:
+                self._speaking.let_stop()
+
+    def _rest(self) -> list[Piece]:
+        """What is still held back when the answer is over."""
+        rest: list[Piece] = []
+        if self._parser is not None:
+            codes = tuple(
+                code for e in self._parser.finish() if isinstance(e, Codes) for code in e.codes
+            )
+            words = self._words + self._speech_text.finish()
+            if codes or words:
+                rest.append(Speech(words, codes))
+        elif text := self._speech_text.finish():
+            rest.append(text)
+        return rest

@@ -1,0 +1,163 @@
+"""The language model of the native engine: a call's conversation in its log, answers from it.
+
+Every answer is made by two minds (`engine.native.minds`), of which one may have nothing to do: to
+answer at once is to have no thoughts, to think before is to have all of them in one segment. The
+formulation mind works on the call's own log, the articulation mind on a fork of it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from engine.brain.chat_format import Renderer
+from engine.brain.prompts import PromptWriter
+from engine.native.answering import Answering, Manner
+from engine.native.latents import LatentTable
+from engine.native.scheduler import Prompt, Scheduler
+from engine.types import Finished, GenerationOptions, Message, Sound, Speech, Thought
+from engine.uncancelled import uncancelled
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSound:
+    """What was heard of a turn: ids of latents, and of the marks between its blocks."""
+
+    ids: tuple[int, ...]
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class NativeBrain:
+    """What all calls on one model share."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        renderer: Renderer,
+        manner: Manner,
+        *,
+        context_tokens: int,
+        sound_marks: tuple[list[int], list[int]] | None = None,
+    ) -> None:
+        """``sound_marks``: ids before and after what was heard, of a model that hears."""
+        self.scheduler = scheduler
+        self.renderer = renderer
+        self.manner = manner
+        self.context_tokens = context_tokens
+        self.sound_marks = sound_marks
+
+    def open(self) -> "NativeBrainSession":
+        """Start a session with an empty log."""
+        return NativeBrainSession(self)
+
+    def close(self) -> None:
+        """Stop the device's thread."""
+        self.scheduler.close()
+
+
+class NativeBrainSession:
+    """One call; a `BrainSession` that also shows the model what it heard. Its calls do not
+    overlap: the newest cancels a prefill in flight, and nothing may be asked while an answer is
+    being generated."""
+
+    def __init__(self, brain: NativeBrain) -> None:
+        self.latents = LatentTable()
+        self._brain = brain
+        self._scheduler = brain.scheduler
+        self._prompts = PromptWriter(brain.renderer, brain.context_tokens, brain.sound_marks)
+        self._log = brain.scheduler.open_log()
+        self._held: list[int] = []  # the last prompt and answer in the model's own ids
+        self._ahead: asyncio.Task[int] | None = None  # the latest prefill; it may have ended
+        self._generating = False
+        self._closed = False
+
+    async def prefill(
+        self, messages: Sequence[Message], partial: str | Sound | None = None
+    ) -> None:
+        """See `BrainSession`; ``partial`` may be what was heard so far of the open turn.
+
+        Raises:
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed; the log holds a prefix of what it should.
+            RuntimeError: an answer is being generated, or the session is closed.
+        """
+        self._check_free()
+        await self._stop_prefill()
+        if self._generating or self._closed:
+            return  # superseded while it waited
+        prompt = self._prompt(messages, partial)
+        task = self._ahead = asyncio.create_task(self._scheduler.bring_up_to(self._log, prompt))
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            await _end(task)  # this one only: a newer one may have taken its place
+            raise
+        if not task.cancelled():
+            task.result()
+
+    async def generate(
+        self, messages: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[str | Thought | Speech | Finished, None]:
+        """See `BrainSession`. Thoughts, and speech that the model speaks itself, come as such,
+        other text as it is.
+
+        Raises:
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed.
+            ValueError: a bad option.
+            RuntimeError: an answer is being generated, or the session is closed.
+        """
+        await self._stop_prefill()
+        self._check_free()
+        self._generating = True
+        try:
+            prompt = self._prompt(messages)
+            ids = [*prompt.ids, *self._brain.renderer.opening["assistant"]]
+            room = self._brain.context_tokens - len(ids)
+            answering = Answering(
+                self._brain.manner, self._scheduler, self._log, Prompt(ids, self.latents)
+            )
+            try:
+                async with aclosing(answering.pieces(options, room)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            finally:
+                await uncancelled(self._put_down(answering))
+        finally:
+            self._generating = False
+
+    async def _put_down(self, answering: Answering) -> None:
+        self._held = [*answering.prompt.ids, *answering.said]
+        self._log = await answering.close()
+
+    async def close(self) -> None:
+        """Free the log, after the step in flight if there is one."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._stop_prefill()
+        await self._scheduler.run(self._log.close)
+
+    def _prompt(self, messages: Sequence[Message], partial: str | Sound | None = None) -> Prompt:
+        return Prompt(self._prompts.write(messages, partial, self._held), self.latents)
+
+    def _check_free(self) -> None:
+        if self._closed:
+            raise RuntimeError("the session is closed")
+        if self._generating:
+            raise RuntimeError("an answer is being generated; close it first")
+
+    async def _stop_prefill(self) -> None:
+        while self._ahead is not None and not self._ahead.done():
+            await _end(self._ahead)
+
+
+async def _end(task: "asyncio.Task[int]") -> None:
+    """Cancel ``task`` and wait for it."""
+    if not task.cancelling():
+        task.cancel()
+    await asyncio.wait({task})

@@ -1,0 +1,138 @@
+"""The native engine: the model hears the caller itself, while an ear of its own writes the words
+that people read and that tell when a turn is over."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.ear.transcription import TurnTranscriber
+from engine.ear.whisper import WhisperEar
+from engine.errors import EngineError
+from engine.native.brain import NativeBrain, NativeBrainSession
+from engine.native.hearing import TurnHearing
+from engine.native.sound import AudioTower
+from engine.thinking import ThoughtFilter
+from engine.types import Finished, GenerationOptions, Message, Piece, Transcript
+from engine.worker import Worker
+
+
+class NativeEngine:
+    """Step-Audio's encoder, adaptor and language model, shared by all calls."""
+
+    def __init__(self, ear: WhisperEar, tower: AudioTower, brain: NativeBrain) -> None:
+        """Raises:
+        ValueError: the brain does not hear.
+        """
+        if brain.sound_marks is None:
+            raise ValueError("the model has no tokens for sound")
+        self._ear = ear
+        self._tower = tower
+        self._brain = brain
+        self._ear_worker = Worker("ear")
+
+    def open(self) -> "NativeSession":
+        """Start a call."""
+        return NativeSession(TurnTranscriber(self._ear, self._ear_worker), self._tower, self._brain)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._ear_worker.close()
+        self._brain.close()
+
+
+class NativeSession:
+    """One call: its open turn, written and heard, and its log. See `duplex.interfaces`."""
+
+    def __init__(self, words: TurnTranscriber, tower: AudioTower, brain: NativeBrain) -> None:
+        self._words = words
+        self._tower = tower
+        self._scheduler = brain.scheduler
+        assert brain.sound_marks is not None
+        self._marks = brain.sound_marks
+        self._brain: NativeBrainSession = brain.open()
+        self._turn = self._open_turn()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._responding = False
+
+    def begin_turn(self) -> None:
+        """Forget the audio of the turn before; what was heard of it stays in its message."""
+        closing = asyncio.ensure_future(self._turn.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._turn = self._open_turn()
+        self._words.begin_turn()
+
+    def append_audio(self, samples: NDArray[np.float32]) -> None:
+        """Add 16 kHz mono samples to the open turn."""
+        self._words.append_audio(samples)
+        self._turn.append(samples)
+
+    async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
+        """Yield partial transcripts, while what is heard goes into the log chunk by chunk."""
+        hearing = asyncio.create_task(self._hear_on(history))
+        try:
+            async with aclosing(self._words.partials()) as partials:
+                async for transcript in partials:
+                    yield transcript
+        finally:
+            hearing.cancel()
+            await asyncio.wait({hearing})
+
+    async def end_turn(self) -> Transcript:
+        """The exact transcript of the audio so far, and what was heard of it."""
+        hearing = asyncio.create_task(self._turn.finish())
+        try:
+            transcript = await self._words.end_turn()
+        except BaseException:
+            hearing.cancel()
+            await asyncio.wait({hearing})
+            raise
+        return replace(transcript, sound=await hearing)
+
+    async def prefill(self, history: Sequence[Message]) -> None:
+        """Bring the log up to ``history``."""
+        if not self._responding:
+            await self._brain.prefill(history)
+
+    async def respond(
+        self, history: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[Piece, None]:
+        """Answer the last message."""
+        self._responding = True
+        thoughts = ThoughtFilter()
+        try:
+            async with aclosing(self._brain.generate(history, options)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        for part in thoughts.feed(piece):
+                            yield part
+                        continue
+                    if isinstance(piece, Finished):
+                        for part in thoughts.finish():
+                            yield part
+                    yield piece
+        finally:
+            self._responding = False
+
+    async def close(self) -> None:
+        """Free all memory of the call."""
+        await asyncio.gather(self._turn.close(), *self._closing)
+        await self._brain.close()
+
+    def _open_turn(self) -> TurnHearing:
+        return TurnHearing(self._tower, self._scheduler, self._brain.latents, self._marks)
+
+    async def _hear_on(self, history: Sequence[Message]) -> None:
+        """Encode and prefill chunk by chunk."""
+        turn = self._turn
+        with contextlib.suppress(EngineError):  # the end of the turn meets it again, and says so
+            while True:
+                sound = await turn.advance()
+                if not self._responding:
+                    await self._brain.prefill(history, sound)
+                await turn.grown()

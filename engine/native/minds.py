@@ -1,0 +1,317 @@
+"""Mind-Paced Speaking: one model thinks and speaks at once, in two contexts (arXiv 2510.09592).
+
+The *formulation* mind F reads the conversation and ``<think>`` and reasons; its log only grows.
+The *articulation* mind A speaks: its step n reads the conversation, ``<think>``, the thoughts so
+far, ``</think>`` and all it has said so far, and goes on for Tr tokens (`Pace.speech_tokens`).
+Thoughts come in segments of Tc tokens (`Pace.thought_tokens`); while A speaks on segment n, F makes
+segment n + 1. So A's log is a fork of F's, cut at a segment's end, and what must be prefilled in
+step n is the end of the think block and what was said: ``len(think_close) + Tr * (n - 1)`` tokens.
+
+Tokens made before the first spoken one: none in ``speak_first`` (A begins with an empty think
+block), Tc in ``think_first``, or fewer if the thoughts end sooner. The two other ways to answer
+are special cases of ``think_first``: ``thought_tokens = thought_limit`` is think-before-speak, and
+``thought_limit = 0`` does not think.
+
+What the paper leaves open is settled here:
+
+* *The playback clock.* While the speech that the caller has yet to hear lasts longer than
+  `Pace.speak_margin_s`, nothing more need be said: F goes on past its segment, and A's next step
+  waits. An infinite margin is the paper's lockstep. A's first step never waits for the clock.
+* *Nothing new to speak on.* A step after the first waits for at least one new segment, even if
+  the caller hears silence meanwhile.
+* *F ends* by closing its block or at its budget; A then has all its thoughts at once, whatever the
+  clock says, and speaks to the end of the turn in that step.
+* *A ends its turn before F has ended.* It is asked again when it can have more thoughts. The answer
+  is over when A ends it knowing all thoughts, or has ended `Pace.patience` steps in succession
+  without a word while F was still thinking.
+
+Pure: nothing here runs a model, reads a clock or knows text. Ids are kept as they came and never
+tokenised again.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
+from typing import Literal
+
+from engine.types import FinishReason
+
+MindsMode = Literal["think_first", "speak_first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the two minds take turns.
+
+    ``speech_tokens``: 20 where the answer is text for a separate voice, 100 in ta4 (20 of them
+    text, 80 audio: 3.2 s). ``thought_limit`` and ``speech_limit`` bound the whole answer.
+    ``speak_margin_s``: how long A needs for its next first clause to be heard.
+    """
+
+    thought_tokens: int = 80
+    speech_tokens: int = 20
+    thought_limit: int = 2048
+    speech_limit: int = 512
+    speak_margin_s: float = math.inf
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        positive = (self.thought_tokens, self.speech_tokens, self.speech_limit, self.patience)
+        if min(positive) < 1 or self.thought_limit < 0 or not self.speak_margin_s >= 0:
+            raise ValueError(f"out of range: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """F goes on for at most ``limit`` thoughts. Its log is the conversation's ids and what
+    `Minds.formulation` holds."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """A speaks at most ``limit`` tokens, or to the end of its turn.
+
+    Its log is the conversation's ids, the first ``shared`` of `Minds.formulation` (a fork of F's
+    log, which may still lack the newest of them) and ``prefill``. ``continues``: A's log already
+    is that, as the last step left it.
+    """
+
+    shared: int
+    prefill: tuple[int, ...]
+    limit: int
+    continues: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is over; F is to stop if it still thinks."""
+
+    reason: FinishReason
+
+
+class Minds:
+    """The course of one answer; one call's state.
+
+    The caller asks `decide` after every token and whenever the clock may matter, does what it
+    says, and tells what came of it. Each mind does one thing at a time: until it has made its
+    ``limit`` of tokens or is told to have ended, it is not given another.
+    """
+
+    def __init__(
+        self,
+        mode: MindsMode,
+        pace: Pace,
+        *,
+        think_open: Sequence[int],
+        think_close: Sequence[int],
+        no_thoughts: Sequence[int],
+    ) -> None:
+        """The ids that open the think block, that close it and lead to speech, and that stand
+        for both if there are no thoughts (``<think>\\n\\n</think>\\n``, which a tokenizer does
+        not write as the other two joined). In ta4 the last two end with ``<tts_start>``."""
+        self._mode = mode
+        self._pace = pace
+        self._open = tuple(think_open)
+        self._close = tuple(think_close)
+        self._no_thoughts = tuple(no_thoughts)
+        self._thoughts: list[int] = []
+        self._said: list[int] = []
+        self._thoughts_over = self.never_thinks
+        self._think_until: int | None = None  # thoughts at the end of F's segment, if it thinks
+        self._speak_until: int | None = None  # tokens said at the end of A's step, if it speaks
+        self._step_start = 0  # tokens said before A's newest step
+        self._given: int | None = None  # thoughts that A's newest step knows; None before any
+        self._stopped = False  # A's newest step ended its turn
+        self._empty_steps = 0  # in succession, that ended the turn without a word
+        self._finished = False
+
+    @property
+    def thoughts(self) -> Sequence[int]:
+        """All thoughts so far."""
+        return self._thoughts
+
+    @property
+    def said(self) -> Sequence[int]:
+        """All that was said so far; what precedes it in A's log is not among it."""
+        return self._said
+
+    @property
+    def never_thinks(self) -> bool:
+        """Whether there is no F: then A may have its log for itself."""
+        return self._pace.thought_limit == 0
+
+    @property
+    def thoughts_wanted(self) -> int:
+        """How many thoughts F's segment still lacks: more than F has left to make of its limit,
+        if some of what it made is held as a possible tag. 0 if F is not asked to think."""
+        return 0 if self._think_until is None else self._think_until - len(self._thoughts)
+
+    @property
+    def formulation(self) -> list[int]:
+        """What F's log holds, or will hold, after the conversation."""
+        return [*self._open, *self._thoughts]
+
+    def thought(self, token: int) -> None:
+        """F thought ``token``, which is certain not to belong to a closing tag (`TagWatch`).
+
+        Raises:
+            RuntimeError: F was not asked to think.
+        """
+        self._check_thinking()
+        self._thoughts.append(token)
+        if len(self._thoughts) == self._think_until:
+            self._think_until = None
+            self._thoughts_over = len(self._thoughts) == self._pace.thought_limit
+
+    def thoughts_ended(self) -> None:
+        """F closed its think block or ended its turn.
+
+        Raises:
+            RuntimeError: F was not asked to think.
+        """
+        self._check_thinking()
+        self._think_until = None
+        self._thoughts_over = True
+
+    def spoke(self, token: int) -> None:
+        """A said ``token``.
+
+        Raises:
+            RuntimeError: A was not asked to speak.
+        """
+        self._check_speaking()
+        self._said.append(token)
+        self._empty_steps = 0
+        if len(self._said) == self._speak_until:
+            self._speak_until = None
+
+    def speech_ended(self) -> None:
+        """A ended its turn (by a token that is not part of what was said).
+
+        Raises:
+            RuntimeError: A was not asked to speak.
+        """
+        self._check_speaking()
+        self._speak_until = None
+        self._stopped = True
+        if len(self._said) == self._step_start:
+            self._empty_steps += 1
+
+    def decide(self, speech_ahead_s: float = 0.0) -> list[Think | Speak | Finish]:
+        """What begins now; empty if there is nothing new to do.
+
+        ``speech_ahead_s``: how long the speech lasts that was made and not yet heard, with what
+        the voice has still to synthesise.
+        """
+        if self._finished:
+            return []
+        if reason := self._end():
+            self._finished = True
+            return [Finish(reason)]
+        lasts = speech_ahead_s > self._pace.speak_margin_s
+        actions: list[Think | Speak | Finish] = []
+        # A first: what it takes up tells whether F may go on.
+        if self._may_speak(lasts):
+            actions.append(self._speak())
+        if self._may_think(lasts):
+            room = self._pace.thought_limit - len(self._thoughts)
+            limit = min(self._pace.thought_tokens, room)
+            self._think_until = len(self._thoughts) + limit
+            actions.append(Think(limit))
+        return actions
+
+    def _end(self) -> FinishReason | None:
+        if self._speak_until is not None:
+            return None
+        knew_all = self._thoughts_over and self._given == len(self._thoughts)
+        gave_up = self._empty_steps >= self._pace.patience and not self._thoughts_over
+        if self._stopped and (knew_all or gave_up):
+            return "stop"
+        return "length" if len(self._said) == self._pace.speech_limit else None
+
+    def _complete(self) -> int:
+        """How many thoughts are in segments that are complete."""
+        held = len(self._thoughts)
+        return held if self._thoughts_over else held - held % self._pace.thought_tokens
+
+    def _may_think(self, lasts: bool) -> bool:
+        if self._thoughts_over or self._think_until is not None:
+            return False
+        return lasts or self._complete() == (self._given or 0)
+
+    def _may_speak(self, lasts: bool) -> bool:
+        if self._speak_until is not None:
+            return False
+        if self._thoughts_over:
+            return True
+        if self._given is None:
+            return self._mode == "speak_first" or self._complete() > 0
+        return self._complete() > self._given and not lasts
+
+    def _speak(self) -> Speak:
+        thoughts = self._complete()
+        continues = thoughts == self._given  # or its turn would have ended for good
+        self._given = thoughts
+        self._stopped = False
+        self._step_start = len(self._said)
+        limit = self._pace.speech_limit - len(self._said)
+        if not self._thoughts_over:
+            limit = min(limit, self._pace.speech_tokens)
+        self._speak_until = len(self._said) + limit
+        shared = len(self._open) + thoughts if thoughts else 0
+        block = self._close if thoughts else self._no_thoughts
+        return Speak(shared, (*block, *self._said), limit, continues)
+
+    def _check_thinking(self) -> None:
+        if self._finished or self._think_until is None:
+            raise RuntimeError("the formulation mind was not asked to think")
+
+    def _check_speaking(self) -> None:
+        if self._finished or self._speak_until is None:
+            raise RuntimeError("the articulation mind was not asked to speak")
+
+
+class TagWatch:
+    """Tells a mind's thoughts from the tag that ends them.
+
+    The tag is plain text of several tokens (``</``, ``think``, ``>`` or ``>\\n\\n``), so a token
+    is a thought only when what follows shows that the tag does not begin in it.
+    """
+
+    def __init__(self, tag: str = "</think>") -> None:
+        self._tag = tag
+        self._held: list[tuple[int, str]] = []  # tokens in which the tag may begin, and after
+        self.is_closed = False
+
+    def push(self, token: int, text: str) -> list[tuple[int, str]]:
+        """The tokens that are now certain to be thoughts, with the text that each completes,
+        after one that completes ``text``.
+
+        The token in which the tag begins is none, nor is what follows it. What is held when the
+        thoughts are cut short may be the beginning of a tag, and is best left out too.
+
+        Raises:
+            RuntimeError: the tag was found before.
+        """
+        if self.is_closed:
+            raise RuntimeError("the thoughts have ended")
+        self._held.append((token, text))
+        held = "".join(part for _, part in self._held)
+        start = held.find(self._tag)
+        self.is_closed = start >= 0
+        if not self.is_closed:
+            start = len(held) - _possible_start(held, self._tag)
+        ends = accumulate(len(part) for _, part in self._held)
+        certain = sum(1 for _ in takewhile(lambda end: end <= start, ends))
+        thoughts = self._held[:certain]
+        del self._held[:certain]
+        return thoughts
+
+
+def _possible_start(text: str, tag: str) -> int:
+    """Length of the longest end of ``text`` that is the beginning of ``tag``."""
+    lengths = range(min(len(text), len(tag) - 1), 0, -1)
+    return next((length for length in lengths if text.endswith(tag[:length])), 0)

@@ -1,0 +1,97 @@
+"""Step-Audio's prompt beyond plain messages: tools and what they return.
+
+After the chat template in the README of Step-Audio-R1; the text of a tool's result is that of the
+authors' vLLM branch, because the template drops it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.native.tokens import SpecialTokens
+
+_CALL, _KIND, _CALL_END = "<tool_call>", "function\n", "</tool_call>"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``<|BOT|>{role}\\n{text}<|EOT|>``; an open block has no ``<|EOT|>``."""
+
+    role: str
+    text: str
+    closed: bool = True
+
+    def __str__(self) -> str:
+        return f"<|BOT|>{self.role}\n{self.text}{'<|EOT|>' if self.closed else ''}"
+
+    def ids(self, special: SpecialTokens, encode: Callable[[str], list[int]]) -> list[int]:
+        """Token ids. ``encode`` takes all text as plain text (`Renderer.plain`): what a tool
+        returns cannot end its block."""
+        end = [special.end_of_turn] if self.closed else []
+        return [special.begin_of_turn, *encode(f"{self.role}\n{self.text}"), *end]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function the model wants called; ``arguments`` is the text of a JSON object."""
+
+    name: str
+    arguments: str
+
+    def __str__(self) -> str:
+        return f"{_CALL}{_KIND}{self.name}\n{self.arguments}{_CALL_END}"
+
+
+def opening(system: str | None, tools: Sequence[Mapping[str, Any]] = ()) -> list[Block]:
+    """How a conversation starts: the system prompt, and the JSON schemas of the tools.
+
+    Tools without a system prompt leave an open, empty system block before them. It looks like a
+    slip of the published template, but the model has seen it so.
+    """
+    if not tools:
+        return [] if system is None else [Block("system", system)]
+    schemas = Block("tool_json_schemas", json.dumps(list(tools), ensure_ascii=False))
+    return [Block("system", system or "", closed=system is not None), schemas]
+
+
+def tool_result(name: str, content: str) -> Block:
+    """What the tool ``name`` returned, for the model to read."""
+    return Block("function_output", f"{name}\n{content}")
+
+
+def parse_tool_calls(text: str) -> tuple[str, list[ToolCall]]:
+    """An answer's text without its tool calls, and the calls in their order.
+
+    Raises:
+        ValueError: a call is not finished, has no name, or its arguments are no JSON object.
+    """
+    said, calls = [], []
+    while (start := text.find(_CALL)) >= 0:
+        said.append(text[:start])
+        text = text[start + len(_CALL) :]
+        if not text.startswith(_KIND):
+            raise ValueError("the tool call does not call a function")
+        name, _, rest = text.removeprefix(_KIND).partition("\n")
+        if not name.strip():
+            raise ValueError("the tool call has no name")
+        # The JSON says where it ends: a string in it may hold the closing tag.
+        arguments, end = _json_object(name, rest)
+        text = rest[end:].lstrip()
+        if not text.startswith(_CALL_END):
+            raise ValueError(f"the call of {name!r} is not closed")
+        text = text.removeprefix(_CALL_END)
+        calls.append(ToolCall(name.strip(), arguments))
+    return "".join([*said, text]), calls
+
+
+def _json_object(name: str, text: str) -> tuple[str, int]:
+    """The JSON object that ``text`` starts with, after white space, and where it ends."""
+    start = len(text) - len(text.lstrip())
+    try:
+        value, end = json.JSONDecoder().raw_decode(text, start)
+    except ValueError as error:
+        raise ValueError(f"the arguments of {name!r} are not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"the arguments of {name!r} are no JSON object")
+    return text[start:end], end

@@ -1,0 +1,1 @@
+"""Operations of the native engine: a torch reference beside each Triton kernel."""
