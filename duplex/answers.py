@@ -136,6 +136,7 @@ class Answers:
     def forget(self, item_id: str) -> None:
         """The item was deleted."""
         self._ledgers.pop(item_id, None)
+        self._call.sounds.pop(item_id, None)
 
     def _voice(self, plan: ResponsePlan) -> VoiceSetup | None:
         if plan.modality == "text":

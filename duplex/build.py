@@ -4,6 +4,7 @@ Model code is imported inside the functions, so that the command line starts wit
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,16 @@ from duplex.models.manifest import load_manifest
 
 if TYPE_CHECKING:
     from duplex.call import Parts
+    from duplex.interfaces import Engine
     from engine.brain.interface import Brain
     from engine.ear.whisper import WhisperEar
+    from engine.native.load import NativeModel
+    from engine.types import GenerationOptions
     from tts.piper import PiperVoice
 
 VAD = "silero-vad"
 G2P = "g2p-en"
+LATENT_MS = 80  # of audio in one latent of Step-Audio's adaptor
 
 
 def open_store(config: Config) -> ModelStore:
@@ -67,19 +72,15 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
     )
     from duplex.vad import SileroVad
     from engine.brain.prompt import system_prompt
-    from engine.embedded import EmbeddedEngine
     from engine.worker import Worker
 
     install(config, store, progress)
     with progress.task("loading the models"):
-        engine = EmbeddedEngine(
-            load_ear(config, store),
-            load_brain(config, store, progress),
-            incremental=config.brain.incremental_prefill,
-        )
+        engine = load_engine(config, store, progress)
         voice = load_voice(config, store, progress)
         vad = SileroVad(store.path(VAD) / "silero_vad.onnx")
     turn = config.turn
+    thinking = config.brain.thinking != "off" and config.brain.kind != "native"
     detection = ServerVad(
         threshold=turn.threshold,
         prefix_padding_ms=turn.prefix_padding_ms,
@@ -87,12 +88,52 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
     )
     defaults = SessionConfig(
         model=config.brain.model,
-        instructions=config.brain.instructions or system_prompt(thinking=config.brain.thinking),
+        instructions=config.brain.instructions or system_prompt(thinking=thinking),
         audio=AudioConfig(
             AudioInput(turn_detection=detection), AudioOutput(voice=config.voice.model)
         ),
     )
-    return Parts(engine, vad, voice, Worker("voice"), defaults)
+    return Parts(engine, vad, voice, Worker("voice"), defaults, generation(config))
+
+
+def load_engine(config: Config, store: ModelStore, progress: Progress) -> "Engine":
+    """What hears and thinks.
+
+    Raises:
+        ConfigError: the configuration asks for what is not there.
+        ModelError: the native engine's checkpoint cannot be used.
+    """
+    from engine.embedded import EmbeddedEngine
+
+    ear = load_ear(config, store)
+    if config.brain.kind == "native":
+        from engine.native.engine import NativeEngine
+
+        model = load_native(config, store, progress)
+        if model.tower is not None:
+            return NativeEngine(ear, model.tower, model.brain)
+        brain: Brain = model.brain
+    else:
+        brain = load_brain(config, store, progress)
+    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill)
+
+
+def generation(config: Config) -> "GenerationOptions":
+    """How answers are decoded if the client says nothing else."""
+    from engine.types import GenerationOptions
+
+    brain, native = config.brain, config.native
+    options = GenerationOptions(brain.max_tokens, temperature=brain.temperature)
+    if brain.kind == "native":
+        options = replace(
+            options,
+            temperature=native.temperature,
+            top_p=native.top_p,
+            repetition_penalty=native.repetition_penalty,
+        )
+    if brain.thinking == "off":
+        return options
+    return replace(options, think_tokens=brain.think_tokens, thinking=brain.thinking)
 
 
 def load_ear(config: Config, store: ModelStore) -> "WhisperEar":
@@ -130,12 +171,13 @@ def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PiperV
 
 
 def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
-    """The language model.
+    """The language model, if it is not the native engine's.
 
     Raises:
         ConfigError: kind "openai" without an address.
     """
     brain = config.brain
+    assert brain.kind != "native"
     match brain.kind:
         case "embedded":
             from engine.brain.local import LocalBrain
@@ -156,6 +198,58 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
                 raise ConfigError('brain.base_url must be set for brain.kind = "openai"')
             key = os.environ.get(brain.api_key_env, "")
             return OpenAIBrain(brain.base_url, brain.model, api_key=key or "none")
+
+
+def load_native(config: Config, store: ModelStore, progress: Progress) -> "NativeModel":
+    """The model of the native engine, on its device.
+
+    Raises:
+        ConfigError: a package or the device that it needs is missing.
+        ModelError: the checkpoint cannot be used.
+    """
+    try:
+        import torch
+
+        from engine.native.load import NativeOptions, load_model
+        from engine.native.minds import Pace
+        from engine.native.planning import Limits
+        from engine.native.sound import SoundConfig
+    except ImportError as error:
+        raise ConfigError(f'brain.kind = "native" needs the extra "native": {error}') from error
+    brain, native = config.brain, config.native
+    device = native.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = native.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    options = NativeOptions(
+        device=device,
+        dtype=getattr(torch, dtype),
+        weight_bits=native.weight_bits,
+        context_tokens=brain.context_tokens,
+        cache_tokens=native.cache_tokens,
+        calls=config.server.max_calls,
+        limits=Limits(prefill_beside_decode=native.prefill_tokens),
+        sound=SoundConfig(
+            chunk=max(1, native.chunk_ms // LATENT_MS),
+            lookahead=native.lookahead_ms // LATENT_MS,
+        ),
+        pace=Pace(
+            native.thought_tokens, native.speech_tokens, speak_margin_s=native.speak_margin_s
+        ),
+        speaks=native.speaks,
+    )
+    torch.set_num_threads(brain.threads)
+    with progress.task(f"loading {brain.model}") as task:
+
+        def tell(what: str, done: float) -> None:
+            task.detail = f"{what}, {done:.0%}"
+
+        try:
+            return load_model(store.path(brain.model), options, tell)
+        except (ValueError, OSError) as error:
+            raise ModelError(f"{brain.model}: {error}") from error
 
 
 def _references(config: Config) -> list[str]:

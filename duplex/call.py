@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from duplex.config import Config
@@ -15,7 +15,7 @@ from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent, encode
 from duplex.protocol.session_config import SessionConfig
 from duplex.vad import SileroVad
-from engine.types import GenerationOptions, Message
+from engine.types import GenerationOptions, Message, Sound
 from tts.types import Voice
 
 
@@ -28,6 +28,7 @@ class Parts:
     voice: Voice
     voice_steps: Steps
     defaults: SessionConfig
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Call:
     tasks: asyncio.TaskGroup = field(init=False)  # set when the call begins to run
     conversation_id: str = field(init=False)
     session_config: SessionConfig = field(init=False)  # changed by session.update
+    sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -82,16 +84,17 @@ class Call:
     def history(self, instructions: str) -> list[Message]:
         """What the brain is shown: the instructions and the conversation's words."""
         system = [Message("system", instructions)] if instructions else []
-        return system + [Message(role, text) for role, text in self.conversation.messages()]
+        return system + [
+            Message(item.role, item.text, self.sounds.get(item.id))
+            for item in self.conversation.messages()
+        ]
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How an answer is decoded: the client's limit within the server's."""
-        brain = self.config.brain
-        limit = brain.max_tokens
-        if plan.max_output_tokens != "inf":
-            limit = min(limit, plan.max_output_tokens)
-        think_tokens = brain.think_tokens if brain.thinking else 0
-        return GenerationOptions(limit, think_tokens, brain.temperature)
+        options = self.parts.generation
+        if plan.max_output_tokens == "inf":
+            return options
+        return replace(options, max_tokens=min(options.max_tokens, plan.max_output_tokens))
 
 
 async def stop(task: asyncio.Task[None]) -> None:

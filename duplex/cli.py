@@ -64,7 +64,17 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--brain", metavar="MODEL", help="qwen2.5-coder-0.5b (default), qwen2.5-coder-1.5b"
     )
     parser.add_argument(
-        "--thinking", action="store_true", default=None, help="reason unheard before answering"
+        "--model",
+        metavar="DIR-OR-NAME",
+        help="a Step-Audio or Qwen2 checkpoint for the native engine: a directory, or org/name "
+        "on the hub",
+    )
+    parser.add_argument(
+        "--thinking",
+        nargs="?",
+        const="before",
+        choices=["before", "think_first", "speak_first"],
+        help="reason unheard: before answering (default), or, natively, while speaking",
     )
     parser.add_argument(
         "--set",
@@ -80,13 +90,31 @@ def _config(options: argparse.Namespace) -> Config:
         options.config,
         {
             "ear.model": options.ear,
-            "brain.model": options.brain,
+            **_brain(options),
             "brain.thinking": options.thinking,
             "server.host": getattr(options, "host", None),
             "server.port": getattr(options, "port", None),
             **dict(parse_assignment(text) for text in options.set),
         },
     )
+
+
+def _brain(options: argparse.Namespace) -> dict[str, Any]:
+    """What --brain or --model says.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if options.model is None:
+        return {"brain.model": options.brain}
+    if options.brain is not None:
+        raise ConfigError("--brain and --model name the same thing; give one")
+    model = options.model
+    if Path(model).is_dir():
+        model = str(Path(model).resolve())
+    elif model.count("/") == 1 and ":" not in model and not model.startswith((".", "~", "/")):
+        model = f"hub:{model}"
+    return {"brain.kind": "native", "brain.model": model}
 
 
 def _add_serve(commands: Any) -> None:
@@ -172,12 +200,12 @@ def _demo(options: argparse.Namespace) -> int:
 def _server_arguments(options: argparse.Namespace) -> list[str]:
     """The options that a server started by this command is given too."""
     arguments = []
-    for name in ("config", "ear", "brain"):
+    for name in ("config", "ear", "brain", "model", "thinking"):
         if (value := getattr(options, name)) is not None:
             arguments += [f"--{name}", str(value)]
     for text in options.set:
         arguments += ["--set", text]
-    return arguments + (["--thinking"] if options.thinking else [])
+    return arguments
 
 
 def _add_models(commands: Any) -> None:

@@ -16,6 +16,7 @@ from duplex.models import default_root
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[int, Meta(ge=0)]
+Thinking = Literal["off", "before", "think_first", "speak_first"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +44,7 @@ class EarConfig(Section, frozen=True):
 
 
 class BrainConfig(Section, frozen=True):
-    kind: Literal["embedded", "huggingface", "openai"] = "embedded"
+    kind: Literal["embedded", "native", "huggingface", "openai"] = "embedded"
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
     threads: Positive = 2
     context_tokens: Annotated[int, Meta(ge=256)] = 2048
@@ -51,10 +52,29 @@ class BrainConfig(Section, frozen=True):
     max_tokens: Positive = 256  # of one answer
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     instructions: str = ""  # empty: the built-in spoken style
-    thinking: bool = False  # reason in <think>...</think> first, unheard
-    think_tokens: Positive = 96  # at most so many; the caller waits in silence for them
+    thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
+    think_tokens: Positive = 96  # at most so many; with "before" the caller waits for them
     base_url: str = ""  # kind "openai": e.g. http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
+
+
+class NativeConfig(Section, frozen=True):
+    """For brain.kind "native": Step-Audio, or a Qwen2 text model, on this project's engine."""
+
+    device: str = "auto"  # cuda if there is one, else cpu
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # bfloat16 on cuda
+    weight_bits: Literal[4, 8, 16] = 16  # of the language model's layers
+    cache_tokens: NonNegative = 0  # of all calls; 0: as many as fit
+    prefill_tokens: Positive = 128  # in one step beside answers: bounds how long these wait
+    chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
+    lookahead_ms: NonNegative = 480  # audio behind it that it hears
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    repetition_penalty: PositiveFloat = 1.0
+    thought_tokens: Positive = 80  # of one segment (Tc)
+    speech_tokens: Positive = 20  # of one segment (Tr); 100 for a model that speaks itself
+    speak_margin_s: PositiveFloat = 1.5  # speech left when the next segment is begun
+    speaks: bool = False  # the model's own voice (ta4 and token2wav) in place of `voice`
 
 
 class VoiceConfig(Section, frozen=True):
@@ -78,6 +98,7 @@ class Config(Section, frozen=True):
     models: ModelsConfig = ModelsConfig()
     ear: EarConfig = EarConfig()
     brain: BrainConfig = BrainConfig()
+    native: NativeConfig = NativeConfig()
     voice: VoiceConfig = VoiceConfig()
     turn: TurnConfig = TurnConfig()
 
@@ -125,6 +146,8 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path or 'options'}: {error}") from error
+    if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
+        raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     return config

@@ -298,7 +298,8 @@ class Dialogue:
             return
         history = self._history()
         if attempt.item_id is None and attempt.transcript is not None:
-            history.append(Message("user", attempt.transcript.text))
+            words = attempt.transcript
+            history.append(Message("user", words.text, words.sound))
         attempt.answer = self.answers.begin(plan, history, attempt.marks, attempt.item_id)
         if attempt.item_id is not None:
             self.answers.release(attempt.answer)
@@ -332,6 +333,8 @@ class Dialogue:
         """The committed turn's words are known: into history, and to the client."""
         assert attempt.transcript is not None
         text, samples = attempt.transcript.text, attempt.transcript.samples
+        if attempt.transcript.sound is not None:
+            self._call.sounds[item_id] = attempt.transcript.sound
         events = self._input.transcribed(item_id, text, samples)
         if attempt.failure is not None:
             self._call.send(transcription_failed(item_id, attempt.failure))

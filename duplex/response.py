@@ -8,7 +8,7 @@ speculation that the turn is over is simply one that is not released yet.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class ReplyAudio:
 
 ReplyEvent = ReplyText | ReplyThought | ReplyAudio
 Sink = Callable[[ReplyEvent], Awaitable[None]]
+_CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Reply:
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
         self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
         self._queued_samples = 0  # synthesised and not yet delivered
+        self._unspoken_characters = 0  # of answer text that is not synthesised
         self._sounds = asyncio.Event()  # set when the first audio was made
 
     async def run(
@@ -102,6 +104,7 @@ class Reply:
     ) -> Finished:
         segmenter = Segmenter()
         finished: Finished | None = None
+        options = replace(options, speech_ahead_s=self._speech_ahead_s)
         async with aclosing(engine.respond(history, options)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Finished):
@@ -113,6 +116,7 @@ class Reply:
                 elif self._speech is None:
                     await self._outgoing.put(ReplyText(piece.text))
                 else:
+                    self._unspoken_characters += len(piece.text)
                     await self._put_segments(segmenter.feed(piece.text))
         if self._speech is None:
             await self._outgoing.put(None)
@@ -148,12 +152,21 @@ class Reply:
                     await self._put_audio(ReplyAudio(resampler.push(chunk.samples), words))
                     await self._keep_pace(speech)
             self._sounds.set()  # also after a segment that has no sound
+            self._unspoken_characters -= len(segment)
         await self._put_audio(ReplyAudio(resampler.flush(), ()))
         await self._outgoing.put(None)
 
     def _urgency(self) -> Priority:
-        ahead = self.ledger.ahead_s(self._clock()) * self.ledger.rate_hz + self._queued_samples
-        return Priority.REPLY if ahead < 0.5 * self.ledger.rate_hz else Priority.FLOW
+        return Priority.REPLY if self._made_ahead_s() < 0.5 else Priority.FLOW
+
+    def _made_ahead_s(self) -> float:
+        """How long the audio lasts that was made and not yet heard."""
+        return self.ledger.ahead_s(self._clock()) + self._queued_samples / self.ledger.rate_hz
+
+    def _speech_ahead_s(self) -> float:
+        """The same, with the text that is yet to be spoken."""
+        unspoken = max(0, self._unspoken_characters)  # the segmenter changes lengths a little
+        return self._made_ahead_s() + unspoken / _CHARACTERS_PER_S
 
     async def _put_audio(self, audio: ReplyAudio) -> None:
         self._queued_samples += len(audio.samples)
@@ -162,8 +175,7 @@ class Reply:
     async def _keep_pace(self, speech: VoiceSetup) -> None:
         """Wait until less than ``lead_s`` of audio is made and not yet heard."""
         while True:
-            queued_s = self._queued_samples / speech.output_hz
-            excess_s = queued_s + self.ledger.ahead_s(self._clock()) - speech.lead_s
+            excess_s = self._made_ahead_s() - speech.lead_s
             if excess_s <= 0:
                 return
             if self.released.is_set():

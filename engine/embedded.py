@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engine.brain.interface import Brain, BrainSession
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
-from engine.thinking import ThoughtFilter
-from engine.types import Finished, GenerationOptions, Message, Piece, Transcript
+from engine.thinking import sorted_pieces
+from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
 
@@ -81,18 +81,11 @@ class EmbeddedSession:
         """Answer the last message."""
         if not self._incremental:
             await self._brain.prefill([])
-        thoughts = ThoughtFilter()
         self._responding = True
         try:
-            async with aclosing(self._brain.generate(history, options)) as raw:
-                async for piece in raw:
-                    if isinstance(piece, Finished):
-                        for rest in thoughts.finish():
-                            yield rest
-                        yield piece
-                        return
-                    for part in thoughts.feed(piece):
-                        yield part
+            async with aclosing(sorted_pieces(self._brain.generate(history, options))) as pieces:
+                async for piece in pieces:
+                    yield piece
         finally:
             self._responding = False
 

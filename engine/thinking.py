@@ -1,8 +1,10 @@
 """The only way from a model's raw text to what is spoken."""
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-from engine.types import Speech, Thought
+from engine.types import Finished, Piece, RawPiece, Speech, Thought
 
 _TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
@@ -62,6 +64,21 @@ class ThoughtFilter:
             pieces[-1] = kind(pieces[-1].text + text)
         else:
             pieces.append(kind(text))
+
+
+async def sorted_pieces(raw: AsyncGenerator[RawPiece, None]) -> AsyncGenerator[Piece, None]:
+    """What a brain says, with the thoughts in its text told from the speech. Closes ``raw``."""
+    thoughts = ThoughtFilter()
+    async with aclosing(raw):
+        async for piece in raw:
+            if isinstance(piece, str):
+                for part in thoughts.feed(piece):
+                    yield part
+                continue
+            if isinstance(piece, Finished):
+                for part in thoughts.finish():
+                    yield part
+            yield piece
 
 
 def _possible_tag(text: str) -> int:

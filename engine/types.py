@@ -100,3 +100,4 @@ class Finished:
 
 
 Piece = Speech | Thought | Finished
+RawPiece = str | Piece  # of a brain: plain text may hold thoughts between tags

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
-from duplex.protocol.items import InputAudio, Message, OutputAudio, Role
+from duplex.protocol.items import InputAudio, Message, OutputAudio
 
 MAX_ITEMS = 2000
 MAX_CHARS = 4_000_000
@@ -39,13 +39,9 @@ class Conversation:
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._items
 
-    def messages(self) -> list[tuple[Role, str]]:
-        """Return what the model is shown: the words of finished items, without empty ones."""
-        return [
-            (item.role, item.text)
-            for item in self.items
-            if item.status != "in_progress" and item.text
-        ]
+    def messages(self) -> list[Message]:
+        """Return what the model is shown: finished items, without those that have no words."""
+        return [item for item in self.items if item.status != "in_progress" and item.text]
 
     def insert(self, item: Message, previous_item_id: str | None = None) -> str | None:
         """Add ``item`` after ``previous_item_id`` (None: at the end, ``root``: at the beginning).

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from engine.errors import EngineError
-from engine.types import Finished, GenerationOptions, Message
+from engine.types import GenerationOptions, Message, RawPiece
 
 
 class BrainError(EngineError):
@@ -30,8 +30,9 @@ class BrainSession(Protocol):
 
     def generate(
         self, messages: Sequence[Message], options: GenerationOptions
-    ) -> AsyncGenerator[str | Finished, None]:
-        """Yield raw text as it is decoded (``<think>`` tags included), then one `Finished`.
+    ) -> AsyncGenerator[RawPiece, None]:
+        """Yield text as it is decoded, then one `Finished`. Text may hold ``<think>`` tags;
+        thoughts that the brain itself knows as such, and speech in codes, come as they are.
 
         ``aclose()`` cancels within one decode step; the cache keeps what was decoded, and the
         next call cuts it back as needed.

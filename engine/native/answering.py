@@ -10,9 +10,7 @@ from engine.native.minds import Finish, Minds, MindsMode, Pace, Speak, TagWatch,
 from engine.native.sampling import Sampling
 from engine.native.scheduler import Generation, Inbox, Prompt, Scheduler
 from engine.native.ta4 import Codes, OtherId, SpokenId, Ta4Ids, Ta4Parser
-from engine.types import Finished, GenerationOptions, Speech, Thought
-
-Piece = str | Thought | Speech | Finished
+from engine.types import Finished, GenerationOptions, RawPiece, Speech, Thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Answering:
         self._said_words = False
         self.said: list[int] = []  # the model's own ids of what it said
 
-    async def pieces(self, options: GenerationOptions, room: int) -> AsyncGenerator[Piece, None]:
+    async def pieces(self, options: GenerationOptions, room: int) -> AsyncGenerator[RawPiece, None]:
         """Thoughts, answer text and codes as they come, then `Finished`. ``room``: tokens that
         the context still holds. See `NativeBrainSession.generate`."""
         sampling = Sampling(options.temperature, options.top_p, options.repetition_penalty)
@@ -176,9 +174,9 @@ class Answering:
         self._fork = None
         return self._log
 
-    async def _take_thought(self, minds: Minds, token: int) -> list[Piece]:
+    async def _take_thought(self, minds: Minds, token: int) -> list[RawPiece]:
         assert self._thinking is not None
-        pieces: list[Piece] = []
+        pieces: list[RawPiece] = []
         ended = token in self._manner.renderer.stop_ids
         if not ended:
             self._raw_thoughts.append(token)
@@ -192,7 +190,7 @@ class Answering:
             self._thinking = None
         return pieces
 
-    def _take_speech(self, minds: Minds, token: int | None) -> list[Piece]:
+    def _take_speech(self, minds: Minds, token: int | None) -> list[RawPiece]:
         assert self._speaking is not None
         if token is None:
             return []
@@ -205,7 +203,7 @@ class Answering:
             text = self._speech_text.push(token)
             self._heard_words(text)
             return [text] if text else []
-        pieces: list[Piece] = []
+        pieces: list[RawPiece] = []
         for event in self._parser.feed(token):
             match event:
                 case Codes(codes):
@@ -226,9 +224,9 @@ class Answering:
             if self._speaking is not None:
                 self._speaking.let_stop()
 
-    def _rest(self) -> list[Piece]:
+    def _rest(self) -> list[RawPiece]:
         """What is still held back when the answer is over."""
-        rest: list[Piece] = []
+        rest: list[RawPiece] = []
         if self._parser is not None:
             codes = tuple(
                 code for e in self._parser.finish() if isinstance(e, Codes) for code in e.codes

@@ -15,7 +15,7 @@ from engine.brain.prompts import PromptWriter
 from engine.native.answering import Answering, Manner
 from engine.native.latents import LatentTable
 from engine.native.scheduler import Prompt, Scheduler
-from engine.types import Finished, GenerationOptions, Message, Sound, Speech, Thought
+from engine.types import GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
 
 
@@ -101,7 +101,7 @@ class NativeBrainSession:
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
-    ) -> AsyncGenerator[str | Thought | Speech | Finished, None]:
+    ) -> AsyncGenerator[RawPiece, None]:
         """See `BrainSession`. Thoughts, and speech that the model speaks itself, come as such,
         other text as it is.
 

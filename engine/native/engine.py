@@ -16,8 +16,8 @@ from engine.errors import EngineError
 from engine.native.brain import NativeBrain, NativeBrainSession
 from engine.native.hearing import TurnHearing
 from engine.native.sound import AudioTower
-from engine.thinking import ThoughtFilter
-from engine.types import Finished, GenerationOptions, Message, Piece, Transcript
+from engine.thinking import sorted_pieces
+from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
 
@@ -104,17 +104,9 @@ class NativeSession:
     ) -> AsyncGenerator[Piece, None]:
         """Answer the last message."""
         self._responding = True
-        thoughts = ThoughtFilter()
         try:
-            async with aclosing(self._brain.generate(history, options)) as pieces:
+            async with aclosing(sorted_pieces(self._brain.generate(history, options))) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, str):
-                        for part in thoughts.feed(piece):
-                            yield part
-                        continue
-                    if isinstance(piece, Finished):
-                        for part in thoughts.finish():
-                            yield part
                     yield piece
         finally:
             self._responding = False

@@ -137,11 +137,10 @@ class AudioTower:
         again. If the step itself fails, nothing was heard and all streams are as they were.
 
         Raises:
-            ValueError: a request of a closed stream, or not the stream's next.
+            ValueError: a request of a closed stream, not the stream's next, or two of one stream.
             Exception: what the device raised.
         """
-        for request in requests:
-            self._check(request)
+        self._check(requests)
         results: dict[int, Hearing | EngineError] = {}
         windows: dict[int, EncoderInput] = {}
         kept = {}  # frames that stay in each log
@@ -168,12 +167,16 @@ class AudioTower:
                 requests[index].memory.close()
         return [results[index] for index in range(len(requests))]
 
-    def _check(self, request: SoundRequest) -> None:
-        if request.closed:
-            raise ValueError("the stream of this request is closed")
-        heard = request.memory.log.length
-        if not request.whole and heard != request.start * self.latent_frames:
-            raise ValueError(f"a request from latent {request.start} on, after {heard} frames")
+    def _check(self, requests: Sequence[SoundRequest]) -> None:
+        logs = [id(request.memory) for request in requests if not request.whole]
+        if len(set(logs)) < len(logs):
+            raise ValueError("two requests of one stream in one step")
+        for request in requests:
+            if request.closed:
+                raise ValueError("the stream of this request is closed")
+            heard = request.memory.log.length
+            if not request.whole and heard != request.start * self.latent_frames:
+                raise ValueError(f"a request from latent {request.start} on, after {heard} frames")
 
     def _kept(self, request: SoundRequest) -> int:
         """Frames to remember after it."""

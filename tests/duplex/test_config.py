@@ -61,7 +61,7 @@ def test_the_example_shows_every_option_with_its_default() -> None:
     ("text", "read"),
     [
         ("server.port=1", ("server.port", 1)),
-        ("brain.thinking=true", ("brain.thinking", True)),
+        ("brain.incremental_prefill=true", ("brain.incremental_prefill", True)),
         ("ear.model=whisper-base", ("ear.model", "whisper-base")),
     ],
 )

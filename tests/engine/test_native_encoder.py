@@ -145,3 +145,21 @@ def test_a_full_cache_refuses_a_window_and_changes_nothing() -> None:
     with pytest.raises(CacheFull):
         encoder.window(mel_of(19), log, right_edge=True)
     assert (log.length, pool.free_blocks) == (0, 2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu() -> None:
+    """The kernels, on a window with a past and on the end of a clip, in one batch."""
+    encoder = tiny_encoder()
+    device = Encoder(ENCODER, device="cuda")
+    for name, tensor in device.destinations().items():
+        tensor.copy_(encoder.destinations()[name])
+    results = []
+    for ear in (encoder, device):
+        pool = poisoned(ear)
+        first, second = pool.open(), pool.open()
+        ear.forward([cut(ear, mel_of(70), first, 8)], pool)
+        windows = [cut(ear, mel_of(70), first, 12), cut(ear, mel_of(70, 1), second, 0)]
+        results.append(torch.cat(ear.forward(windows, pool)).cpu())
+    assert difference(results[1], results[0]) < 5e-3

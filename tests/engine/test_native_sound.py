@@ -373,6 +373,8 @@ def test_requests_out_of_order_or_of_a_closed_stream_are_refused() -> None:
     first, second = stream.step(), stream.step()
     with pytest.raises(ValueError, match="from latent 2 on, after 0 frames"):
         tower.encode([second])
+    with pytest.raises(ValueError, match="two requests"):
+        tower.encode([first, second])
     stream.close()
     assert first.closed
     with pytest.raises(ValueError, match="closed"):

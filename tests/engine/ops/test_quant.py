@@ -12,14 +12,14 @@ from engine.ops.quant.reference import quant_matvec
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 4), st.sampled_from([2, 6, 32, 128]), st.sampled_from([8, 4])
+    st.integers(1, 9), st.integers(1, 4), st.sampled_from([8, 24, 128]), st.sampled_from([8, 4])
 )
 def test_rounds_to_half_a_step(outputs: int, groups: int, group: int, bits: int) -> None:
     weight = draw(outputs, groups * group, device="cpu", dtype=torch.float32)
     weight[0, :group] = 0
     quant = quantize(weight, bits, group)
     assert (quant.outputs, quant.inputs) == weight.shape
-    assert quant.data.numel() * 8 == weight.numel() * bits
+    assert quant.data.nbytes * 8 == weight.numel() * bits
     off = (dequantize(quant, torch.float32) - weight).view(outputs, groups, group).abs()
     assert (off <= 0.5001 * quant.scales.unsqueeze(-1)).all()
     top = 2 ** (bits - 1) - 1
@@ -44,7 +44,7 @@ def test_refuses_other_shapes() -> None:
 
 @pytest.mark.parametrize("splits", [None, 1, 3])
 @pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize(("rows", "outputs", "inputs"), [(1, 70, 640), (5, 64, 128), (17, 9, 384)])
+@pytest.mark.parametrize(("rows", "outputs", "inputs"), [(1, 70, 640), (2, 30, 384), (5, 64, 128), (17, 9, 384)])
 def test_kernel(
     device: str,
     dtype: torch.dtype,
