@@ -10,12 +10,14 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-# torch goes first and pinned: a range lets pip choose the CUDA build, gigabytes larger.
+# torch goes first and pinned: a range lets pip choose the CUDA build, gigabytes larger. Of the
+# last package only modules are compared with ours, not what it would install.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing torch (CPU), then the rest ..."
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -e '.[convert,huggingface,openai,dev]'
+	$(PIP) -e '.[convert,native,huggingface,openai,dev]'
+	$(PIP) --no-deps "$$(grep '^stepaudio2-minicpmo==' constraints.txt)"
 	touch $@
 
 setup: $(VENV)/.installed  ## virtual environment, dependencies, models

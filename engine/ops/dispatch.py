@@ -4,6 +4,8 @@ A CUDA tensor goes to the Triton kernel if the kernel is kept, everything else t
 Triton is imported with the first call that needs it, so a machine without it can use the rest.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from engine.ops.attention import reference as _attention
@@ -11,7 +13,7 @@ from engine.ops.attention.prefix import SharedPrefix
 from engine.ops.conv import reference as _conv
 from engine.ops.norm import reference as _norm
 from engine.ops.quant import reference as _quant
-from engine.ops.quant.weight import QuantWeight, dequantize, quantize
+from engine.ops.quant.weight import GROUP, QuantWeight, dequantize, quantize
 from engine.ops.rope import reference as _rope
 from engine.ops.swiglu import reference as _swiglu
 
@@ -91,7 +93,9 @@ def paged_attention(
     if prefix is not None and max_query != 1:
         raise ValueError("a shared prefix is for sequences of one row")
     if _kernel("paged_attention", q):
-        from engine.ops.attention.triton import paged_attention as run
+        from engine.ops.attention import triton
+
+        run: Callable[..., Tensor] = triton.paged_attention
     else:
         run = _attention.paged_attention
     return run(
@@ -152,14 +156,13 @@ def adaptor(
         from engine.ops.conv.triton import adaptor as run
     else:
         run = _conv.adaptor
-    return run(
-        frames, conv_w, conv_b, w1, b1, w2, b2, left_edge=left_edge, right_edge=right_edge
-    )
+    return run(frames, conv_w, conv_b, w1, b1, w2, b2, left_edge=left_edge, right_edge=right_edge)
 
 
 def quant_matvec(x: Tensor, weight: QuantWeight) -> Tensor:
     """x [N, K] times a quantised [O, K] -> [N, O]; many rows dequantise and use torch."""
-    if _kernel("quant_matvec", x) and x.shape[0] <= MATVEC_ROWS:
+    fits = x.shape[0] <= MATVEC_ROWS and weight.group == GROUP
+    if fits and _kernel("quant_matvec", x):
         from engine.ops.quant import triton
 
         return triton.quant_matvec(x, weight)

@@ -186,6 +186,18 @@ def test_chunks_come_when_their_look_ahead_is_there() -> None:
     assert not stream.due()
 
 
+@pytest.mark.parametrize("latents", [6, 40, 41, 42, 43, 44, 300])
+def test_the_end_of_a_turn_costs_the_same_however_long_it_was(latents: int) -> None:
+    tower = tiny_tower(SoundConfig(chunk=3, lookahead=2))
+    stream = tower.open()
+    stream.push(speechlike(latents * LATENT + 199))
+    while stream.due():
+        stream.step()
+    end = stream.finish()
+    assert end is not None
+    assert end.rows <= 4 * (3 + 2) + 2
+
+
 @settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_any_cutting_of_the_audio_gives_the_same_bits(data: st.DataObject) -> None:

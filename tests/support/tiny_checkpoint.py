@@ -87,10 +87,15 @@ def random_weights(
         if len(shape) == 1:  # a norm
             return 1 + 0.1 * noise
         if key == "lm_head.weight":
-            # Logits of std 2.4 for printable bytes, and little for all else: text, not noise.
-            return noise * torch.where(_printable(config.decoder.vocab), 2.4, 0.2) / shape[1] ** 0.5
+            # Large logits for printable bytes, little for all else: text, not noise. Of what
+            # all embeddings have in common, spaces are made: something like words.
+            noise *= torch.where(_printable(config.decoder.vocab), 2.4, 0.2) / shape[1] ** 0.5
+            noise[ord(" "), 0] = 1.5
+            return noise
         if "embed" in key:
-            return 0.5 * noise
+            noise *= 0.5
+            noise[:, 0] = 1.5
+            return noise
         return noise / math.prod(shape[1:]) ** 0.5
 
     return {key: weight(key, shape).to(dtype) for key, shape in config.tensors().items()}

@@ -275,7 +275,7 @@ def merge(
         end = tl.load(query_starts + s + 1, mask=inside, other=0)
         sequence = tl.sum(tl.where(inside & (begin == row) & (end > row), s, 0), 0)
         shared = _shared_length(members, lengths, sequence, count, per_group, BLOCK_G)
-        present = present & ((part < own) | (shared > 0))
+        present = part < tl.where(shared > 0, parts, own)
     line = part.to(tl.int64) * rows * HEADS + row * HEADS + head
     peak = tl.load(peaks + line, mask=present, other=float("-inf"))
     top = tl.max(peak, 0)

@@ -13,6 +13,7 @@ import triton
 from torch import Tensor
 
 from engine.ops.attention.kernels import attend, attend_shared, merge
+from engine.ops.attention.prefix import SharedPrefix
 from engine.ops.device import multiprocessors
 
 MAX_SPLITS = 64
@@ -106,19 +107,19 @@ def _padded(dim):
 
 
 def paged_attention(
-    q,
-    keys,
-    values,
-    tables,
-    query_starts,
-    contexts,
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    tables: Tensor,
+    query_starts: Tensor,
+    contexts: Tensor,
     *,
-    causal,
-    max_query,
-    scale,
-    prefix=None,
-    splits=None,
-):
+    causal: bool,
+    max_query: int,
+    scale: float,
+    prefix: SharedPrefix | None = None,
+    splits: int | None = None,
+) -> Tensor:
     """See `engine.ops.attention.reference.paged_attention`; `splits` overrides the table for tests.
 
     With a prefix, its keys are read once per group (in as many parts) and the rest once per row.

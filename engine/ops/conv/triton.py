@@ -10,6 +10,7 @@ taps] view, which makes its reads contiguous.
 
 import triton
 import triton.language as tl
+from torch import Tensor
 
 # (frames, outputs, channels) of a tile, warps, stages. A window is short and the weight is what is
 # read: narrow tiles of outputs put more programs on it.
@@ -18,7 +19,8 @@ LONG = (64, 64, 64, 4, 4)
 SHORT_FRAMES = 32
 
 
-@triton.jit
+# A window of another width is not another kernel.
+@triton.jit(do_not_specialize=["columns", "frames", "x_batch"])
 def _taps(
     x,
     weight,
@@ -108,14 +110,34 @@ def _product(x, weight, bias, activation, *, stride=1, left=0, right=0):
     return out
 
 
-def conv_stem(mel, w1, b1, w2, b2, *, left_edge, right_edge):
+def conv_stem(
+    mel: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    *,
+    left_edge: bool,
+    right_edge: bool,
+) -> Tensor:
     """See `engine.ops.conv.reference.conv_stem`: two launches."""
     edges = {"left": int(left_edge), "right": int(right_edge)}
     x = _product(mel.transpose(1, 2), w1, b1, "gelu", **edges)
     return _product(x, w2, b2, "gelu", stride=2, **edges)
 
 
-def adaptor(frames, conv_w, conv_b, w1, b1, w2, b2, *, left_edge, right_edge):
+def adaptor(
+    frames: Tensor,
+    conv_w: Tensor,
+    conv_b: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    *,
+    left_edge: bool,
+    right_edge: bool,
+) -> Tensor:
     """See `engine.ops.conv.reference.adaptor`: three launches."""
     x = _product(
         frames, conv_w, conv_b, "gelu", stride=2, left=int(left_edge), right=int(right_edge)

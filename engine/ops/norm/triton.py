@@ -4,6 +4,7 @@
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 
 @triton.jit
@@ -25,7 +26,9 @@ def _rms_norm(
     tl.store(normed + row + at, (wide * scale * gain).to(value.dtype), mask=inside)
 
 
-def rms_norm(x, weight, eps, residual=None):
+def rms_norm(
+    x: Tensor, weight: Tensor, eps: float, residual: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """See `engine.ops.norm.reference.rms_norm`. One program per row."""
     rows, columns = x.shape
     x = x.contiguous()

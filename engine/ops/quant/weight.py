@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 GROUP = 128
+NIBBLES = 8  # of an int32 word
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,9 @@ class QuantWeight:
     """A matrix [O, K] as small signed integers times a scale per group of `group` inputs.
 
     Attributes:
-        data: int8; 8 bits: [O, K]. 4 bits: [O, K // 2], where byte j of a group holds input j in
-            its low nibble and input j + group // 2 in its high one, two's complement: both halves
-            unpack to contiguous inputs with shifts alone.
+        data: 8 bits: int8 [O, K]. 4 bits: int32 [O, K // 8], each number plus 8 in a nibble:
+            nibble i of word j of a group is input i * (group // 8) + j, so that a shift and a mask
+            over a row of words give contiguous inputs.
         scales: [O, K // group] fp32.
         bits: 8 or 4.
         group: inputs that share a scale.
@@ -40,23 +41,21 @@ def quantize(weight: Tensor, bits: Literal[8, 4], group: int = GROUP) -> QuantWe
     """Round a matrix [O, K] to symmetric integers, the largest of each group at the end of range.
 
     Raises:
-        ValueError: bits is neither 8 nor 4, the group is odd, or K is not a multiple of it.
+        ValueError: bits is neither 8 nor 4, the group is no multiple of 8, or K is none of it.
     """
     outputs, inputs = weight.shape
     if bits not in (8, 4):
         raise ValueError(f"weights are quantised to 8 or 4 bits, not {bits}")
-    if group % 2 or inputs % group:
-        raise ValueError(f"{inputs} inputs do not split into even groups of {group}")
+    if group % NIBBLES or inputs % group:
+        raise ValueError(f"{inputs} inputs do not split into groups of {group}, a multiple of 8")
     top = 2 ** (bits - 1) - 1
     grouped = weight.detach().float().view(outputs, inputs // group, group)
     scales = grouped.abs().amax(-1) / top
     # A group of zeros has scale 0; any divisor gives its zeros.
     steps = grouped / torch.where(scales == 0, 1.0, scales).unsqueeze(-1)
-    whole = steps.round_().clamp_(-top, top).to(torch.int8)
-    if bits == 4:
-        low, high = whole.chunk(2, dim=-1)
-        whole = (low & 0x0F) | (high << 4)
-    return QuantWeight(whole.reshape(outputs, -1).contiguous(), scales.contiguous(), bits, group)
+    whole = steps.round_().clamp_(-top, top)
+    data = whole.to(torch.int8) if bits == 8 else _pack(whole)
+    return QuantWeight(data.reshape(outputs, -1), scales.contiguous(), bits, group)
 
 
 def dequantize(weight: QuantWeight, dtype: torch.dtype) -> Tensor:
@@ -64,6 +63,14 @@ def dequantize(weight: QuantWeight, dtype: torch.dtype) -> Tensor:
     outputs, groups = weight.scales.shape
     data = weight.data.view(outputs, groups, -1)
     if weight.bits == 4:
-        # << 4 then >> 4 carries the sign of the low nibble down; >> is arithmetic on int8.
-        data = torch.cat(((data << 4) >> 4, data >> 4), dim=-1)
+        data = torch.cat([(data >> 4 * i & 0xF) - 8 for i in range(NIBBLES)], dim=-1)
     return (data.float() * weight.scales.unsqueeze(-1)).view(outputs, -1).to(dtype)
+
+
+def _pack(whole: Tensor) -> Tensor:
+    """Numbers [O, groups, group] of -7..7 -> words [O, groups, group // 8] int32."""
+    biased = whole.to(torch.int32) + 8
+    words = torch.zeros_like(biased[..., : biased.shape[-1] // NIBBLES])
+    for i, nibble in enumerate(biased.chunk(NIBBLES, dim=-1)):
+        words |= nibble << 4 * i
+    return words

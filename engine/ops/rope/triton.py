@@ -3,6 +3,7 @@
 
 import triton
 import triton.language as tl
+from torch import Tensor
 
 HEADS = 8  # heads per program: 8 x 128 values, one row of the batch
 
@@ -48,20 +49,29 @@ def _rope_and_cache(
     tl.store(target + half, turned_high, mask=is_q)
 
     slot = tl.load(slots + row)
-    stored = slot >= 0
-    block = slot // BLOCK_TOKENS  # int64: a pool can hold more than 2^31 values
-    kv_head = tl.where(head < heads + KV_HEADS, head - heads, head - heads - KV_HEADS)
-    place = ((block * KV_HEADS + kv_head) * BLOCK_TOKENS + slot % BLOCK_TOKENS) * DIM + at
-    is_k = inside & (head >= heads) & (head < heads + KV_HEADS) & stored
-    is_v = inside & (head >= heads + KV_HEADS) & stored
-    cached = keys.dtype.element_ty
-    tl.store(keys + place, turned_low.to(cached), mask=is_k)
-    tl.store(keys + place + half, turned_high.to(cached), mask=is_k)
-    tl.store(values + place, low.to(cached), mask=is_v)
-    tl.store(values + place + half, high.to(cached), mask=is_v)
+    if slot >= 0:
+        block = slot // BLOCK_TOKENS  # int64: a pool can hold more than 2^31 values
+        kv_head = tl.where(head < heads + KV_HEADS, head - heads, head - heads - KV_HEADS)
+        place = ((block * KV_HEADS + kv_head) * BLOCK_TOKENS + slot % BLOCK_TOKENS) * DIM + at
+        is_k = inside & (head >= heads) & (head < heads + KV_HEADS)
+        is_v = inside & (head >= heads + KV_HEADS)
+        cached = keys.dtype.element_ty
+        tl.store(keys + place, turned_low.to(cached), mask=is_k)
+        tl.store(keys + place + half, turned_high.to(cached), mask=is_k)
+        tl.store(values + place, low.to(cached), mask=is_v)
+        tl.store(values + place + half, high.to(cached), mask=is_v)
 
 
-def rope_and_cache(qkv, cos, sin, positions, slots, keys, values, heads):
+def rope_and_cache(
+    qkv: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor,
+    slots: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    heads: int,
+) -> Tensor:
     """See `engine.ops.rope.reference.rope_and_cache`; does not wait for the device."""
     _, kv_heads, block_tokens, dim = keys.shape
     if not (keys.is_contiguous() and values.is_contiguous()):

@@ -3,6 +3,7 @@
 
 import triton
 import triton.language as tl
+from torch import Tensor
 
 BLOCK = 1024
 
@@ -19,7 +20,7 @@ def _swiglu(gate_up, out, half, BLOCK: tl.constexpr):
     tl.store(out + row * half + at, value.to(gate.dtype), mask=inside)
 
 
-def swiglu(gate_up):
+def swiglu(gate_up: Tensor) -> Tensor:
     """See `engine.ops.swiglu.reference.swiglu`."""
     gate_up = gate_up.contiguous()
     rows, half = gate_up.shape[0], gate_up.shape[1] // 2

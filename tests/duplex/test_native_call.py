@@ -1,0 +1,187 @@
+"""A whole call through the WebSocket on the native engine: a tiny checkpoint of random weights
+talks gibberish, but every stage is real, and so is the ear that writes the words."""
+
+import asyncio
+import contextlib
+import sys
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny_checkpoint import write_tiny_checkpoint
+
+from client.realtime import RealtimeClient, SessionOptions, connect
+from duplex import build
+from duplex.config import BrainConfig, Config, NativeConfig, ServerConfig, Thinking
+from duplex.models import ModelStore, Progress
+from duplex.pcm import Resampler
+from duplex.server import DialogueServer, address
+from engine.native.engine import NativeEngine, NativeSession
+
+DATA = Path(__file__).parent.parent / "engine" / "data"
+MARK, LATENT = "·", "≈"
+pytestmark = pytest.mark.slow
+
+
+class Watched(NativeEngine):
+    """Lets the test look into the calls' logs."""
+
+    sessions: list[NativeSession]
+
+    def open(self) -> NativeSession:
+        session = super().open()
+        self.sessions.append(session)
+        return session
+
+
+@contextlib.asynccontextmanager
+async def native_server(
+    directory: Path, store: ModelStore, thinking: Thinking = "off", max_tokens: int = 60
+) -> AsyncIterator[tuple[str, Watched]]:
+    write_tiny_checkpoint(directory)
+    config = Config(
+        server=ServerConfig(port=0, playout_lead_s=0.3),
+        brain=BrainConfig(
+            kind="native",
+            model=f"path:{directory}",
+            max_tokens=max_tokens,
+            thinking=thinking,
+            think_tokens=60,
+            instructions="Be kind.",
+        ),
+        native=NativeConfig(cache_tokens=16_384, thought_tokens=10, speech_tokens=8),
+    )
+    parts = build.load(config, store, Progress(sys.stderr))
+    engine = parts.engine
+    assert isinstance(engine, NativeEngine)
+    engine.__class__ = Watched
+    assert isinstance(engine, Watched)
+    engine.sessions = []
+    try:
+        async with DialogueServer(config, parts).listen() as server:
+            yield address(server), engine
+    finally:
+        engine.close()
+        parts.voice_steps.close()  # type: ignore[attr-defined]
+
+
+def question(name: str = "question_capital") -> NDArray[np.float32]:
+    """A recorded question at 24 kHz, and a second of silence."""
+    with wave.open(str(DATA / f"{name}.wav")) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / np.float32(32768)
+        rate = file.getframerate()
+    resampler = Resampler(rate, 24_000)
+    parts = [resampler.push(samples.astype(np.float32)), resampler.flush()]
+    return np.concatenate([*parts, np.zeros(24_000, np.float32)])
+
+
+async def until(client: RealtimeClient, kind: str) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    async with asyncio.timeout(60):
+        while not events or events[-1]["type"] != kind:
+            received = await client.receive()
+            assert received.event["type"] != "error", received.event
+            events.append(dict(received.event))
+    return events
+
+
+def text_of(session: NativeSession) -> str:
+    """The log of a call as text, each latent and each special token a letter of its own."""
+    entries = session._brain._log.entries
+    return "".join(chr(i) if 0 <= i < 256 else LATENT if i < 0 else MARK for i in entries)
+
+
+def one(events: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (event,) = [event for event in events if event["type"] == kind]
+    return event
+
+
+async def test_a_turn_is_heard_as_latents_and_answered(tmp_path: Path, store: ModelStore) -> None:
+    async with native_server(tmp_path, store) as (url, engine):
+        client = await connect(url)
+        await client.send(SessionOptions().update())
+        await client.append(question())
+        events = await until(client, "response.done")
+        words = one(events, "conversation.item.input_audio_transcription.completed")
+        assert "capital" in words["transcript"].lower()
+        assert events[-1]["response"]["status"] in ("completed", "incomplete")
+        audio = [event for event in events if event["type"] == "response.output_audio.delta"]
+        assert audio
+        (session,) = engine.sessions
+        log = text_of(session)
+        assert log.startswith("·system\nBe kind.··human\n·≈")
+        # 12.5 latents a second, of the question and the silence before its end was certain.
+        latents, seconds = log.count(LATENT), len(question()) / 24_000
+        assert 12.5 * (seconds - 1.5) < latents <= 12.5 * seconds
+        await client.close()
+
+
+async def test_a_barge_in_cuts_the_cache_to_what_was_heard(
+    tmp_path: Path, store: ModelStore
+) -> None:
+    async with native_server(tmp_path, store, max_tokens=200) as (url, engine):
+        client = await connect(url)
+        await client.append(question())
+        await until(client, "response.output_audio_transcript.delta")
+        await asyncio.sleep(0.5)  # what was sent by now is heard
+        await client.append(question("question_ocean"))
+        cut = await until(client, "conversation.item.truncated")
+        assert one(cut, "response.done")["response"]["status"] == "cancelled"
+        item_id = cut[-1]["item_id"]
+        events = await until(client, "response.done")
+        assert events[-1]["response"]["status"] in ("completed", "incomplete")
+        await client.send({"type": "conversation.item.retrieve", "item_id": item_id})
+        item = (await until(client, "conversation.item.retrieved"))[-1]["item"]
+        heard = item["content"][0]["transcript"]
+        (session,) = engine.sessions
+        log = text_of(session)
+        _, first, second = log.split("·assistant\n")
+        assert heard
+        assert first.split(MARK)[0] == heard
+        assert LATENT in first
+        assert second
+        await client.close()
+
+
+@pytest.mark.parametrize("thinking", ["before", "think_first", "speak_first"])
+async def test_thoughts_have_a_channel_of_their_own(
+    tmp_path: Path, store: ModelStore, thinking: Thinking
+) -> None:
+    async with native_server(tmp_path, store, thinking) as (url, _):
+        client = await connect(url)
+        await client.send(SessionOptions(duplex=True, thoughts=True).update())
+        await client.append(question())
+        events = await until(client, "response.done")
+        kinds = [event["type"] for event in events]
+        thoughts = [kind for kind in kinds if "thought" in kind]
+        assert thoughts, kinds
+        said = one(events, "response.output_audio_transcript.done")["transcript"]
+        assert said
+        assert "think" not in said
+        await client.close()
+
+
+async def test_a_text_model_serves_as_a_brain_of_this_engine(
+    tmp_path: Path, store: ModelStore
+) -> None:
+    from dataclasses import replace
+
+    from tiny_checkpoint import TINY
+
+    plain = tmp_path / "plain"
+    write_tiny_checkpoint(plain, replace(TINY, encoder=None, adaptor=None))
+    config = Config(
+        brain=BrainConfig(kind="native", model=f"path:{plain}"),
+        native=NativeConfig(cache_tokens=4096),
+    )
+    engine = build.load_engine(config, store, Progress(sys.stderr))
+    try:
+        assert not isinstance(engine, NativeEngine)
+        call = engine.open()
+        await call.close()
+    finally:
+        engine.close()

@@ -1,0 +1,152 @@
+"""A voice that is given audio codes instead of text: it renders what the brain has spoken."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tts.token2wav.checkpoint import load_flow, load_hift
+from tts.token2wav.prompt import VoicePrompt
+from tts.token2wav.stream import CHUNK_CODES, SAMPLE_RATE, SAMPLES_PER_CODE, StreamState, Token2Wav
+from tts.types import AudioChunk, SpokenWord
+
+# A word with the space around it; each Chinese, Japanese or Korean letter is a word of its own,
+# because nothing else separates them.
+_IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"\s*(?:[{_IDEOGRAPH}]|[^\s{_IDEOGRAPH}]+)|\s+")
+
+
+class TokenVoice:
+    """A loaded token voice, shared by all calls; holds weights, the prompt and no call's state.
+
+    Making one runs the model over the whole prompt; `open` costs nothing after that.
+
+    Beside `tts.types.Voice`: that one is given text and chooses how to say it, this one is told.
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, model: Token2Wav, prompt: VoicePrompt) -> None:
+        self._model = model
+        self._primed = model.open(prompt)  # the prompt's pass, once for all utterances
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        prompt: VoicePrompt,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        chunk_codes: int = CHUNK_CODES,
+    ) -> "TokenVoice":
+        """The voice of a checkpoint's ``token2wav`` directory. ``dtype`` is the flow's; the
+        vocoder is fp32 always, because it sums phases.
+
+        Raises:
+            ValueError: its files, or the prompt, are not what is implemented.
+            OSError: a file cannot be read.
+        """
+        flow, hift = load_flow(directory).to(device, dtype), load_hift(directory).to(device)
+        return cls(Token2Wav(flow, hift, chunk_codes=chunk_codes), prompt)
+
+    def open(self) -> "TokenStream":
+        """Begin an utterance."""
+        return TokenStream(self._model, self._primed)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Text not yet sent out and where it ends, in samples."""
+
+    text: str
+    end_sample: int
+
+
+class TokenStream:
+    """One utterance: codes with the text beside them in, audio with its words out.
+
+    A word ends where the codes that came with its last letter end, which is what the model says
+    of it. Expect text to run ahead of the speech it belongs to: a group has one text token in
+    160 ms whatever the token, and what it has too much of is padding at the end.
+    """
+
+    def __init__(self, model: Token2Wav, state: StreamState) -> None:
+        self._model = model
+        self._state = state
+        self._codes: list[int] = []  # given and not yet pushed
+        self._given = 0  # codes since the beginning
+        self._sent = 0  # samples since the beginning
+        self._pieces: list[_Piece] = []  # text not yet sent, in order
+        self._finished = False
+
+    def push(self, text: str, codes: Sequence[int]) -> Iterator[AudioChunk]:
+        """Take ``codes`` and the ``text`` beside them; give the audio they complete.
+
+        All is taken at once. Each step of the iterator is one chunk of the model, about a second
+        of audio; steps not taken are left to the next iterator. Push group by group, or as many
+        as have come: a word's place is no finer than what it is pushed with.
+
+        Raises:
+            ValueError: the utterance is finished.
+        """
+        if self._finished:
+            raise ValueError("the utterance is finished")
+        self._codes += codes
+        self._given += len(codes)
+        if text:
+            self._pieces.append(_Piece(text, self._given * SAMPLES_PER_CODE))
+        return self._render()
+
+    def finish(self) -> Iterator[AudioChunk]:
+        """Nothing follows: give what is left, the same way. Last comes what text is left."""
+        self._finished = True
+        return self._render()
+
+    def _render(self) -> Iterator[AudioChunk]:
+        step = self._model.chunk_codes  # so few complete at most one chunk
+        while self._codes:
+            codes, self._codes = self._codes[:step], self._codes[step:]
+            samples, self._state = self._model.push(codes, self._state)
+            if len(samples):
+                self._sent += len(samples)
+                yield AudioChunk(samples, self._words(self._sent))
+        if self._finished and (self._state.pending or self._pieces):
+            samples, self._state = self._model.push((), self._state, final=True)
+            self._sent += len(samples)
+            yield AudioChunk(samples, self._words(self._sent))
+
+    def _words(self, until_sample: int) -> tuple[SpokenWord, ...]:
+        """Take the words that end by ``until_sample``.
+
+        A word that more letters may follow goes out too, once its audio has: the rest of it is
+        then a word of its own.
+        """
+        text = "".join(piece.text for piece in self._pieces)
+        words, taken = [], 0
+        for match in _WORD.finditer(text):
+            end_sample = self._end_of(match.end())
+            if end_sample > until_sample:
+                break
+            words.append(SpokenWord(match.group(), end_sample))
+            taken = match.end()
+        self._drop(taken)
+        return tuple(words)
+
+    def _end_of(self, length: int) -> int:
+        """Where the first ``length`` characters that wait end."""
+        for piece in self._pieces:
+            length -= len(piece.text)
+            if length <= 0:
+                return piece.end_sample
+        raise AssertionError("more text than waits")
+
+    def _drop(self, length: int) -> None:
+        while length:
+            piece = self._pieces[0]
+            taken = min(length, len(piece.text))
+            piece.text, length = piece.text[taken:], length - taken
+            if not piece.text:
+                self._pieces.pop(0)
