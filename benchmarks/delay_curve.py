@@ -43,8 +43,9 @@ def plot(found: dict[str, Any], title: str) -> str:
     """Medians as lines, with the 95th percentile as a band above each."""
     width, height, left, top, right = 620, 340, 60, 44, 24
     turns = found["turns_s"]
-    far = max(turns)
-    most = 1.05 * max(entry["p95"] for way in COLOURS for entry in found[way]["first_token_ms"])
+    far = float(max(turns))
+    tops: list[float] = [e["p95"] for way in COLOURS for e in found[way]["first_token_ms"]]
+    most = 1.05 * max(tops)
 
     def x(turn_s: float) -> float:
         return left + (width - left - right) * turn_s / far
@@ -59,8 +60,10 @@ def plot(found: dict[str, Any], title: str) -> str:
     for tick in nice_ticks(0, most):
         drawn.append(f'<path d="M{left} {y(tick):.1f}H{width - right}" stroke="#dfe4ea"/>')
         drawn.append(text((left - 6, y(tick) + 4), f"{tick:g}", 'text-anchor="end"'))
-    for tick in nice_ticks(0, far, 8):
-        drawn.append(text((x(tick), height + 16), f"{tick:g}", 'text-anchor="middle"'))
+    drawn += [
+        text((x(tick), height + 16), f"{tick:g}", 'text-anchor="middle"')
+        for tick in nice_ticks(0, far, 8)
+    ]
     for way, colour in COLOURS.items():
         entries = found[way]["first_token_ms"]
         upper = [(x(t), y(e["p95"])) for t, e in zip(turns, entries, strict=True)]

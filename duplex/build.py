@@ -14,6 +14,8 @@ from duplex.models import ModelStore, Progress, parse_source
 from duplex.models.manifest import load_manifest
 
 if TYPE_CHECKING:
+    import torch
+
     from duplex.call import Parts
     from duplex.interfaces import Engine
     from engine.brain.interface import Brain
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from engine.native.load import NativeModel
     from engine.types import GenerationOptions
     from tts.piper import PiperVoice
+    from tts.types import Voice
 
 VAD = "silero-vad"
 G2P = "g2p-en"
@@ -77,7 +80,7 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
     install(config, store, progress)
     with progress.task("loading the models"):
         engine = load_engine(config, store, progress)
-        voice = load_voice(config, store, progress)
+        voice = _answer_voice(config, store, progress)
         vad = SileroVad(store.path(VAD) / "silero_vad.onnx")
     turn = config.turn
     thinking = config.brain.thinking != "off" and config.brain.kind != "native"
@@ -170,6 +173,33 @@ def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PiperV
     return PiperVoice(directory, phonemizer, threads=config.voice.threads)
 
 
+def _answer_voice(config: Config, store: ModelStore, progress: Progress) -> "Voice":
+    if config.brain.kind == "native" and config.native.speaks:
+        return load_own_voice(config, store)
+    return load_voice(config, store, progress)
+
+
+def load_own_voice(config: Config, store: ModelStore) -> "Voice":
+    """The voice of a Step-Audio checkpoint that speaks itself.
+
+    Raises:
+        ConfigError: no voice prompt is given.
+        ModelError: the checkpoint has no voice, or its files or the prompt cannot be used.
+    """
+    from tts.token2wav.prompt import read_prompt
+    from tts.token2wav.voice import TokenVoice
+
+    if not config.native.voice_prompt:
+        raise ConfigError("native.speaks needs native.voice_prompt")
+    directory = store.path(config.brain.model) / "token2wav"
+    device, dtype = _device(config)
+    try:
+        prompt = read_prompt(Path(config.native.voice_prompt).expanduser(), directory)
+        return TokenVoice.load(directory, prompt, device=device, dtype=dtype)
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{directory}: {error}") from error
+
+
 def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
     """The language model, if it is not the native engine's.
 
@@ -208,8 +238,6 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
         ModelError: the checkpoint cannot be used.
     """
     try:
-        import torch
-
         from engine.native.load import NativeOptions, load_model
         from engine.native.minds import Pace
         from engine.native.planning import Limits
@@ -217,15 +245,10 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
     except ImportError as error:
         raise ConfigError(f'brain.kind = "native" needs the extra "native": {error}') from error
     brain, native = config.brain, config.native
-    device = native.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = native.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    device, dtype = _device(config)
     options = NativeOptions(
         device=device,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
         weight_bits=native.weight_bits,
         context_tokens=brain.context_tokens,
         cache_tokens=native.cache_tokens,
@@ -236,11 +259,12 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
             lookahead=native.lookahead_ms // LATENT_MS,
         ),
         pace=Pace(
-            native.thought_tokens, native.speech_tokens, speak_margin_s=native.speak_margin_s
+            native.thought_tokens,
+            native.speech_tokens or (100 if native.speaks else 20),
+            speak_margin_s=native.speak_margin_s,
         ),
         speaks=native.speaks,
     )
-    torch.set_num_threads(brain.threads)
     with progress.task(f"loading {brain.model}") as task:
 
         def tell(what: str, done: float) -> None:
@@ -250,6 +274,20 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
             return load_model(store.path(brain.model), options, tell)
         except (ValueError, OSError) as error:
             raise ModelError(f"{brain.model}: {error}") from error
+
+
+def _device(config: Config) -> "tuple[str, torch.dtype]":
+    """Where the native engine runs, and in what precision."""
+    import torch
+
+    device, name = config.native.device, config.native.dtype
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        name = "bfloat16" if device.startswith("cuda") else "float32"
+    torch.set_num_threads(config.brain.threads)
+    dtype: torch.dtype = getattr(torch, name)
+    return device, dtype
 
 
 def _references(config: Config) -> list[str]:

@@ -6,7 +6,7 @@ speculation that the turn is over is simply one that is not released yet.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from duplex.playback import PlaybackLedger
 from engine.types import Finished, GenerationOptions, Message, Thought
 from engine.worker import Priority
 from tts.segment import Segmenter
-from tts.types import SpokenWord, Voice
+from tts.types import AudioChunk, SpokenWord, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,22 @@ class ReplyAudio:
 ReplyEvent = ReplyText | ReplyThought | ReplyAudio
 Sink = Callable[[ReplyEvent], Awaitable[None]]
 _CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
+_CODES_PER_S = 25  # of a brain that speaks itself
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """What the voice is given at a time: a clause or more, or codes and the text beside them."""
+
+    text: str
+    codes: tuple[int, ...] = ()
+
+    @property
+    def lasts_s(self) -> float:
+        """How long its speech will last; of text, about."""
+        if self.codes:
+            return len(self.codes) / _CODES_PER_S
+        return len(self.text) / _CHARACTERS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +96,14 @@ class Reply:
         self._speech = speech
         self._sink = sink
         self._clock = clock
-        # 4: the brain may be this many segments ahead; then it waits for the voice
-        self._segments: asyncio.Queue[str | None] = asyncio.Queue(4)
+        takes_codes = speech is not None and speech.voice.takes_codes
+        # The brain may be so far ahead, in sentences or in groups of codes of 160 ms; then it
+        # waits for the voice.
+        self._segments: asyncio.Queue[_Segment | None] = asyncio.Queue(64 if takes_codes else 4)
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
         self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
         self._queued_samples = 0  # synthesised and not yet delivered
-        self._unspoken_characters = 0  # of answer text that is not synthesised
+        self._unspoken_s = 0.0  # about how long that will last which is not synthesised
         self._sounds = asyncio.Event()  # set when the first audio was made
 
     async def run(
@@ -115,46 +133,54 @@ class Reply:
                     await self._outgoing.put(ReplyThought(piece.text))
                 elif self._speech is None:
                     await self._outgoing.put(ReplyText(piece.text))
+                elif self._speech.voice.takes_codes:
+                    await self._put(_Segment(piece.text, piece.codes))
                 else:
-                    self._unspoken_characters += len(piece.text)
-                    await self._put_segments(segmenter.feed(piece.text))
+                    await self._put_clauses(segmenter.feed(piece.text))
         if self._speech is None:
             await self._outgoing.put(None)
         else:
-            await self._put_segments(segmenter.finish())
+            await self._put_clauses(segmenter.finish())
             await self._segments.put(None)
         assert finished is not None, "an engine ends every answer with Finished"
         return finished
 
-    async def _put_segments(self, segments: Sequence[str]) -> None:
-        for segment in segments:
-            self.marks.reach("first_clause")
-            await self._segments.put(segment)
+    async def _put_clauses(self, clauses: Sequence[str]) -> None:
+        for clause in clauses:
+            await self._put(_Segment(clause))
             # The caller waits for the first audio and for nothing else: leave it the cores.
             await self._sounds.wait()
 
+    async def _put(self, segment: _Segment) -> None:
+        self.marks.reach("first_clause")
+        self._unspoken_s += segment.lasts_s
+        await self._segments.put(segment)
+
     async def _speak(self, speech: VoiceSetup) -> None:
         resampler = Resampler(speech.voice.sample_rate, speech.output_hz)
-        ratio = speech.output_hz / speech.voice.sample_rate
-        spoken = 0  # samples at the voice's rate in the segments before this one
+        utterance = speech.voice.open(speech.speed)
         while (segment := await self._segments.get()) is not None:
-            chunks = speech.voice.synthesize(segment, speech.speed)
-            start = spoken
-            async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
-                async for chunk in stream:
-                    self.marks.reach("first_audio")
-                    self._sounds.set()
-                    spoken += len(chunk.samples)
-                    words = tuple(
-                        SpokenWord(word.text, round((start + word.end_sample) * ratio))
-                        for word in chunk.words
-                    )
-                    await self._put_audio(ReplyAudio(resampler.push(chunk.samples), words))
-                    await self._keep_pace(speech)
+            chunks = utterance.push(segment.text, segment.codes)
+            await self._sound(chunks, resampler, speech)
             self._sounds.set()  # also after a segment that has no sound
-            self._unspoken_characters -= len(segment)
+            self._unspoken_s -= segment.lasts_s
+        await self._sound(utterance.finish(), resampler, speech)
         await self._put_audio(ReplyAudio(resampler.flush(), ()))
         await self._outgoing.put(None)
+
+    async def _sound(
+        self, chunks: Iterator[AudioChunk], resampler: Resampler, speech: VoiceSetup
+    ) -> None:
+        ratio = speech.output_hz / speech.voice.sample_rate
+        async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
+            async for chunk in stream:
+                self.marks.reach("first_audio")
+                self._sounds.set()
+                words = tuple(
+                    SpokenWord(word.text, round(word.end_sample * ratio)) for word in chunk.words
+                )
+                await self._put_audio(ReplyAudio(resampler.push(chunk.samples), words))
+                await self._keep_pace(speech)
 
     def _urgency(self) -> Priority:
         return Priority.REPLY if self._made_ahead_s() < 0.5 else Priority.FLOW
@@ -164,9 +190,8 @@ class Reply:
         return self.ledger.ahead_s(self._clock()) + self._queued_samples / self.ledger.rate_hz
 
     def _speech_ahead_s(self) -> float:
-        """The same, with the text that is yet to be spoken."""
-        unspoken = max(0, self._unspoken_characters)  # the segmenter changes lengths a little
-        return self._made_ahead_s() + unspoken / _CHARACTERS_PER_S
+        """The same, with what is yet to be synthesised."""
+        return self._made_ahead_s() + self._unspoken_s
 
     async def _put_audio(self, audio: ReplyAudio) -> None:
         self._queued_samples += len(audio.samples)

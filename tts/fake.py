@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tts.types import AudioChunk, SpokenWord
+from tts.types import AudioChunk, SpokenWord, TextUtterance
 
 CHARACTER_MS = 60
 CHUNK_MS = 200
@@ -18,9 +18,14 @@ class FakeVoice:
     """
 
     sample_rate = 22_050
+    takes_codes = False
+
+    def open(self, speed: float = 1.0) -> TextUtterance:
+        """See `tts.types.Voice`."""
+        return TextUtterance(self, speed)
 
     def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
-        """See `tts.types.Voice`."""
+        """See `tts.types.TextVoice`."""
         per_character = round(self.sample_rate * CHARACTER_MS / 1000 / speed)
         chunk = self.sample_rate * CHUNK_MS // 1000
         words = []

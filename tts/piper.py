@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tts import split
 from tts.g2p import PUNCTUATION, Phonemizer
 from tts.normalize import normalize
-from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord
+from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord, TextUtterance
 
 Array = NDArray[np.float32]
 
@@ -85,6 +85,12 @@ class PiperVoice:
             )
             for name in (split.TEXT_FILE, split.FLOW_FILE, split.VOCODER_FILE)
         )
+
+    takes_codes = False
+
+    def open(self, speed: float = 1.0) -> TextUtterance:
+        """Begin an answer."""
+        return TextUtterance(self, speed)
 
     def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
         """See `tts.types.Voice`. The first chunk is `FIRST_FRAMES` long less the silence before

@@ -1,6 +1,6 @@
 """What a voice gives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ MIN_SPEED, MAX_SPEED = 0.25, 4.0  # of a voice; 1 is its natural rate
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A word of the answer and where it ends in its segment's audio.
+    """A word of the answer and where it ends in the audio, of its segment or of the answer.
 
     ``text`` is a slice of the segment's original text, spaces and punctuation included, so the
     words of a segment joined give the segment back.
@@ -24,21 +24,68 @@ class SpokenWord:
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """Consecutive audio of one segment: float32 mono in [-1, 1] at the voice's rate.
+    """Consecutive audio: float32 mono in [-1, 1] at the voice's rate.
 
-    ``words`` are those whose last sample lies in this chunk; offsets count from the segment's
-    first sample. ``text`` of all words of all chunks of a segment is the segment's text.
+    ``words`` are those whose last sample lies in this chunk. ``text`` of all words of all chunks
+    of a segment is the segment's text.
     """
 
     samples: NDArray[np.float32]
     words: tuple[SpokenWord, ...]
 
 
+class Utterance(Protocol):
+    """One answer being spoken; belongs to one call."""
+
+    def push(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
+        """Speak the next segment, or render the next ``codes`` with the ``text`` beside them.
+
+        Each step of the iterator is one short run of the model, so that closing the iterator
+        takes effect within one chunk. Offsets of words count from the answer's first sample.
+        """
+
+    def finish(self) -> Iterator[AudioChunk]:
+        """Nothing follows: what is left."""
+
+
 class Voice(Protocol):
-    """A loaded voice, shared by all calls; holds weights and no call's state."""
+    """A loaded voice, shared by all calls; holds weights and no call's state.
+
+    ``takes_codes``: it is told how to say what it says; ``speed`` is then not its to choose.
+    """
+
+    sample_rate: int
+    takes_codes: bool
+
+    def open(self, speed: float = 1.0) -> Utterance:
+        """Begin an answer."""
+
+
+class TextVoice(Protocol):
+    """A voice that speaks text segment by segment."""
 
     sample_rate: int
 
     def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
-        """Speak one segment. Each step of the iterator is one short run of the model, so that
-        closing the iterator takes effect within one chunk."""
+        """Speak one segment; offsets count from its first sample. Steps as in `Utterance`."""
+
+
+class TextUtterance:
+    """The segments of one answer, one after the other."""
+
+    def __init__(self, voice: TextVoice, speed: float) -> None:
+        self._voice = voice
+        self._speed = speed
+        self._spoken = 0  # samples in the segments before this one
+
+    def push(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
+        """See `Utterance`."""
+        start = self._spoken
+        for chunk in self._voice.synthesize(text, self._speed):
+            self._spoken += len(chunk.samples)
+            words = (SpokenWord(word.text, start + word.end_sample) for word in chunk.words)
+            yield AudioChunk(chunk.samples, tuple(words))
+
+    def finish(self) -> Iterator[AudioChunk]:
+        """See `Utterance`."""
+        return iter(())

@@ -49,7 +49,7 @@ async def one(bed: Bed, brain: NativeBrain, way: Way, turn_s: float) -> Answer:
         start = now()
         call.append(pcm[-PACKET_SAMPLES:])
         messages = await call.end()
-        thoughts, words = 0, []
+        thoughts, words = 0, list[float]()
         async with aclosing(call.answer(messages, options)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Thought):

@@ -186,9 +186,9 @@ def make_renderer(vocab: int) -> tuple[Renderer, tuple[list[int], list[int]]]:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
-    before, after = ([tokenizer.token_to_id(mark)] for mark in MARKS)
+    last = vocab - len(MARKS)  # added tokens have the highest ids, in their order
     endless = replace(STEP_CHAT, stop=())  # or a random token would end an answer now and then
-    return Renderer(tokenizer, endless), (before, after)
+    return Renderer(tokenizer, endless), ([last], [last + 1])
 
 
 def noise(seconds: float, seed: int = 0) -> NDArray[np.float32]:

@@ -77,10 +77,12 @@ async def converse(
                 if index >= done:
                     found.lags.append(now() - due)
             start = now()
-            arrivals = []
-            async for piece in call.answer(await call.end(), options):
-                if not isinstance(piece, Finished):
-                    arrivals.append(now())
+            messages = await call.end()
+            arrivals = [
+                now()
+                async for piece in call.answer(messages, options)
+                if not isinstance(piece, Finished)
+            ]
             found.first.append(arrivals[0] - start)
             found.add_answer(arrivals, voice, course.tempo)
             ends = arrivals[0] + course.played_s / course.tempo

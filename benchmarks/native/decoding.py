@@ -1,7 +1,7 @@
 """The decoder by itself: prefill, decode steps with and without graphs, and choosing tokens."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +44,7 @@ def random_ids(bed: Bed, count: int, seed: int = 0) -> list[int]:
 
 
 @contextmanager
-def sequences(bed: Bed, rows: int, context: int):  # type: ignore[no-untyped-def]
+def sequences(bed: Bed, rows: int, context: int) -> Iterator[list[Log]]:
     """Logs of ``context`` positions, whose keys and values are what the cache holds."""
     logs: list[Log] = []
     try:

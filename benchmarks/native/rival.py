@@ -23,25 +23,27 @@ def share_weights(decoder: Decoder) -> Any:
     import transformers
 
     shape = decoder.shape
-    config = transformers.Qwen2Config(
-        vocab_size=shape.vocab,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        max_position_embeddings=shape.max_positions,
-        rms_norm_eps=shape.eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-        tie_word_embeddings=shape.tied_embeddings,
-        attn_implementation="sdpa",
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
+    settings: dict[str, Any] = {
+        "vocab_size": shape.vocab,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "max_position_embeddings": shape.max_positions,
+        "rms_norm_eps": shape.eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
+        "tie_word_embeddings": shape.tied_embeddings,
+        "attn_implementation": "sdpa",
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+    }
+    config = transformers.Qwen2Config(**settings)
     with torch.device("meta"):
-        model = transformers.Qwen2ForCausalLM(config).eval()
+        model: Any = transformers.Qwen2ForCausalLM(config)
+    model.eval()
     model.load_state_dict(decoder.destinations(), strict=True, assign=True)
     rotary = type(model.model.rotary_emb)  # its tables are in no checkpoint
     model.model.rotary_emb = rotary(config=config).to(decoder.device)

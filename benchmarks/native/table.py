@@ -1,6 +1,6 @@
 """A run's figures in a few lines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -110,7 +110,7 @@ def _encoder(result: dict[str, Any]) -> Iterator[str]:
     yield f"exact pass, ms: {exact}"
 
 
-_LINES = {
+_LINES: dict[str, Callable[[Any], Iterator[str]]] = {
     "decoding": _decoding,
     "curve": _curve,
     "first_packet": _first_packet,

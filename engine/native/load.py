@@ -164,6 +164,7 @@ def _manner(
             special.tts_pad,
             special.first_audio,
             special.audio_pad,
+            special.audio_codes,
         )
     begin = (speech.start,) if speech else ()
     no_thoughts = renderer.plain(NO_THOUGHTS) if _always_thinks(path) else []

@@ -20,7 +20,7 @@ CODEBOOK_SIZE = 6561  # 3 ** 8, the finite scalar quantiser of the speech tokeni
 @dataclass(frozen=True, slots=True)
 class Ta4Ids:
     """Ids of the tokenizer at hand: ``<tts_start>``, ``<tts_end>``, ``<tts_pad>``,
-    ``<audio_0>`` (the codes follow in one run) and ``<audio_6561>``.
+    ``<audio_0>`` (the ``codes`` follow in one run) and ``<audio_6561>``.
 
     Raises:
         ValueError: two of them are the same, or a special id lies among the codes.
@@ -31,6 +31,7 @@ class Ta4Ids:
     text_pad: int
     first_code: int
     audio_pad: int
+    codes: int = CODEBOOK_SIZE
 
     def __post_init__(self) -> None:
         specials = (self.start, self.end, self.text_pad, self.audio_pad)
@@ -41,7 +42,7 @@ class Ta4Ids:
 
     def is_code(self, token: int) -> bool:
         """Whether ``token`` is the id of an audio code."""
-        return 0 <= token - self.first_code < CODEBOOK_SIZE
+        return 0 <= token - self.first_code < self.codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ def interleave(ids: Ta4Ids, text_ids: Sequence[int], codes: Sequence[int]) -> li
         ValueError: a code is outside [0, 6560], or a text id is one that ta4 itself uses.
     """
     for code in codes:
-        if not 0 <= code < CODEBOOK_SIZE:
-            raise ValueError(f"audio code {code} is outside [0, {CODEBOOK_SIZE - 1}]")
+        if not 0 <= code < ids.codes:
+            raise ValueError(f"audio code {code} is outside [0, {ids.codes - 1}]")
     own = (ids.start, ids.end, ids.text_pad)
     for token in text_ids:
         if token in own or ids.is_code(token) or token >= ids.audio_pad:

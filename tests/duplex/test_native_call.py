@@ -2,6 +2,7 @@
 talks gibberish, but every stage is real, and so is the ear that writes the words."""
 
 import asyncio
+import base64
 import contextlib
 import sys
 import wave
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny_checkpoint import write_tiny_checkpoint
+from tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tiny_checkpoint
+from token2wav_checkpoint import write_checkpoint as write_token2wav
 
 from client.realtime import RealtimeClient, SessionOptions, connect
 from duplex import build
@@ -23,6 +25,7 @@ from duplex.server import DialogueServer, address
 from engine.native.engine import NativeEngine, NativeSession
 
 DATA = Path(__file__).parent.parent / "engine" / "data"
+FIRST_CODE = BYTES + len(SPECIAL)
 MARK, LATENT = "·", "≈"
 pytestmark = pytest.mark.slow
 
@@ -40,9 +43,17 @@ class Watched(NativeEngine):
 
 @contextlib.asynccontextmanager
 async def native_server(
-    directory: Path, store: ModelStore, thinking: Thinking = "off", max_tokens: int = 60
+    directory: Path,
+    store: ModelStore,
+    thinking: Thinking = "off",
+    *,
+    max_tokens: int = 60,
+    speaks: bool = False,
 ) -> AsyncIterator[tuple[str, Watched]]:
     write_tiny_checkpoint(directory)
+    prompt = directory / "token2wav" / "prompt.npz"
+    if speaks:
+        write_token2wav(directory / "token2wav").save(prompt)
     config = Config(
         server=ServerConfig(port=0, playout_lead_s=0.3),
         brain=BrainConfig(
@@ -53,7 +64,13 @@ async def native_server(
             think_tokens=60,
             instructions="Be kind.",
         ),
-        native=NativeConfig(cache_tokens=16_384, thought_tokens=10, speech_tokens=8),
+        native=NativeConfig(
+            cache_tokens=16_384,
+            thought_tokens=10,
+            speech_tokens=8,
+            speaks=speaks,
+            voice_prompt=str(prompt),
+        ),
     )
     parts = build.load(config, store, Progress(sys.stderr))
     engine = parts.engine
@@ -61,6 +78,8 @@ async def native_server(
     engine.__class__ = Watched
     assert isinstance(engine, Watched)
     engine.sessions = []
+    if speaks:  # codes as loud as letters
+        engine._brain.scheduler._runner.decoder.head[FIRST_CODE : FIRST_CODE + AUDIO_CODES] *= 12
     try:
         async with DialogueServer(config, parts).listen() as server:
             yield address(server), engine
@@ -162,6 +181,26 @@ async def test_thoughts_have_a_channel_of_their_own(
         said = one(events, "response.output_audio_transcript.done")["transcript"]
         assert said
         assert "think" not in said
+        await client.close()
+
+
+async def test_a_model_that_speaks_itself_is_heard(tmp_path: Path, store: ModelStore) -> None:
+    async with native_server(tmp_path, store, speaks=True, max_tokens=300) as (url, engine):
+        client = await connect(url)
+        await client.append(question())
+        events = await until(client, "response.done")
+        said = one(events, "response.output_audio_transcript.done")["transcript"]
+        pcm = b"".join(
+            base64.b64decode(event["delta"])
+            for event in events
+            if event["type"] == "response.output_audio.delta"
+        )
+        (session,) = engine.sessions
+        codes = sum(FIRST_CODE <= i < FIRST_CODE + AUDIO_CODES for i in session._brain._held)
+        assert codes > 28
+        assert len(pcm) // 2 == codes * 24_000 // 25
+        assert said
+        assert "audio_" not in said
         await client.close()
 
 

@@ -23,10 +23,11 @@ class TokenVoice:
 
     Making one runs the model over the whole prompt; `open` costs nothing after that.
 
-    Beside `tts.types.Voice`: that one is given text and chooses how to say it, this one is told.
+    Other voices are given text and choose how to say it; this one is told.
     """
 
     sample_rate = SAMPLE_RATE
+    takes_codes = True
 
     def __init__(self, model: Token2Wav, prompt: VoicePrompt) -> None:
         self._model = model
@@ -52,8 +53,8 @@ class TokenVoice:
         flow, hift = load_flow(directory).to(device, dtype), load_hift(directory).to(device)
         return cls(Token2Wav(flow, hift, chunk_codes=chunk_codes), prompt)
 
-    def open(self) -> "TokenStream":
-        """Begin an utterance."""
+    def open(self, speed: float = 1.0) -> "TokenStream":
+        """Begin an utterance; its ``speed`` is in the codes."""
         return TokenStream(self._model, self._primed)
 
 
@@ -82,7 +83,7 @@ class TokenStream:
         self._pieces: list[_Piece] = []  # text not yet sent, in order
         self._finished = False
 
-    def push(self, text: str, codes: Sequence[int]) -> Iterator[AudioChunk]:
+    def push(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
         """Take ``codes`` and the ``text`` beside them; give the audio they complete.
 
         All is taken at once. Each step of the iterator is one chunk of the model, about a second
