@@ -51,6 +51,9 @@ def run_here(record: Record, tasks: Sequence[str], device: torch.device, deadlin
     Raises:
         RuntimeError: the device is of no more use to this process.
     """
+    interpret_without_cuda()  # before anything else imports Triton
+    if "circumstances" not in record.data:
+        record.data["circumstances"] = circumstances(device)
     bench: Bench | None = None
     current = ""
     for task in tasks:
@@ -84,6 +87,8 @@ def run_here(record: Record, tasks: Sequence[str], device: torch.device, deadlin
                 raise RuntimeError("the device is lost to this process") from lost
         finally:
             record.put("seconds", task, round(time.perf_counter() - start, 1))
+        if bench is not None and task in record.data["failed"]:
+            bench.drop()  # it may hold blocks or be half quantised
 
 
 def run_apart(path: Path, tasks: Sequence[str], device: str, deadline: float) -> None:
@@ -117,7 +122,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--deadline", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
-    interpret_without_cuda()  # before anything else imports Triton
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "gpu.json"
     if arguments.tasks:  # one of `run_apart`
@@ -132,8 +136,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     tasks = tasks_of(arguments.model, sections)
     path.unlink(missing_ok=True)
     record = Record.open(path)
-    record.data["circumstances"] = circumstances(device)
-    record.save()
     if device.type == "cuda":
         for _, group in groupby(tasks[1:], lambda task: task.partition("/")[0]):
             # A model of its own in each process: the last one's memory is free for certain.

@@ -100,14 +100,15 @@ async def incremental(
 async def batch(
     bed: Bed, brain: NativeBrain, pcm: NDArray[np.float32], ends: Sequence[int]
 ) -> list[Sample]:
-    """A turn for each of ``ends``, of which nothing is heard before it ends; the prompt before
-    it is in the log."""
+    """A turn for each of ``ends``, of which nothing is encoded before it ends; the log-mel is
+    there and the prompt before the turn is in the log."""
     found = []
     for end in ends:
         call = Call(bed, brain, batch=True)
         try:
             await call.begin()
-            found.append(await first_token(call, pcm[:end]))
+            call.append(pcm[: end - PACKET_SAMPLES])
+            found.append(await first_token(call, pcm[end - PACKET_SAMPLES : end]))
         finally:
             await call.close()
     return found

@@ -6,9 +6,10 @@ from typing import Any
 
 def table(data: dict[str, Any]) -> str:
     """What a run found, and what is missing."""
-    about = data["circumstances"]
-    versions = about["versions"]
-    lines = [f"{about['device']}, torch {versions['torch']}, triton {versions['triton']}"]
+    lines = []
+    if about := data.get("circumstances"):
+        versions = about["versions"]
+        lines.append(f"{about['device']}, torch {versions['torch']}, triton {versions['triton']}")
     if floors := data["results"].get("floors"):
         copy, product = floors["bytes_per_s"] / 1e12, floors["flops_per_s"] / 1e12
         lines.append(f"copy {copy:.2f} TB/s, product {product:.0f} TFLOP/s")

@@ -5,11 +5,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from engine.brain.chat_format import Renderer
+from engine.native.generation import Generation, Inbox
 from engine.native.kv_cache import Log
 from engine.native.minds import Finish, Minds, MindsMode, Pace, Speak, TagWatch, Think
 from engine.native.sampling import Sampling
-from engine.native.scheduler import Generation, Inbox, Prompt, Scheduler
+from engine.native.scheduler import Scheduler
 from engine.native.ta4 import Codes, OtherId, SpokenId, Ta4Ids, Ta4Parser
+from engine.native.work import Prompt
 from engine.types import Finished, GenerationOptions, RawPiece, Speech, Thought
 
 

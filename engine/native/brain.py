@@ -14,7 +14,8 @@ from engine.brain.chat_format import Renderer
 from engine.brain.prompts import PromptWriter
 from engine.native.answering import Answering, Manner
 from engine.native.latents import LatentTable
-from engine.native.scheduler import Prompt, Scheduler
+from engine.native.scheduler import Scheduler
+from engine.native.work import Prompt
 from engine.types import GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
 

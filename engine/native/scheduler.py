@@ -12,83 +12,25 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 
 from engine.brain.interface import BrainError
-from engine.brain.log import common_prefix
 from engine.errors import EngineError
+from engine.native.generation import Generation, Inbox
 from engine.native.kv_cache import Log
-from engine.native.latents import LatentTable
-from engine.native.planning import Limits, Wish, plan
+from engine.native.planning import Limits, plan
 from engine.native.runner import Feed, Runner
 from engine.native.sampling import Chooser, Sampling, choose
+from engine.native.work import Prompt, Work
 from engine.uncancelled import uncancelled
 from engine.worker import Priority
 
 T = TypeVar("T")
 U = TypeVar("U")
 logger = logging.getLogger(__name__)
-
-# A row this many tokens ahead of its consumer rests: an answer that is cut wastes no more.
-RUN_AHEAD_TOKENS = 48
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a log is to hold: token ids, and negative ids of audio latents."""
-
-    ids: Sequence[int]
-    latents: LatentTable = field(default_factory=LatentTable)
-
-
-@dataclass(slots=True)
-class _Work:
-    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`
-    and `may_stop`, which the consumer writes and the thread only reads."""
-
-    log: Log
-    prompt: Prompt
-    priority: Priority
-    order: int
-    done: "Future[None]"  # resolved when no step touches the log any more
-    admitted: "Future[int]"  # how many of the prompt's ids the log held
-    sampling: Sampling | None = None  # None: only bring the log up to the prompt
-    stop_ids: frozenset[int] = frozenset()
-    limit: int = 0
-    deliver: Callable[[int], None] | None = None
-    pending: list[int] = field(default_factory=list)
-    made: list[int] = field(default_factory=list)
-    consumed: int = 0
-    may_stop: bool = True
-    forks: bool = False  # until admitted, `log` is another's, which is only read
-
-    def admit(self) -> None:
-        """Cut what the log should not hold; what it lacks is pending."""
-        ids = self.prompt.ids
-        if self.forks:
-            self.log = self.log.fork(common_prefix(self.log.entries, ids))
-        same = common_prefix(self.log.entries, ids)
-        # The scores after the last id come only with a step over it.
-        kept = min(same, len(ids) - 1) if self.sampling is not None else same
-        self.log.truncate(kept)
-        self.pending = list(ids[kept:])
-        self.admitted.set_result(same)
-
-    @property
-    def decodes(self) -> bool:
-        return bool(self.made) and len(self.pending) == 1
-
-    @property
-    def rests(self) -> bool:
-        return len(self.made) - self.consumed >= RUN_AHEAD_TOKENS
-
-    def wish(self) -> Wish:
-        pending = 0 if self.rests else len(self.pending)
-        return Wish(pending, self.decodes and not self.rests, (int(self.priority), self.order))
 
 
 @dataclass(slots=True)
@@ -112,7 +54,7 @@ class Scheduler:
         self._generator = torch.Generator(runner.decoder.device).manual_seed(seed)
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._order = itertools.count()
-        self._works: list[_Work] = []
+        self._works: list[Work] = []
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
         self._thread.start()
@@ -145,11 +87,11 @@ class Scheduler:
             CacheFull: there is no room in the cache.
         """
         work = self._work(log, prompt, priority)
-        self._submit(work)
+        self.submit(work)
         try:
             await asyncio.shield(asyncio.wrap_future(work.done))
         except asyncio.CancelledError:
-            await self._withdraw(work)
+            await self.withdraw(work)
             raise
         return work.admitted.result()
 
@@ -163,8 +105,8 @@ class Scheduler:
         limit: int,
         forks: bool = False,
         may_stop: bool = True,
-        inbox: "Inbox | None" = None,
-    ) -> "Generation":
+        inbox: Inbox | None = None,
+    ) -> Generation:
         """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`. ``forks``: leave
         ``log`` alone and work on a fork of it, made between two steps when the work begins."""
         work = self._work(log, prompt, Priority.REPLY)
@@ -184,10 +126,12 @@ class Scheduler:
         self._commands.put(lambda: self._batches.setdefault(function, []).append((request, future)))
         return await uncancelled(asyncio.wrap_future(future))
 
-    def _work(self, log: Log, prompt: Prompt, priority: Priority) -> _Work:
-        return _Work(log, prompt, priority, next(self._order), Future(), Future())
+    def _work(self, log: Log, prompt: Prompt, priority: Priority) -> Work:
+        return Work(log, prompt, priority, next(self._order), Future(), Future())
 
-    def _submit(self, work: _Work) -> None:
+    def submit(self, work: Work) -> None:
+        """Take ``work`` into the steps."""
+
         def admit() -> None:
             if work.done.done():  # withdrawn before it began
                 return
@@ -200,7 +144,7 @@ class Scheduler:
 
         self._commands.put(admit)
 
-    async def _withdraw(self, work: _Work) -> None:
+    async def withdraw(self, work: Work) -> None:
         """Take ``work`` out; when this returns no step touches its log."""
 
         def withdraw() -> None:
@@ -211,8 +155,8 @@ class Scheduler:
 
         await self.run(withdraw)
 
-    def _wake(self) -> None:
-        """A resting row may go on."""
+    def wake(self) -> None:
+        """A row that rested may go on."""
         self._commands.put(lambda: None)
 
     # On the device's thread from here.
@@ -256,7 +200,7 @@ class Scheduler:
         if not share:
             return False
         chosen = [works[index] for index in share]
-        feeds = [_feed(work, count) for work, count in zip(chosen, share.values(), strict=True)]
+        feeds = [work.feed(count) for work, count in zip(chosen, share.values(), strict=True)]
         try:
             outcome = self._runner.step(feeds)
             ready = [
@@ -284,7 +228,7 @@ class Scheduler:
         self._retire_finished()
         return True
 
-    def _choose(self, scores: torch.Tensor | None, works: Sequence[_Work]) -> list[int]:
+    def _choose(self, scores: torch.Tensor | None, works: Sequence[Work]) -> list[int]:
         if scores is None or not works:
             return []
         choosers = [
@@ -295,7 +239,7 @@ class Scheduler:
         with torch.inference_mode():
             return choose(scores, choosers, self._generator)
 
-    def _take_token(self, work: _Work, token: int) -> None:
+    def _take_token(self, work: Work, token: int) -> None:
         work.made.append(token)
         assert work.deliver is not None
         work.deliver(token)
@@ -310,7 +254,7 @@ class Scheduler:
                 work.done.set_result(None)
         self._works = [work for work in self._works if not work.done.done()]
 
-    def _fail(self, work: _Work, error: Exception) -> None:
+    def _fail(self, work: Work, error: Exception) -> None:
         if not work.admitted.done():
             work.admitted.set_exception(error)
         if not work.done.done():
@@ -322,113 +266,3 @@ class Scheduler:
         counts.tokens += sum(len(feed.entries) for feed in feeds)
         counts.decoded += decoded
         counts.widest = max(counts.widest, decoded)
-
-
-class Inbox:
-    """Tokens of one or more generations, in the order in which they were decoded. Bounded by the
-    generations, which rest when they are too far ahead."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[tuple[Generation, int | None]] = asyncio.Queue()
-
-    async def get(self) -> "tuple[Generation, int | None]":
-        """The next token and whose it is; None: that generation has ended.
-
-        Raises:
-            BrainError: the device failed.
-            CacheFull: there is no room in the cache.
-        """
-        generation, token = await self._queue.get()
-        if token is None:
-            generation.check()
-        else:
-            generation.take()
-        return generation, token
-
-    def put(self, generation: "Generation", token: int | None) -> None:
-        """From the device's thread."""
-        _call_soon(self._loop, lambda: self._queue.put_nowait((generation, token)))
-
-
-class Generation:
-    """Tokens of one answer as they are decoded, stop token included if one came.
-
-    An async context manager and iterator. Leaving the context withdraws the row: when it is
-    left, no step touches the log, which holds a prefix of the prompt and the tokens.
-    """
-
-    def __init__(self, scheduler: Scheduler, work: _Work, inbox: Inbox) -> None:
-        self._scheduler = scheduler
-        self._work = work
-        self._inbox = inbox
-        work.deliver = lambda token: inbox.put(self, token)
-        work.done.add_done_callback(lambda _: inbox.put(self, None))
-
-    async def __aenter__(self) -> Self:
-        self._scheduler._submit(self._work)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.leave()
-
-    async def leave(self) -> None:
-        """Withdraw the row, if it is still there."""
-        if not self._work.done.done():
-            await self._scheduler._withdraw(self._work)
-
-    @property
-    def log(self) -> Log:
-        """The sequence that is decoded; its own, if it was to fork, once it was admitted."""
-        return self._work.log
-
-    async def cached(self) -> int:
-        """How many of the prompt's ids were in the log.
-
-        Raises:
-            EngineError: as when iterating.
-        """
-        return await asyncio.shield(asyncio.wrap_future(self._work.admitted))
-
-    def let_stop(self) -> None:
-        """From now on a stop token may come."""
-        self._work.may_stop = True
-
-    def check(self) -> None:
-        """Raise what ended the generation, if it failed."""
-        self._work.done.result()
-
-    def take(self) -> None:
-        """One token was read; a row that rested goes on."""
-        rested = self._work.rests
-        self._work.consumed += 1
-        if rested:
-            self._scheduler._wake()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> int:
-        """For a generation with an inbox of its own. Raises as `Inbox.get`."""
-        _, token = await self._inbox.get()
-        if token is None:
-            raise StopAsyncIteration
-        return token
-
-
-def _feed(work: _Work, count: int) -> Feed:
-    entries = work.pending[:count]
-    heard = [entry for entry in entries if entry < 0]
-    latents = work.prompt.latents.rows(heard) if heard else None
-    last = count == len(work.pending)
-    return Feed(work.log, entries, latents, wants_scores=last and work.sampling is not None)
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    if not loop.is_closed():  # a call whose loop has gone wants nothing any more
-        loop.call_soon_threadsafe(function)

@@ -14,7 +14,8 @@ from engine.native.kv_cache import CacheFull, Log
 from engine.native.planning import Limits, Wish, plan
 from engine.native.runner import Feed, Outcome, Runner
 from engine.native.sampling import Sampling
-from engine.native.scheduler import RUN_AHEAD_TOKENS, Prompt, Scheduler
+from engine.native.scheduler import Scheduler
+from engine.native.work import RUN_AHEAD_TOKENS, Prompt
 
 GREEDY = Sampling(temperature=0.0)
 TEXTS = [[1, 2, 3, 4, 5], [9, 8, 7], [30, 31], [40]]

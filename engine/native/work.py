@@ -1,0 +1,78 @@
+"""One sequence's part in the device's steps."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from engine.brain.log import common_prefix
+from engine.native.kv_cache import Log
+from engine.native.latents import LatentTable
+from engine.native.planning import Wish
+from engine.native.runner import Feed
+from engine.native.sampling import Sampling
+from engine.worker import Priority
+
+# A row this many tokens ahead of its consumer rests: an answer that is cut wastes no more.
+RUN_AHEAD_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a log is to hold: token ids, and negative ids of audio latents."""
+
+    ids: Sequence[int]
+    latents: LatentTable = field(default_factory=LatentTable)
+
+
+@dataclass(slots=True)
+class Work:
+    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`
+    and `may_stop`, which the consumer writes and the thread only reads."""
+
+    log: Log
+    prompt: Prompt
+    priority: Priority
+    order: int
+    done: "Future[None]"  # resolved when no step touches the log any more
+    admitted: "Future[int]"  # how many of the prompt's ids the log held
+    sampling: Sampling | None = None  # None: only bring the log up to the prompt
+    stop_ids: frozenset[int] = frozenset()
+    limit: int = 0
+    deliver: Callable[[int], None] | None = None
+    pending: list[int] = field(default_factory=list)
+    made: list[int] = field(default_factory=list)
+    consumed: int = 0
+    may_stop: bool = True
+    forks: bool = False  # until admitted, `log` is another's, which is only read
+
+    def admit(self) -> None:
+        """Cut what the log should not hold; what it lacks is pending."""
+        ids = self.prompt.ids
+        if self.forks:
+            self.log = self.log.fork(common_prefix(self.log.entries, ids))
+        same = common_prefix(self.log.entries, ids)
+        # The scores after the last id come only with a step over it.
+        kept = min(same, len(ids) - 1) if self.sampling is not None else same
+        self.log.truncate(kept)
+        self.pending = list(ids[kept:])
+        self.admitted.set_result(same)
+
+    @property
+    def decodes(self) -> bool:
+        return bool(self.made) and len(self.pending) == 1
+
+    @property
+    def rests(self) -> bool:
+        return len(self.made) - self.consumed >= RUN_AHEAD_TOKENS
+
+    def wish(self) -> Wish:
+        pending = 0 if self.rests else len(self.pending)
+        return Wish(pending, self.decodes and not self.rests, (int(self.priority), self.order))
+
+    def feed(self, count: int) -> Feed:
+        """The next ``count`` of its pending ids; their scores are wanted after the last."""
+        entries = self.pending[:count]
+        heard = [entry for entry in entries if entry < 0]
+        latents = self.prompt.latents.rows(heard) if heard else None
+        last = count == len(self.pending)
+        return Feed(self.log, entries, latents, wants_scores=last and self.sampling is not None)
