@@ -122,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--deadline", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no CUDA device; --model tiny --device cpu tries it without one")
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "gpu.json"
     if arguments.tasks:  # one of `run_apart`

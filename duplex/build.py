@@ -238,8 +238,9 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
         ModelError: the checkpoint cannot be used.
     """
     try:
-        from engine.native.load import NativeOptions, load_model
+        from engine.native.load import load_model
         from engine.native.minds import Pace
+        from engine.native.placing import NativeOptions
         from engine.native.planning import Limits
         from engine.native.sound import SoundConfig
     except ImportError as error:

@@ -10,10 +10,10 @@ from contextlib import aclosing
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.answer_text import sorted_pieces
 from engine.brain.interface import Brain, BrainSession
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
-from engine.thinking import sorted_pieces
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
@@ -83,7 +83,8 @@ class EmbeddedSession:
             await self._brain.prefill([])
         self._responding = True
         try:
-            async with aclosing(sorted_pieces(self._brain.generate(history, options))) as pieces:
+            raw = self._brain.generate(history, options)
+            async with aclosing(sorted_pieces(raw, history, options)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:

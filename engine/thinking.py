@@ -1,10 +1,9 @@
-"""The only way from a model's raw text to what is spoken."""
+"""Thoughts told from speech in a model's raw text; see `engine.answer_text` for the whole way."""
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
 
-from engine.types import Finished, Piece, RawPiece, Speech, Thought
+from engine.types import Speech, Thought
 
 _TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
@@ -24,6 +23,11 @@ class ThoughtFilter:
         self._depth = 0  # open blocks
         self._fresh = False  # nothing but white space since the last opening tag
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether a block is open. Text that is held back is not reckoned with."""
+        return self._depth > 0
+
     def feed(self, text: str) -> list[Speech | Thought]:
         """Take the next raw text; return what is certain now, in order, none of it empty."""
         text = self._held + text
@@ -34,16 +38,22 @@ class ThoughtFilter:
             self._cross(closing=bool(tag[1]))
             start = tag.end()
         rest = text[start:]
-        cut = len(rest) - _possible_tag(rest)
+        cut = len(rest) - possible_tag(rest, _TAGS)
         self._held = rest[cut:]
         self._emit(rest[:cut], pieces)
         return pieces
 
-    def finish(self) -> list[Speech | Thought]:
-        """The raw text is over: return what was held back. The filter starts anew."""
+    def release(self) -> list[Speech | Thought]:
+        """Something else than a tag's rest comes next: return what was held back."""
         pieces: list[Speech | Thought] = []
         self._emit(self._held, pieces)
-        self._held, self._depth, self._fresh = "", 0, False
+        self._held = ""
+        return pieces
+
+    def finish(self) -> list[Speech | Thought]:
+        """The raw text is over: return what was held back. The filter starts anew."""
+        pieces = self.release()
+        self._depth, self._fresh = 0, False
         return pieces
 
     def _cross(self, *, closing: bool) -> None:
@@ -66,25 +76,10 @@ class ThoughtFilter:
             pieces.append(kind(text))
 
 
-async def sorted_pieces(raw: AsyncGenerator[RawPiece, None]) -> AsyncGenerator[Piece, None]:
-    """What a brain says, with the thoughts in its text told from the speech. Closes ``raw``."""
-    thoughts = ThoughtFilter()
-    async with aclosing(raw):
-        async for piece in raw:
-            if isinstance(piece, str):
-                for part in thoughts.feed(piece):
-                    yield part
-                continue
-            if isinstance(piece, Finished):
-                for part in thoughts.finish():
-                    yield part
-            yield piece
-
-
-def _possible_tag(text: str) -> int:
-    """Length of the longest end of ``text`` that is the beginning of a tag."""
+def possible_tag(text: str, tags: Sequence[str]) -> int:
+    """Length of the longest end of ``text`` that is the beginning of one of ``tags``."""
     start = text.rfind("<")
     if start < 0 or not text[start:].isascii():
         return 0
     end = text[start:].lower()
-    return len(end) if any(tag.startswith(end) for tag in _TAGS) else 0
+    return len(end) if any(tag.startswith(end) for tag in tags) else 0

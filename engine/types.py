@@ -1,10 +1,11 @@
 """The words that the engine and its callers share."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length"]
 Thinking = Literal["before", "think_first", "speak_first"]
 
@@ -25,15 +26,66 @@ class Sound(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call; ``parameters`` is the text of a JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: str = "{}"
+
+    def schema(self) -> dict[str, Any]:
+        """The description that models were trained to read."""
+        function: dict[str, Any] = {"name": self.name}
+        if self.description:
+            function["description"] = self.description
+        function["parameters"] = json.loads(self.parameters)
+        return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that was made; ``arguments`` is the text of a JSON object."""
+
+    name: str
+    arguments: str
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a call gave."""
+
+    name: str
+    output: str
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One finished item of the conversation, as text the brain is shown.
 
-    A brain that hears is shown a user's ``sound`` in place of the text.
+    A brain that hears is shown a user's ``sound`` in place of the text. The system's message
+    brings the ``tools``, an assistant's may end in ``calls``, and one of the role ``tool`` has
+    nothing but ``results``.
     """
 
     role: Role
     text: str
     sound: Sound | None = None
+    tools: tuple[Tool, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[ToolResult, ...] = ()
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """All that is read or written in it."""
+        yield self.text
+        for tool in self.tools:
+            yield from (tool.name, tool.description, tool.parameters)
+        for call in self.calls:
+            yield from (call.name, call.arguments)
+        for result in self.results:
+            yield result.output
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +101,16 @@ class Transcript:
     stable: str
     samples: int
     sound: Sound | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRule:
+    """Whether the model has to call a function that it is shown: any, or the one ``name``d. Not
+    ``many``: at most one."""
+
+    must: bool = False
+    name: str | None = None
+    many: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +130,7 @@ class GenerationOptions:
     repetition_penalty: float = 1.1
     thinking: Thinking = "before"
     speech_ahead_s: Callable[[], float] = _nothing_ahead
+    calls: CallRule = CallRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +150,25 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The model calls the function ``name``; nothing is spoken after that."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallArguments:
+    """More of the text of the call's arguments."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The arguments are whole: a JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last piece of an answer, with true token counts.
 
@@ -99,5 +181,6 @@ class Finished:
     output_tokens: int
 
 
-Piece = Speech | Thought | Finished
-RawPiece = str | Piece  # of a brain: plain text may hold thoughts between tags
+CallPiece = CallStarted | CallArguments | CallEnded
+Piece = Speech | Thought | CallPiece | Finished
+RawPiece = str | Piece  # of a brain: plain text may hold thoughts and calls between tags

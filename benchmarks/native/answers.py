@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.native.bed import PACKET_SAMPLES, Bed, Call, noise
-from benchmarks.native.timing import now, spread
+from benchmarks.native.timing import now, spread, wait_for
 from engine.native.brain import NativeBrain
 from engine.types import Finished, GenerationOptions, Thinking, Thought
 
@@ -46,6 +46,7 @@ async def one(bed: Bed, brain: NativeBrain, way: Way, turn_s: float) -> Answer:
     try:
         await call.begin()
         await call.hear(pcm[:-PACKET_SAMPLES])
+        wait_for(bed.device)  # what is due is done, as it would be in real time
         start = now()
         call.append(pcm[-PACKET_SAMPLES:])
         messages = await call.end()

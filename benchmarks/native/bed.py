@@ -22,6 +22,7 @@ from engine.native.decoder import Decoder
 from engine.native.encoder import Encoder
 from engine.native.graphs import SIZES, DecodeGraphs
 from engine.native.hearing import TurnHearing
+from engine.native.latents import LatentNames
 from engine.native.minds import Pace
 from engine.native.runner import Runner
 from engine.native.scheduler import Scheduler
@@ -120,7 +121,7 @@ class Call:
         """``batch``: nothing is encoded before the turn is over, and then in one exact pass."""
         self._session = brain.open()
         tower = bed.batch_tower if batch else bed.tower
-        self._turn = TurnHearing(tower, brain.scheduler, self._session.latents, bed.marks)
+        self._turn = TurnHearing(tower, brain.scheduler, LatentNames(), bed.marks)
         self._heard = 0
 
     async def begin(self) -> None:

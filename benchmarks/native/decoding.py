@@ -16,7 +16,9 @@ from benchmarks.native.timing import now, spread, times, wait_for
 from engine.native.kv_cache import Log
 from engine.native.runner import Feed, Runner
 from engine.native.sampling import Chooser, Sampling, choose
-from engine.native.scheduler import Prompt, Scheduler
+from engine.native.scheduler import Scheduler
+from engine.native.work import Prompt
+from engine.ops.dispatch import MATVEC_ROWS
 
 SAMPLINGS = {
     "greedy": Sampling(temperature=0.0),
@@ -107,7 +109,9 @@ def decoding(
     }
 
 
-def prefill(bed: Bed, limits: Ceilings, *, sizes: Sequence[int], repetitions: int) -> Any:
+def prefill(
+    bed: Bed, limits: Ceilings, *, sizes: Sequence[int], repetitions: int
+) -> list[dict[str, Any]]:
     """A prompt's first ``n`` tokens in one step, up to the scores after them."""
     runner, found = Runner(bed.decoder, bed.pool), []
     for size in sizes:
@@ -201,9 +205,11 @@ def through_scheduler(bed: Bed, *, rows: Sequence[int], context: int, tokens: in
 def quantised(
     bed: Bed, limits: Ceilings, *, rows: Sequence[int], context: int, steps: int
 ) -> dict[str, Any]:
-    """Decode of a bed whose weights were quantised before anything was captured."""
+    """Decode of a bed whose weights were quantised before anything was captured; and prefill of
+    few enough rows for the quantised product, and of more."""
     runner = Runner(bed.decoder, bed.pool, bed.graphs)
     return {
         "weight_bytes": weight_bytes(bed.decoder),
         "graphs": [decode_rows(bed, runner, n, context, steps, limits) for n in rows],
+        "prefill": prefill(bed, limits, sizes=(MATVEC_ROWS, 8 * MATVEC_ROWS), repetitions=5),
     }

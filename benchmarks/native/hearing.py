@@ -69,8 +69,10 @@ def encoder(
     }
 
 
-async def first_token(call: Call, last: NDArray[np.float32]) -> Sample:
-    """Seconds after the turn's last audio came until it was heard, and until the first token."""
+async def first_token(bed: Bed, call: Call, last: NDArray[np.float32]) -> Sample:
+    """Seconds after the turn's last audio came until it was heard, and until the first token.
+    What was asked of the device before is done: in real time it would have been."""
+    wait_for(bed.device)
     start = now()
     call.append(last)
     messages = await call.end()
@@ -90,7 +92,7 @@ async def incremental(
         await call.begin()
         for end in ends:
             await call.hear(pcm[at : end - PACKET_SAMPLES])
-            found.append(await first_token(call, pcm[end - PACKET_SAMPLES : end]))
+            found.append(await first_token(bed, call, pcm[end - PACKET_SAMPLES : end]))
             at = end
     finally:
         await call.close()
@@ -108,7 +110,7 @@ async def batch(
         try:
             await call.begin()
             call.append(pcm[: end - PACKET_SAMPLES])
-            found.append(await first_token(call, pcm[end - PACKET_SAMPLES : end]))
+            found.append(await first_token(bed, call, pcm[end - PACKET_SAMPLES : end]))
         finally:
             await call.close()
     return found

@@ -233,7 +233,7 @@ class Bench:
     def _quantised(self) -> dict[str, Any]:
         scale, found = self.scale, {}
         few = tuple(rows for rows in scale.rows if rows <= MATVEC_ROWS)
-        room = (max(few) + 1) * (scale.context + 2 * scale.steps)  # quantising needs the rest
+        room = (max(few) + 1) * (scale.context + 256)  # quantising needs the rest
         for bits in (8, 4):
             self.drop()
             bed = self._build(room, few)

@@ -94,6 +94,8 @@ def _quantised(result: dict[str, Any]) -> Iterator[str]:
                 f"decode {bits} {one['rows']:3} rows {one['tokens_per_s']:9.1f} tok/s "
                 f"{one['step_ms']['p50']:8.3f} ms {one['of_floor']:5.0%} of floor"
             )
+        for one in found["prefill"]:
+            yield f"prefill {bits} {one['tokens']:5} {one['ms']['p50']:8.2f} ms"
 
 
 def _kernels(result: list[dict[str, Any]]) -> Iterator[str]:

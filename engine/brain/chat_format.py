@@ -3,24 +3,40 @@ neighbours and the KV cache can be compared id by id."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from engine.types import Message, Role
+from engine.call_text import HermesTools
+from engine.errors import EngineError
+from engine.types import CallRule, Message
+
+
+class ToolFormat(Protocol):
+    """How a model is shown functions, calls of them and what they gave."""
+
+    def blocks(self, message: Message) -> list[tuple[str, str]]:
+        """What shows ``message``: texts, each under a role that the `ChatFormat` has an opening
+        for. An assistant's message is one block."""
+
+    def opening(self, name: str | None) -> str:
+        """How an answer begins that has to be a call, of ``name`` if that is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
     """The text around a message, by role; it may hold special tokens.
 
-    ``start`` opens the conversation; ``stop`` are the tokens that end an answer.
+    ``start`` opens the conversation; ``stop`` are the tokens that end an answer. ``tools`` None:
+    the model cannot call functions. It may have roles of its own.
     """
 
-    opening: Mapping[Role, str]
-    closing: Mapping[Role, str]
+    opening: Mapping[str, str]
+    closing: Mapping[str, str]
     stop: tuple[str, ...]
     start: str = ""
+    tools: ToolFormat | None = None
 
 
 CHATML = ChatFormat(
@@ -31,6 +47,7 @@ CHATML = ChatFormat(
     },
     closing={"system": "<|im_end|>\n", "user": "<|im_end|>\n", "assistant": "<|im_end|>\n"},
     stop=("<|im_end|>", "<|endoftext|>"),
+    tools=HermesTools(),
 )
 
 
@@ -47,19 +64,46 @@ class Renderer:
         """
         self.stop_ids = frozenset(_token_id(tokenizer, token) for token in chat_format.stop)
         self._tokenizer = tokenizer
+        self._tools = chat_format.tools
         tokenizer.encode_special_tokens = False
         self.start = self._encode(chat_format.start)
         self.opening = {role: self._encode(text) for role, text in chat_format.opening.items()}
         self.closing = {role: self._encode(text) for role, text in chat_format.closing.items()}
         tokenizer.encode_special_tokens = True
 
-    def open_message(self, role: Role, text: str = "") -> list[int]:
+    def open_message(self, role: str, text: str = "") -> list[int]:
         """Ids of a message that is not finished."""
         return self.opening[role] + self._encode(text)
 
     def message(self, message: Message) -> list[int]:
-        """Ids of a finished message."""
-        return self.open_message(message.role, message.text) + self.closing[message.role]
+        """Ids of a finished message.
+
+        Raises:
+            EngineError: it has to do with functions, and the model cannot call any.
+        """
+        ids: list[int] = []
+        for role, text in self._blocks(message):
+            ids += self.open_message(role, text) + self.closing[role]
+        return ids
+
+    def answer_text(self, message: Message) -> str:
+        """What the model wrote for the assistant's ``message``. Raises as `message`."""
+        [(_, text)] = self._blocks(message)
+        return text
+
+    def call_opening(self, messages: Sequence[Message], rule: CallRule) -> str:
+        """How the answer to ``messages`` has to begin, if it has to be a call."""
+        names = [tool.name for message in messages for tool in message.tools]
+        if not rule.must or not names or self._tools is None:
+            return ""
+        return self._tools.opening(names[0] if len(names) == 1 else rule.name)
+
+    def _blocks(self, message: Message) -> list[tuple[str, str]]:
+        if self._tools is not None:
+            return self._tools.blocks(message)
+        if message.tools or message.calls or message.results:
+            raise EngineError("This model has no way to call functions; offer it no tools.")
+        return [(message.role, message.text)]
 
     def answer(self, text: str, generated: Sequence[int]) -> list[int]:
         """Ids of ``text``, which may be the beginning of what ``generated`` says.

@@ -1,16 +1,20 @@
 """A Hugging Face causal language model, from a directory or the hub, as a brain."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.brain.chat_format import ChatFormat, Renderer
+from engine.brain.chat_format import ChatFormat, Renderer, ToolFormat
 from engine.brain.log import TokenLog
 from engine.brain.session import LocalBrainSession
-from engine.types import Role
+from engine.call_text import HermesTools
+from engine.types import Message, Tool, ToolCall, ToolResult
 from engine.worker import Worker
 
 Template = Callable[[list[dict[str, str]], bool], str]
+ToolTemplate = Callable[[list[dict[str, Any]], list[dict[str, Any]]], str]
 
 
 class HuggingFaceBrain:
@@ -59,6 +63,15 @@ class HuggingFaceBrain:
             ),
             stop=_stop_tokens(model, tokenizer),
             start=tokenizer.bos_token or "",
+        )
+        chat_format = replace(
+            chat_format,
+            tools=tools_from_template(
+                lambda messages, tools: str(
+                    tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
+                ),
+                chat_format,
+            ),
         )
         self._renderer = Renderer(tokenizer.backend_tokenizer, chat_format)
         self._worker = Worker("brain")
@@ -116,7 +129,34 @@ def format_from_template(template: Template, *, stop: tuple[str, ...], start: st
     return chat_format
 
 
-def _turn(role: Role, content: str) -> dict[str, str]:
+def tools_from_template(template: ToolTemplate, chat_format: ChatFormat) -> ToolFormat | None:
+    """How the model behind a chat template, which was read as ``chat_format``, is shown functions:
+    None if not in the way that is known here, with ``<tool_call>`` tags (Qwen, Hermes)."""
+    tool, call = Tool("find", "Finds it.", '{"type": "object"}'), ToolCall("find", '{"it": 1}')
+    talk = [
+        Message("system", "Be brief.", tools=(tool,)),
+        Message("user", "Where is it?"),
+        Message("assistant", "", calls=(call,)),
+        Message("tool", "", results=(ToolResult("find", "here"), ToolResult("find", "there"))),
+    ]
+    function = {"name": call.name, "arguments": json.loads(call.arguments)}
+    told: list[dict[str, Any]] = [
+        _turn("system", talk[0].text),
+        _turn("user", talk[1].text),
+        {**_turn("assistant", ""), "tool_calls": [{"type": "function", "function": function}]},
+        *(_turn("tool", result.output) for result in talk[3].results),
+    ]
+    try:
+        text = template(told, [tool.schema()])
+    except Exception:  # a template is a program: it may raise anything
+        return None
+    hermes = HermesTools()
+    blocks = [block for message in talk for block in hermes.blocks(message)]
+    written = [{"role": role, "content": shown} for role, shown in blocks]
+    return hermes if _write(chat_format, written) == text else None
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 

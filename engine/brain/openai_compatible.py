@@ -1,15 +1,27 @@
 """Any OpenAI-compatible chat endpoint (vLLM, llama.cpp, Ollama, a hosted model) as a brain."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from engine.brain.context import kept_messages
 from engine.brain.interface import BrainError
-from engine.types import Finished, FinishReason, GenerationOptions, Message
+from engine.types import (
+    CallArguments,
+    CallEnded,
+    CallPiece,
+    CallRule,
+    CallStarted,
+    Finished,
+    FinishReason,
+    GenerationOptions,
+    Message,
+    RawPiece,
+)
 
 # Their tokenizer is not known here. Three UTF-8 bytes a token and eight for the markup is on
 # the safe side for English; the endpoint's own error says so where it is not.
 _BYTES_PER_TOKEN, _MARKUP_TOKENS = 3, 8
+_NO_RESULT_YET = "There is no result yet."
 
 
 class OpenAIBrain:
@@ -61,7 +73,7 @@ class OpenAISession:
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
-    ) -> AsyncGenerator[str | Finished, None]:
+    ) -> AsyncGenerator[RawPiece, None]:
         """See `BrainSession`. Closing the generator closes the HTTP stream.
 
         Reasoning that the endpoint sends on a channel of its own comes as ``<think>`` text.
@@ -77,12 +89,13 @@ class OpenAISession:
         try:
             stream = await self._client.chat.completions.create(
                 model=self._model,
-                messages=[_wire(message) for message in self._shown(messages)],
+                messages=_wire(self._shown(messages)),
                 max_tokens=options.max_tokens,
                 temperature=options.temperature,
                 top_p=options.top_p,
                 stream=True,
                 stream_options={"include_usage": True},
+                **_offer(messages, options.calls),
             )
             async with stream:
                 async for piece in _pieces(stream):
@@ -99,15 +112,17 @@ class OpenAISession:
 
     def _shown(self, messages: Sequence[Message]) -> list[Message]:
         lengths = [
-            len(message.text.encode()) // _BYTES_PER_TOKEN + _MARKUP_TOKENS for message in messages
+            sum(len(text.encode()) for text in message.texts) // _BYTES_PER_TOKEN + _MARKUP_TOKENS
+            for message in messages
         ]
         reserve = min(256, self._context_tokens // 4)
         system, first = kept_messages(messages, lengths, self._context_tokens - reserve)
         return [*messages[:system], *messages[first:]]
 
 
-async def _pieces(stream: Any) -> AsyncGenerator[str | Finished, None]:
+async def _pieces(stream: Any) -> AsyncGenerator[RawPiece, None]:
     reason: FinishReason | None = None
+    calls = _CallDeltas()
     counts = (0, 0, 0)
     thinking = False
     async for chunk in stream:
@@ -122,11 +137,43 @@ async def _pieces(stream: Any) -> AsyncGenerator[str | Finished, None]:
             if text := choice.delta.content:
                 yield f"</think>{text}" if thinking else text
                 thinking = False
+            for delta in choice.delta.tool_calls or ():
+                for piece in calls.take(delta):
+                    yield piece
             if choice.finish_reason is not None:
                 reason = "length" if choice.finish_reason == "length" else "stop"
     if reason is None:
         raise BrainError("the brain's endpoint broke off in the middle of the answer")
+    if reason == "stop":
+        for piece in calls.finish():
+            yield piece
     yield Finished(reason, *counts)
+
+
+class _CallDeltas:
+    """Calls as they come in pieces, each with the index of its call."""
+
+    def __init__(self) -> None:
+        self._index: int | None = None  # of the open call
+
+    def take(self, delta: Any) -> list[CallPiece]:
+        """The next piece. An endpoint finishes a call before it begins another."""
+        pieces: list[CallPiece] = []
+        function = delta.function
+        if function is None:
+            return pieces
+        if delta.index != self._index and function.name:
+            pieces += self.finish()
+            self._index = delta.index
+            pieces.append(CallStarted(function.name))
+        if function.arguments and self._index is not None:
+            pieces.append(CallArguments(function.arguments))
+        return pieces
+
+    def finish(self) -> list[CallPiece]:
+        """The open call is over."""
+        is_open, self._index = self._index is not None, None
+        return [CallEnded()] if is_open else []
 
 
 def _thought(delta: Any) -> str:
@@ -135,5 +182,59 @@ def _thought(delta: Any) -> str:
     return extra.get("reasoning_content") or extra.get("reasoning") or ""
 
 
-def _wire(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.text}
+def _offer(messages: Sequence[Message], rule: CallRule) -> dict[str, Any]:
+    """The request's fields about functions; none where there are no functions, because endpoints
+    refuse an empty list."""
+    tools = [tool.schema() for message in messages for tool in message.tools]
+    if not tools:
+        return {}
+    choice: Any = "required" if rule.must else "auto"
+    if rule.name is not None:
+        choice = {"type": "function", "function": {"name": rule.name}}
+    offer = {"tools": tools, "tool_choice": choice}
+    return offer if rule.many else {**offer, "parallel_tool_calls": False}
+
+
+def _wire(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The conversation as endpoints want it: each call is followed at once by what it gave.
+
+    A result that came later, after others had spoken, is told by the system where it came.
+    """
+    wire: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        if message.calls:
+            following = messages[index + 1] if index + 1 < len(messages) else None
+            results = following.results if following is not None else ()
+            wire += _wire_calls(message, {result.call_id: result.output for result in results})
+        elif message.results:
+            asked = messages[index - 1].calls if index else ()
+            answered = {call.call_id for call in asked}
+            wire += [
+                {"role": "system", "content": f"{result.name} has returned: {result.output}"}
+                for result in message.results
+                if result.call_id not in answered
+            ]
+        else:
+            wire.append({"role": message.role, "content": message.text})
+    return wire
+
+
+def _wire_calls(message: Message, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
+    calls = [
+        {
+            "id": call.call_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in message.calls
+    ]
+    said = {"role": "assistant", "content": message.text or None, "tool_calls": calls}
+    results = [
+        {
+            "role": "tool",
+            "tool_call_id": call.call_id,
+            "content": outputs.get(call.call_id, _NO_RESULT_YET),
+        }
+        for call in message.calls
+    ]
+    return [said, *results]

@@ -41,6 +41,7 @@ class PromptWriter:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
+            EngineError: there are tools, and the model cannot call any.
             ValueError: ``partial`` is a sound and the brain does not hear.
         """
         self._render(messages)
@@ -88,12 +89,12 @@ class PromptWriter:
 
     def _closed(self, message: Message) -> list[int] | None:
         """Ids of the whole of ``message``; None if its text is too long to be tokenised."""
-        opened = self._opened(message)
-        if opened is None:
-            return None
         if self._sound_marks is not None and message.sound is not None:
-            opened += self._sound_marks[1]
-        return opened + self._renderer.closing[message.role]
+            opened = self._opened(message) or []
+            return opened + self._sound_marks[1] + self._renderer.closing[message.role]
+        if _characters(message) > MAX_CHARACTERS_PER_TOKEN * self._context_tokens:
+            return None
+        return self._renderer.message(message)
 
     def _answer(self, message: Message, before: list[int], held: Sequence[int]) -> list[int]:
         """Ids of a finished answer, in the model's own words if the log still holds them."""
@@ -101,10 +102,15 @@ class PromptWriter:
         start = len(before) + len(opening)
         if len(held) <= start or list(held[:start]) != before + opening:
             return self._ids[message]
-        body = self._renderer.answer(message.text, held[start:])
+        body = self._renderer.answer(self._renderer.answer_text(message), held[start:])
         return opening + body + self._renderer.closing["assistant"]
 
 
 def _length(message: Message, ids: list[int] | None) -> int:
     """How many tokens ``message`` takes; about, if it is too long to be tokenised."""
-    return len(message.text) // _USUAL_CHARACTERS_PER_TOKEN if ids is None else len(ids)
+    return _characters(message) // _USUAL_CHARACTERS_PER_TOKEN if ids is None else len(ids)
+
+
+def _characters(message: Message) -> int:
+    """About how much text ``message`` is."""
+    return sum(map(len, message.texts))

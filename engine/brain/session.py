@@ -13,6 +13,7 @@ from engine.brain.interface import BrainError
 from engine.brain.log import TokenLog, common_prefix
 from engine.brain.prompts import PromptWriter
 from engine.brain.sampler import sample
+from engine.call_text import CALL_CLOSE, CALL_OPEN
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Priority, Worker
 
@@ -104,8 +105,13 @@ class LocalBrainSession:
             if options.think_tokens:
                 async for piece in self._think(ids, options):
                     yield piece
+            forced = self._renderer.call_opening(messages, options.calls)
+            if forced:
+                yield forced
+                ids += self._renderer.plain(forced)
+            if len(ids) > prompt:
                 await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
-            async for part in self._decode(prompt, len(ids), cached, options):
+            async for part in self._decode(prompt, len(ids), cached, options, forced):
                 yield part
         finally:
             self._generating = False
@@ -183,10 +189,11 @@ class LocalBrainSession:
         yield text.finish() + THINK_CLOSE
 
     async def _decode(
-        self, prompt: int, held: int, cached: int, options: GenerationOptions
+        self, prompt: int, held: int, cached: int, options: GenerationOptions, said: str
     ) -> AsyncGenerator[str | Finished, None]:
         """Yield the answer to the ``prompt`` tokens. The log holds ``held``: thoughts follow the
-        prompt in it, which count as output and not against the answer's limit."""
+        prompt in it, and what the answer begins with (``said``). They count as output and not
+        against the answer's limit."""
         limit = held - prompt + min(options.max_tokens, self._context_tokens - held)
         text = self._renderer.stream()
         output = held - prompt
@@ -197,8 +204,9 @@ class LocalBrainSession:
 
         # Small models take the end of their thoughts for the end of their turn: after thoughts
         # something has to be said.
-        is_said = held == prompt
-        steps = self._steps(options, lambda: is_said)
+        is_said = held == prompt or bool(said)
+        # A call has to repeat itself: brackets, quotes, what the caller said.
+        steps = self._steps(options, lambda: is_said, lambda: CALL_OPEN in said)
         while output < limit:
             token = await self._run(lambda: next(steps), priority())
             if token in self._renderer.stop_ids:
@@ -207,16 +215,23 @@ class LocalBrainSession:
             output += 1
             if piece := text.push(token):
                 is_said = is_said or bool(piece.strip())
+                said += piece
                 yield piece
+                if CALL_CLOSE in said and not options.calls.many:
+                    stopped = True
+                    break
         if rest := text.finish():
             yield rest
         yield Finished("stop" if stopped else "length", prompt, cached, output)
 
     def _steps(
-        self, options: GenerationOptions, may_stop: Callable[[], bool] = lambda: True
+        self,
+        options: GenerationOptions,
+        may_stop: Callable[[], bool] = lambda: True,
+        may_repeat: Callable[[], bool] = lambda: False,
     ) -> Iterator[int]:
         """Endless tokens; each is appended when the next is asked for. None ends the answer
-        before it ``may_stop``."""
+        before it ``may_stop``; repetition has its penalty until the answer ``may_repeat``."""
         seen: set[int] = set()
         while True:
             with _model_failures():
@@ -224,7 +239,7 @@ class LocalBrainSession:
             if not may_stop():
                 scores = scores.copy()
                 scores[list(self._renderer.stop_ids)] = -np.inf
-            token = sample(scores, options, seen, self._random)
+            token = sample(scores, options, () if may_repeat() else seen, self._random)
             yield token
             seen.add(token)
             with _model_failures():

@@ -1,10 +1,12 @@
 """One answer on the device: what `Minds` decides is done on two logs, and read as text."""
 
 import math
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from engine.brain.chat_format import Renderer
+from engine.errors import ContextExceeded
 from engine.native.generation import Generation, Inbox
 from engine.native.kv_cache import Log
 from engine.native.minds import Finish, Minds, MindsMode, Pace, Speak, TagWatch, Think
@@ -13,6 +15,8 @@ from engine.native.scheduler import Scheduler
 from engine.native.ta4 import Codes, OtherId, SpokenId, Ta4Ids, Ta4Parser
 from engine.native.work import Prompt
 from engine.types import Finished, GenerationOptions, RawPiece, Speech, Thought
+
+_TAG_TOKENS = 8  # of thoughts that are held as the possible beginning of a tag, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,9 @@ class Answering:
         self.prompt = prompt
         self._thinking: Generation | None = None
         self._speaking: Generation | None = None
-        self._fork: Log | None = None  # the articulation mind's, if it has one of its own
         self._raw_thoughts: list[int] = []  # with what may turn out to be the closing tag
+        self._certain: deque[int] = deque()  # thoughts that the minds were not told of yet
+        self._thoughts_over = False  # the formulation mind has closed its block
         self._watch = TagWatch()
         self._thought_text = manner.renderer.stream()
         self._speech_text = manner.renderer.stream()
@@ -57,21 +62,22 @@ class Answering:
         the context still holds. See `NativeBrainSession.generate`."""
         sampling = Sampling(options.temperature, options.top_p, options.repetition_penalty)
         minds = self._minds(options, room)
-        inbox = Inbox()
+        inbox = self._scheduler.open_inbox()
         cached: int | None = None
         while True:
-            for action in minds.decide(options.speech_ahead_s()):
-                match action:
-                    case Think(limit):
-                        await self._think(minds, sampling, limit, inbox)
-                    case Speak():
-                        await self._speak(action, minds, sampling, inbox)
-                    case Finish(reason):
-                        for piece in self._rest():
-                            yield piece
-                        made = len(minds.thoughts) + len(minds.said)
-                        yield Finished(reason, len(self.prompt.ids), cached or 0, made)
-                        return
+            while actions := minds.decide(options.speech_ahead_s()):
+                for action in actions:
+                    match action:
+                        case Think():
+                            await self._think_on(minds, sampling, inbox)
+                        case Speak():
+                            await self._speak(action, minds, sampling, inbox)
+                        case Finish(reason):
+                            for piece in self._rest():
+                                yield piece
+                            made = len(minds.thoughts) + len(minds.said)
+                            yield Finished(reason, len(self.prompt.ids), cached or 0, made)
+                            return
             who, token = await inbox.get()
             if cached is None:
                 cached = min(await who.cached(), len(self.prompt.ids))
@@ -91,24 +97,22 @@ class Answering:
         for mind in (self._thinking, self._speaking):
             if mind is not None:
                 await mind.leave()
-        if (
-            self._fork is None
-            and self._speaking is not None
-            and self._speaking.log is not self._log
-        ):
-            self._fork = self._speaking.log
-        if self._fork is None:
+        spoken = self._speaking.log if self._speaking is not None else self._log
+        if spoken is self._log:
             return self._log
-        kept, other = self._log, self._fork
-        if not self._raw_thoughts:
-            kept, other = other, kept
+        kept, other = (self._log, spoken) if self._raw_thoughts else (spoken, self._log)
         await self._scheduler.run(other.close)
         return kept
 
     def _minds(self, options: GenerationOptions, room: int) -> Minds:
         pace, manner = self._manner.pace, self._manner
-        speech = max(1, min(options.max_tokens, room))
-        thoughts = max(0, min(options.think_tokens, room - speech))
+        block = max(
+            len(manner.no_thoughts), len(manner.think_open) + len(manner.think_close) + _TAG_TOKENS
+        )
+        speech = min(options.max_tokens, room - block)
+        if speech < 1:
+            raise ContextExceeded(f"no room for an answer: {room} tokens are left")
+        thoughts = max(0, min(options.think_tokens, room - block - speech))
         segment, margin, mode = pace.thought_tokens, pace.speak_margin_s, options.thinking
         if mode == "before" or not thoughts:
             segment, margin = max(1, thoughts), math.inf
@@ -122,25 +126,31 @@ class Answering:
             no_thoughts=manner.no_thoughts,
         )
 
-    async def _think(self, minds: Minds, sampling: Sampling, limit: int, inbox: Inbox) -> None:
+    async def _think_on(self, minds: Minds, sampling: Sampling, inbox: Inbox) -> None:
+        """Give the formulation mind what it is asked for: tokens that were made already and
+        turned out to be thoughts, then new ones."""
+        self._settle_thoughts(minds)
+        if not (lacking := minds.thoughts_wanted):
+            return
         if self._thinking is not None:
             await self._thinking.leave()
         ids = [*self.prompt.ids, *self._manner.think_open, *self._raw_thoughts]
         self._thinking = self._scheduler.generate(
             self._log,
-            Prompt(ids, self.prompt.latents),
+            Prompt(ids, self.prompt.sounds),
             sampling,
             stop_ids=self._manner.renderer.stop_ids,
-            limit=limit,
+            limit=lacking,
             inbox=inbox,
         )
         await self._thinking.__aenter__()
 
-    async def _think_on(self, minds: Minds, sampling: Sampling, inbox: Inbox) -> None:
-        """The row has made its tokens, but some of them are held as the possible beginning of
-        the closing tag."""
-        if lacking := minds.thoughts_wanted:
-            await self._think(minds, sampling, lacking, inbox)
+    def _settle_thoughts(self, minds: Minds) -> None:
+        """Tell the minds of as many thoughts as they ask for, and that there are no more."""
+        while self._certain and minds.thoughts_wanted:
+            minds.thought(self._certain.popleft())
+        if self._thoughts_over and not self._certain and minds.thoughts_wanted:
+            minds.thoughts_ended()
 
     async def _speak(self, action: Speak, minds: Minds, sampling: Sampling, inbox: Inbox) -> None:
         source = await self._speech_source(action, minds)
@@ -154,7 +164,7 @@ class Answering:
         must_speak = bool(action.shared) and not self._said_words
         self._speaking = self._scheduler.generate(
             source,
-            Prompt(ids, self.prompt.latents),
+            Prompt(ids, self.prompt.sounds),
             sampling,
             stop_ids=stop_ids,
             limit=action.limit,
@@ -173,21 +183,21 @@ class Answering:
         if action.continues:
             return spoken
         await self._scheduler.run(spoken.close)
-        self._fork = None
         return self._log
 
     async def _take_thought(self, minds: Minds, token: int) -> list[RawPiece]:
         assert self._thinking is not None
         pieces: list[RawPiece] = []
-        ended = token in self._manner.renderer.stop_ids
-        if not ended:
+        self._thoughts_over = token in self._manner.renderer.stop_ids
+        if not self._thoughts_over:
             self._raw_thoughts.append(token)
             for certain, text in self._watch.push(token, self._thought_text.push(token)):
-                minds.thought(certain)
+                self._certain.append(certain)
                 if text:
                     pieces.append(Thought(text))
-        if ended or self._watch.is_closed:
-            minds.thoughts_ended()
+            self._thoughts_over = self._watch.is_closed
+        self._settle_thoughts(minds)
+        if self._thoughts_over:
             await self._thinking.leave()  # its row runs on to its limit
             self._thinking = None
         return pieces

@@ -8,28 +8,17 @@ formulation mind works on the call's own log, the articulation mind on a fork of
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 
 from engine.brain.chat_format import Renderer
+from engine.brain.interface import BrainError
 from engine.brain.prompts import PromptWriter
 from engine.native.answering import Answering, Manner
-from engine.native.latents import LatentTable
+from engine.native.latents import HeardSound
 from engine.native.scheduler import Scheduler
 from engine.native.work import Prompt
 from engine.types import GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
-
-
-@dataclass(frozen=True, slots=True)
-class HeardSound:
-    """What was heard of a turn: ids of latents, and of the marks between its blocks."""
-
-    ids: tuple[int, ...]
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 class NativeBrain:
@@ -55,6 +44,15 @@ class NativeBrain:
         """Start a session with an empty log."""
         return NativeBrainSession(self)
 
+    def beginning(self, text: str) -> Manner:
+        """The manner of an answer that begins with ``text``, after its thoughts."""
+        ids, manner = self.renderer.plain(text), self.manner
+        return replace(
+            manner,
+            think_close=(*manner.think_close, *ids),
+            no_thoughts=(*manner.no_thoughts, *ids),
+        )
+
     def close(self) -> None:
         """Stop the device's thread."""
         self.scheduler.close()
@@ -66,7 +64,6 @@ class NativeBrainSession:
     being generated."""
 
     def __init__(self, brain: NativeBrain) -> None:
-        self.latents = LatentTable()
         self._brain = brain
         self._scheduler = brain.scheduler
         self._prompts = PromptWriter(brain.renderer, brain.context_tokens, brain.sound_marks)
@@ -108,7 +105,7 @@ class NativeBrainSession:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed.
+            BrainError: the model failed, or it speaks itself and there are tools.
             ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """
@@ -116,13 +113,17 @@ class NativeBrainSession:
         self._check_free()
         self._generating = True
         try:
+            if self._brain.manner.speech is not None and any(m.tools for m in messages):
+                raise BrainError("A model that speaks itself cannot call functions.")
             prompt = self._prompt(messages)
             ids = [*prompt.ids, *self._brain.renderer.opening["assistant"]]
             room = self._brain.context_tokens - len(ids)
-            answering = Answering(
-                self._brain.manner, self._scheduler, self._log, Prompt(ids, self.latents)
-            )
+            forced = self._brain.renderer.call_opening(messages, options.calls)
+            manner = self._brain.beginning(forced)
+            answering = Answering(manner, self._scheduler, self._log, Prompt(ids, prompt.sounds))
             try:
+                if forced:
+                    yield forced
                 async with aclosing(answering.pieces(options, room)) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -144,7 +145,9 @@ class NativeBrainSession:
         await self._scheduler.run(self._log.close)
 
     def _prompt(self, messages: Sequence[Message], partial: str | Sound | None = None) -> Prompt:
-        return Prompt(self._prompts.write(messages, partial, self._held), self.latents)
+        ids = self._prompts.write(messages, partial, self._held)
+        sounds = [*(message.sound for message in messages), partial]
+        return Prompt(ids, [sound for sound in sounds if isinstance(sound, HeardSound)])
 
     def _check_free(self) -> None:
         if self._closed:

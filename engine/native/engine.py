@@ -10,13 +10,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.answer_text import sorted_pieces
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
 from engine.errors import EngineError
 from engine.native.brain import NativeBrain, NativeBrainSession
 from engine.native.hearing import TurnHearing
+from engine.native.latents import LatentNames
 from engine.native.sound import AudioTower
-from engine.thinking import sorted_pieces
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
@@ -55,6 +56,7 @@ class NativeSession:
         assert brain.sound_marks is not None
         self._marks = brain.sound_marks
         self._brain: NativeBrainSession = brain.open()
+        self._names = LatentNames()
         self._turn = self._open_turn()
         self._closing: set[asyncio.Task[None]] = set()
         self._responding = False
@@ -105,7 +107,8 @@ class NativeSession:
         """Answer the last message."""
         self._responding = True
         try:
-            async with aclosing(sorted_pieces(self._brain.generate(history, options))) as pieces:
+            raw = self._brain.generate(history, options)
+            async with aclosing(sorted_pieces(raw, history, options)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
@@ -113,11 +116,13 @@ class NativeSession:
 
     async def close(self) -> None:
         """Free all memory of the call."""
-        await asyncio.gather(self._turn.close(), *self._closing)
-        await self._brain.close()
+        try:
+            await asyncio.gather(self._turn.close(), *self._closing)
+        finally:
+            await self._brain.close()
 
     def _open_turn(self) -> TurnHearing:
-        return TurnHearing(self._tower, self._scheduler, self._brain.latents, self._marks)
+        return TurnHearing(self._tower, self._scheduler, self._names, self._marks)
 
     async def _hear_on(self, history: Sequence[Message]) -> None:
         """Encode and prefill chunk by chunk."""

@@ -1,12 +1,13 @@
 """An answer's tokens on their way from the device's thread to the coroutine that reads them."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from engine.native.kv_cache import Log
-from engine.native.work import Work
+from engine.native.work import RUN_AHEAD_TOKENS, Work
 
 
 class Device(Protocol):
@@ -22,11 +23,36 @@ class Device(Protocol):
         """A row that rested may go on."""
 
 
+class Post:
+    """What the device's thread has for coroutines. It is handed over once in a step for all rows,
+    because to wake a loop costs more than what is handed over."""
+
+    def __init__(self) -> None:
+        self._letters: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
+
+    def send(self, loop: asyncio.AbstractEventLoop, letter: Callable[[], None]) -> None:
+        """Have ``letter`` called on ``loop`` after `deliver`."""
+        self._letters.setdefault(loop, []).append(letter)
+
+    def deliver(self) -> None:
+        """Hand over what was sent."""
+        sent, self._letters = self._letters, {}
+        for loop, letters in sent.items():
+            with contextlib.suppress(RuntimeError):  # it is closed: nobody wants it any more
+                loop.call_soon_threadsafe(_open, letters)
+
+
+def _open(letters: Sequence[Callable[[], None]]) -> None:
+    for letter in letters:
+        letter()
+
+
 class Inbox:
     """Tokens of one or more generations, in the order in which they were decoded. Bounded by the
     generations, which rest when they are too far ahead."""
 
-    def __init__(self) -> None:
+    def __init__(self, post: Post) -> None:
+        self._post = post
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[tuple[Generation, int | None]] = asyncio.Queue()
 
@@ -46,7 +72,7 @@ class Inbox:
 
     def put(self, generation: "Generation", token: int | None) -> None:
         """From the device's thread."""
-        _call_soon(self._loop, lambda: self._queue.put_nowait((generation, token)))
+        self._post.send(self._loop, lambda: self._queue.put_nowait((generation, token)))
 
 
 class Generation:
@@ -103,9 +129,11 @@ class Generation:
 
     def take(self) -> None:
         """One token was read; a row that rested goes on."""
-        rested = self._work.rests
-        self._work.consumed += 1
-        if rested:
+        work = self._work
+        work.consumed += 1
+        # The thread may have put it to rest before it could see this: a nudge too many costs
+        # nothing.
+        if len(work.made) - work.consumed >= RUN_AHEAD_TOKENS - 1:
             self._device.wake()
 
     def __aiter__(self) -> Self:
@@ -117,8 +145,3 @@ class Generation:
         if token is None:
             raise StopAsyncIteration
         return token
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    if not loop.is_closed():  # a call whose loop has gone wants nothing any more
-        loop.call_soon_threadsafe(function)

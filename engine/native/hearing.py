@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
-from engine.native.brain import HeardSound
-from engine.native.latents import LatentTable
+from engine.native.latents import HeardSound, LatentNames, Latents
 from engine.native.scheduler import Scheduler
 from engine.native.sound import AudioTower, Hearing, SoundRequest
 from engine.uncancelled import uncancelled
@@ -16,22 +15,21 @@ Marks = tuple[list[int], list[int]]
 
 
 class TurnHearing:
-    """The audio of one turn, and the ids of the latents made of it."""
+    """The audio of one turn, and the latents made of it."""
 
     def __init__(
-        self, tower: AudioTower, scheduler: Scheduler, latents: LatentTable, marks: Marks
+        self, tower: AudioTower, scheduler: Scheduler, names: LatentNames, marks: Marks
     ) -> None:
         """``marks``: ids before and after a block of latents."""
         self._tower = tower
         self._scheduler = scheduler
-        self._latents = latents
+        self._names = names
         self._between = [*marks[1], *marks[0]]
         self._stream = tower.open()
-        self._stable: list[list[int]] = []  # ids, by block
-        self._tail: list[int] = []  # of the end as it was last asked for
-        self._tail_block = 0
+        self._blocks: list[list[Latents]] = []  # what is stable, by block
         self._grown = asyncio.Event()  # set when a chunk is due
-        self._encoding = asyncio.Lock()  # requests are encoded in the order they are made
+        # Requests are encoded in the order they are made, and a turn is closed after the last.
+        self._encoding = asyncio.Lock()
 
     def append(self, samples: NDArray[np.float32]) -> None:
         """Add 16 kHz mono samples."""
@@ -49,52 +47,60 @@ class TurnHearing:
         """Encode the chunks that are due; returns all that is stable.
 
         Raises:
-            EngineError: there is no room, or the device failed.
+            EngineError: there is no room, or the device failed; it may be tried again.
         """
         async with self._encoding:
-            while self._stream.due():
-                # What was encoded has to be noted, or the turn would have a gap.
-                await uncancelled(self._encode(self._stream.step()))
-        return self._sound(with_tail=False)
+            await self._encode_due()
+            return self._sound([])
 
     async def finish(self) -> HeardSound:
         """All of the turn as if it ended here; it may go on. Raises as `advance`."""
-        await self.advance()
         async with self._encoding:
-            self._latents.forget(self._tail)
-            self._tail = []
+            await self._encode_due()
             request = self._stream.finish()
-            if request is not None:
-                await uncancelled(self._encode(request))
-        return self._sound(with_tail=True)
+            if request is None:
+                return self._sound([])
+            hearing = await uncancelled(self._encode(request))
+            if len(self._blocks) <= hearing.block:
+                self._blocks.append([])
+            return self._sound([self._names.name(hearing.provisional)])
 
     async def close(self) -> None:
-        """Give the encoder's memory back; the latents stay with the call."""
-        await self._scheduler.run(self._stream.close)
+        """Give the encoder's memory back; what was heard stays with the call."""
+        async with self._encoding:
+            await self._scheduler.run(self._stream.close)
 
-    async def _encode(self, request: SoundRequest) -> None:
+    async def _encode_due(self) -> None:
+        while self._stream.due():
+            # What was encoded has to be noted, or the turn would have a gap.
+            await uncancelled(self._keep(self._stream.step()))
+
+    async def _keep(self, request: SoundRequest) -> None:
+        try:
+            hearing = await self._encode(request)
+        except EngineError:
+            self._stream.take_back(request)
+            raise
+        if len(hearing.stable):
+            while len(self._blocks) <= hearing.block:
+                self._blocks.append([])
+            self._blocks[hearing.block].append(self._names.name(hearing.stable))
+
+    async def _encode(self, request: SoundRequest) -> Hearing:
         result = await self._scheduler.together(self._tower.encode, request)
         if isinstance(result, EngineError):
             raise result
-        self._note(result)
+        return result
 
-    def _note(self, hearing: Hearing) -> None:
-        if len(hearing.stable):
-            while len(self._stable) <= hearing.block:
-                self._stable.append([])
-            self._stable[hearing.block] += self._latents.add(hearing.stable)
-        if len(hearing.provisional) and not hearing.complete:
-            self._latents.forget(self._tail)
-            self._tail = self._latents.add(hearing.provisional)
-            self._tail_block = hearing.block
-
-    def _sound(self, *, with_tail: bool) -> HeardSound:
-        blocks = [list(block) for block in self._stable]
-        if with_tail and self._tail:
-            if len(blocks) <= self._tail_block:
-                blocks.append([])
-            blocks[self._tail_block] += self._tail
+    def _sound(self, tail: list[Latents]) -> HeardSound:
+        """What is stable, and after it ``tail``, which belongs to the last block."""
         ids: list[int] = []
-        for block in blocks:
-            ids += [*self._between, *block] if ids else block
-        return HeardSound(tuple(ids))
+        parts: list[Latents] = []
+        for index, block in enumerate(self._blocks):
+            is_last = index == len(self._blocks) - 1
+            heard = [*block, *tail] if is_last else block
+            if index and heard:
+                ids += self._between
+            ids += [id_ for part in heard for id_ in part.ids]
+            parts += heard
+        return HeardSound(tuple(ids), tuple(parts))

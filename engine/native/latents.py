@@ -1,34 +1,51 @@
-"""Names for what was heard: each audio latent of a call has a negative id of its own, so that a
-prompt is one list of ids, and can be compared with what a log holds."""
+"""What was heard, as the language model is shown it: rows in place of embeddings, each with a
+negative id, so that a prompt is one list of ids and can be compared with what a log holds."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class LatentTable:
-    """The latents of one call by id."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Latents:
+    """Consecutive latents ``rows`` [n, C] and their ids; freed when nobody holds them."""
+
+    ids: tuple[int, ...]
+    rows: Tensor
+
+
+class LatentNames:
+    """The ids of one call's latents."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, Tensor] = {}
-        self._next = itertools.count(-1, -1)
+        self._numbers = itertools.count(1)
 
-    def add(self, latents: Tensor) -> list[int]:
-        """Keep ``latents`` [n, C]; returns their ids, never used before."""
-        ids = [next(self._next) for _ in range(len(latents))]
-        self._rows.update(zip(ids, latents, strict=True))
-        return ids
+    def name(self, rows: Tensor) -> Latents:
+        """Give ``rows`` [n, C] ids, never used before. They are copied: a view would keep alive
+        what was encoded beside them."""
+        return Latents(tuple(-next(self._numbers) for _ in range(len(rows))), rows.clone())
 
-    def rows(self, ids: Sequence[int]) -> Tensor:
-        """The latents [n, C] of ``ids``, at least one."""
-        return torch.stack([self._rows[id_] for id_ in ids])
 
-    def forget(self, ids: Sequence[int]) -> None:
-        """These will not be asked for again."""
-        for id_ in ids:
-            self._rows.pop(id_, None)
+@dataclass(frozen=True, slots=True, eq=False)
+class HeardSound:
+    """What was heard of a turn (a `engine.types.Sound`): ids of latents, and of the marks between
+    its blocks; and the latents themselves."""
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    ids: tuple[int, ...]
+    parts: tuple[Latents, ...]
+
+
+def rows_of(ids: Sequence[int], sounds: Iterable[HeardSound]) -> Tensor:
+    """The latents [n, C] of ``ids``, at least one, which the ``sounds`` have."""
+    wanted = set(ids)
+    found = {
+        id_: row
+        for sound in sounds
+        for part in sound.parts
+        if not wanted.isdisjoint(part.ids)
+        for id_, row in zip(part.ids, part.rows, strict=True)
+    }
+    return torch.stack([found[id_] for id_ in ids])

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-import torch
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
@@ -18,37 +16,16 @@ from engine.native.config import StepAudioConfig, read_config
 from engine.native.decoder import Decoder
 from engine.native.encoder import Encoder
 from engine.native.gguf_weights import GgufModel
-from engine.native.graphs import DecodeGraphs
-from engine.native.kv_cache import BlockPool
 from engine.native.minds import Pace
-from engine.native.planning import Limits
-from engine.native.runner import Runner
-from engine.native.scheduler import Scheduler
-from engine.native.sound import AudioTower, SoundConfig
+from engine.native.placing import NativeOptions, open_scheduler, open_tower
+from engine.native.sound import AudioTower
+from engine.native.speaking import SpeakingRenderer
 from engine.native.ta4 import Ta4Ids
+from engine.native.template import with_tools
 from engine.native.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 
 Tell = Callable[[str, float], None]
 THINK_OPEN, THINK_CLOSE, NO_THOUGHTS = "<think>\n", "</think>\n", "<think>\n\n</think>\n"
-_SHARE_OF_FREE_MEMORY = 0.85  # for the cache; the rest is for activations and graphs
-_TOKENS_ON_CPU = 16_384
-_BLOCK_TOKENS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class NativeOptions:
-    """How a model is put on a device. ``cache_tokens`` 0: as many as fit."""
-
-    device: str = "cpu"
-    dtype: torch.dtype = torch.float32
-    weight_bits: Literal[4, 8, 16] = 16
-    context_tokens: int = 8192
-    cache_tokens: int = 0
-    calls: int = 4  # whose open turns the encoder remembers
-    limits: Limits = field(default_factory=Limits)
-    sound: SoundConfig = field(default_factory=SoundConfig)
-    pace: Pace = field(default_factory=Pace)
-    speaks: bool = False  # the model's own speech (ta4), not text for a voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +40,23 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
     """Load a Step-Audio or Qwen2 directory, or one with a Qwen2 GGUF file.
 
     Raises:
-        ValueError: it is none, its files do not fit together, or it cannot speak itself.
+        ValueError: it is none, its files do not fit together, it cannot speak itself, or the
+            cache is smaller than the context.
         OSError: a file cannot be read.
     """
-    found = sorted(path.glob("*.gguf"))
-    gguf = GgufModel(found[0]) if found else None
+    gguf = _gguf(path)
     config = gguf.config if gguf else read_config(path)
     context = min(options.context_tokens, config.decoder.max_positions)
+    # What is wrong with the small files is found before the large ones are read.
+    tokenizer = gguf.tokenizer() if gguf else load_tokenizer(path)
+    special = SpecialTokens.resolve(tokenizer, config.decoder.vocab) if config.encoder else None
+    speech = _speech(path, special) if options.speaks else None
+    chat_format = with_tools(STEP_CHAT) if special else _chatml(tokenizer, config)
+    renderer = (
+        SpeakingRenderer(tokenizer, chat_format, speech)
+        if speech
+        else Renderer(tokenizer, chat_format)
+    )
     decoder = Decoder(config.decoder, device=options.device, dtype=options.dtype)
     encoder, adaptor = _ear_parts(config, options)
     destinations = full_keys(
@@ -83,31 +70,22 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
         load_checkpoint(path, destinations, tell, tied_embeddings=config.decoder.tied_embeddings)
     if options.weight_bits != 16:
         decoder.quantise(options.weight_bits)
-    tower = _tower(encoder, adaptor, options)
-    scheduler = open_scheduler(decoder, options, context)
-    tokenizer = gguf.tokenizer() if gguf else load_tokenizer(path)
-    special = SpecialTokens.resolve(tokenizer, config.decoder.vocab) if tower else None
-    renderer = Renderer(tokenizer, STEP_CHAT if special else _chatml(tokenizer, config))
-    return NativeModel(
-        NativeBrain(
-            scheduler,
-            renderer,
-            _manner(path, renderer, special, options),
-            context_tokens=context,
-            sound_marks=([special.audio_start], [special.audio_end]) if special else None,
-        ),
-        tower,
+    tower = open_tower(encoder, adaptor, options) if encoder and adaptor else None
+    brain = NativeBrain(
+        open_scheduler(decoder, tower, options, context),
+        renderer,
+        _manner(path, renderer, speech, options.pace),
+        context_tokens=context,
+        sound_marks=([special.audio_start], [special.audio_end]) if special else None,
     )
+    return NativeModel(brain, tower)
 
 
-def open_scheduler(decoder: Decoder, options: NativeOptions, context_tokens: int) -> Scheduler:
-    """The cache, the decode graphs where there is CUDA, and the thread."""
-    tokens = options.cache_tokens or _tokens_that_fit(decoder)
-    pool = decoder.open_pool(max(1, tokens // _BLOCK_TOKENS), _BLOCK_TOKENS)
-    graphs = None
-    if decoder.device.type == "cuda":
-        graphs = DecodeGraphs(decoder, pool, context_tokens=context_tokens)
-    return Scheduler(Runner(decoder, pool, graphs), limits=options.limits)
+def _gguf(path: Path) -> GgufModel | None:
+    found = sorted(path.glob("*.gguf"))
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} GGUF files; which one is meant is not clear")
+    return GgufModel(found[0]) if found else None
 
 
 def _ear_parts(
@@ -121,51 +99,27 @@ def _ear_parts(
     )
 
 
-def _tower(
-    encoder: Encoder | None, adaptor: Adaptor | None, options: NativeOptions
-) -> AudioTower | None:
-    if encoder is None or adaptor is None:
-        return None
-    # A turn longer than one block begins another while the first is still being encoded.
-    blocks = 2 * options.calls * -(-encoder.shape.context // _BLOCK_TOKENS)
-    pool: BlockPool = encoder.pool(blocks=blocks, block_tokens=_BLOCK_TOKENS)
-    return AudioTower(encoder, adaptor, pool, options.sound)
-
-
-def _tokens_that_fit(decoder: Decoder) -> int:
-    if decoder.device.type != "cuda":
-        return _TOKENS_ON_CPU
-    free, _ = torch.cuda.mem_get_info(decoder.device)
-    per_token = decoder.shape.kv_bytes_per_token(decoder.dtype.itemsize)
-    return int(free * _SHARE_OF_FREE_MEMORY) // per_token
-
-
 def _chatml(tokenizer: Tokenizer, config: StepAudioConfig) -> ChatFormat:
     named = [tokenizer.id_to_token(id_) for id_ in config.stop_ids]
     stop = {token for token in named if token is not None} | set(CHATML.stop)
-    return ChatFormat(CHATML.opening, CHATML.closing, tuple(sorted(stop)))
+    return replace(CHATML, stop=tuple(sorted(stop)))
 
 
-def _manner(
-    path: Path, renderer: Renderer, special: SpecialTokens | None, options: NativeOptions
-) -> Manner:
-    """How the checkpoint thinks and speaks.
+def _speech(path: Path, special: SpecialTokens | None) -> Ta4Ids:
+    if special is None:
+        raise ValueError(f"{path} has no speech of its own")
+    return Ta4Ids(
+        special.tts_start,
+        special.tts_end,
+        special.tts_pad,
+        special.first_audio,
+        special.audio_pad,
+        special.audio_codes,
+    )
 
-    Raises:
-        ValueError: it is to speak itself and cannot.
-    """
-    speech = None
-    if options.speaks:
-        if special is None:
-            raise ValueError(f"{path} has no speech of its own")
-        speech = Ta4Ids(
-            special.tts_start,
-            special.tts_end,
-            special.tts_pad,
-            special.first_audio,
-            special.audio_pad,
-            special.audio_codes,
-        )
+
+def _manner(path: Path, renderer: Renderer, speech: Ta4Ids | None, pace: Pace) -> Manner:
+    """How the checkpoint thinks and speaks."""
     begin = (speech.start,) if speech else ()
     no_thoughts = renderer.plain(NO_THOUGHTS) if _always_thinks(path) else []
     return Manner(
@@ -173,7 +127,7 @@ def _manner(
         think_open=tuple(renderer.plain(THINK_OPEN)),
         think_close=(*renderer.plain(THINK_CLOSE), *begin),
         no_thoughts=(*no_thoughts, *begin),
-        pace=options.pace,
+        pace=pace,
         speech=speech,
     )
 

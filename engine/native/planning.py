@@ -2,7 +2,8 @@
 
 A step takes one token of every row that decodes and fills what is left of its budget with pieces
 of prompts (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section 4). So no row waits
-for a prompt longer than one step of ``prefill_beside_decode`` tokens.
+for a prompt longer than one step of ``prefill_beside_decode`` tokens; one that begins to decode
+while nobody else does, one of ``prefill_alone``.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ class Limits:
     """Sizes of a step. ``prefill_beside_decode`` bounds how long a decoding row can wait."""
 
     rows: int = 32
-    prefill_alone: int = 1024
+    prefill_alone: int = 512
     prefill_beside_decode: int = 128
 
 

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engine.native.decoder import Batch, Decoder, Rows, make_batch
+from engine.errors import ContextExceeded
+from engine.native.decoder import Decoder, Rows, make_batch
 from engine.native.kv_cache import BlockPool, Log
 
 
@@ -48,6 +49,9 @@ class Runner:
         self.decoder = decoder
         self.pool = pool
         self._graph = graph
+        # Of the last step, if nobody waited for its scores: steps must not pile up on the device
+        # faster than it runs them, or a new row would wait behind all of them.
+        self._running: torch.cuda.Event | None = None
 
     @torch.inference_mode()
     def step(self, feeds: Sequence[Feed]) -> Outcome:
@@ -63,6 +67,7 @@ class Runner:
         lengths = [feed.log.length for feed in feeds]
         for index, feed in enumerate(feeds):
             try:
+                self._check_length(feed)
                 rows.append(Rows(feed.log, feed.log.extend(feed.entries)))
                 fed.append(feed)
             except Exception as error:
@@ -77,15 +82,32 @@ class Runner:
             raise
         return outcome
 
+    def _check_length(self, feed: Feed) -> None:
+        length, most = feed.log.length + len(feed.entries), self.decoder.shape.max_positions
+        if length > most:
+            raise ContextExceeded(f"{length} tokens; the model knows {most} positions")
+
     def _run(self, feeds: Sequence[Feed], rows: Sequence[Rows]) -> Tensor | None:
+        self._wait()
         if self._graph is not None and self._graph.fits(feeds):
             return self._graph.scores([feed.entries[0] for feed in feeds], rows)
         batch = make_batch(rows, self.decoder.device)
         hidden = self.decoder.forward(self._embed(feeds), batch, self.pool)
         wanted = _last_rows(feeds)
         if not wanted:
+            self._mark()
             return None
         return self.decoder.logits(hidden[torch.tensor(wanted, device=hidden.device)])
+
+    def _mark(self) -> None:
+        if self.decoder.device.type == "cuda":
+            self._running = torch.cuda.Event()
+            self._running.record()
+
+    def _wait(self) -> None:
+        if self._running is not None:
+            self._running.synchronize()
+            self._running = None
 
     def _embed(self, feeds: Sequence[Feed]) -> Tensor:
         ids = torch.tensor([entry for feed in feeds for entry in feed.entries])
@@ -105,6 +127,3 @@ def _last_rows(feeds: Sequence[Feed]) -> list[int]:
         if feed.wants_scores:
             wanted.append(end - 1)
     return wanted
-
-
-__all__ = ["Batch", "DecodeGraph", "Feed", "Outcome", "Runner"]

@@ -38,39 +38,55 @@ class Chooser:
 
 def choose(logits: Tensor, rows: Sequence[Chooser], generator: torch.Generator) -> list[int]:
     """One token for each row of ``logits`` [R, V] (fp32; changed in place)."""
-    for row, chooser in zip(logits, rows, strict=True):
-        _penalise(row, chooser)
+    _penalise(logits, rows)
+    _forbid(logits, rows)
     if all(chooser.sampling.temperature == 0 for chooser in rows):
         return _as_list(logits.argmax(-1))
-    warm = torch.tensor([chooser.sampling.temperature for chooser in rows], device=logits.device)
-    scores = logits / torch.where(warm > 0, warm, 1.0)[:, None]
+    warm = _column([chooser.sampling.temperature for chooser in rows], logits)
+    scores = logits / torch.where(warm > 0, warm, 1.0)
     narrow = [i for i, chooser in enumerate(rows) if chooser.sampling.top_p < 1]
     if narrow:
-        top_p = torch.tensor([rows[i].sampling.top_p for i in narrow], device=logits.device)
+        top_p = _column([rows[i].sampling.top_p for i in narrow], logits)
         scores[narrow] = _nucleus(scores[narrow], top_p)
     # Gumbel-max: the argmax of log-weights plus Gumbel noise is a draw from the softmax.
     noise = torch.empty_like(scores).exponential_(generator=generator).log_().neg_()
-    return _as_list((scores + noise * (warm > 0)[:, None]).argmax(-1))
+    return _as_list((scores + noise * (warm > 0)).argmax(-1))
 
 
-def _penalise(row: Tensor, chooser: Chooser) -> None:
-    """The repetition penalty of Keskar et al. 2019, section 4.1, over this answer's tokens."""
-    penalty = chooser.sampling.repetition_penalty
-    if penalty != 1 and chooser.seen:
-        seen = torch.tensor(sorted(set(chooser.seen)), device=row.device)
-        chosen = row[seen]
-        row[seen] = torch.where(chosen > 0, chosen / penalty, chosen * penalty)
-    if chooser.forbidden:
-        row[list(chooser.forbidden)] = -torch.inf
+def _penalise(logits: Tensor, rows: Sequence[Chooser]) -> None:
+    """The repetition penalty of Keskar et al. 2019, section 4.1, over each answer's tokens."""
+    seen = [row.seen if row.sampling.repetition_penalty != 1 else () for row in rows]
+    if not any(seen):
+        return
+    # One gather and one scatter for all rows. A token that is named twice, or as the filling of
+    # a shorter row, gets the same value twice.
+    width = max(map(len, seen))
+    ids = [[*tokens, *[tokens[0] if tokens else 0] * (width - len(tokens))] for tokens in seen]
+    penalties = [row.sampling.repetition_penalty if row.seen else 1.0 for row in rows]
+    penalty = _column(penalties, logits)
+    where = torch.tensor(ids, device=logits.device)
+    chosen = logits.gather(-1, where)
+    logits.scatter_(-1, where, torch.where(chosen > 0, chosen / penalty, chosen * penalty))
+
+
+def _forbid(logits: Tensor, rows: Sequence[Chooser]) -> None:
+    at = [(i, token) for i, row in enumerate(rows) for token in row.forbidden]
+    if at:
+        where = torch.tensor(at, device=logits.device)
+        logits[where[:, 0], where[:, 1]] = -torch.inf
+
+
+def _column(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device, dtype=like.dtype)[:, None]
 
 
 def _nucleus(scores: Tensor, top_p: Tensor) -> Tensor:
-    """All but the smallest set of likeliest tokens whose share reaches ``top_p`` [R] made
+    """All but the smallest set of likeliest tokens whose share reaches ``top_p`` [R, 1] made
     impossible (Holtzman et al. 2020, section 3.1)."""
     best, where = scores.topk(min(NUCLEUS_CANDIDATES, scores.shape[-1]), dim=-1)
     share = (best - scores.logsumexp(-1, keepdim=True)).exp()
     before = share.cumsum(-1) - share
-    best = best.masked_fill(before >= top_p[:, None], -torch.inf)
+    best = best.masked_fill(before >= top_p, -torch.inf)
     return torch.full_like(scores, -torch.inf).scatter(-1, where, best)
 
 

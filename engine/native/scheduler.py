@@ -1,4 +1,4 @@
-"""The thread that owns the device, and the calls' work on it.
+"""The thread that owns the device.
 
 Coroutines hand in work and await it; the thread takes from all of it what fits in a step, runs
 the step, and hands out what came of it. A cancelled piece of work is acknowledged: when the
@@ -6,24 +6,24 @@ coroutine goes on, no step touches its log any more.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
-from engine.brain.interface import BrainError
 from engine.errors import EngineError
-from engine.native.generation import Generation, Inbox
+from engine.native.generation import Generation, Inbox, Post
 from engine.native.kv_cache import Log
-from engine.native.planning import Limits, plan
-from engine.native.runner import Feed, Runner
-from engine.native.sampling import Chooser, Sampling, choose
+from engine.native.planning import Limits
+from engine.native.runner import Runner
+from engine.native.sampling import Sampling
+from engine.native.stepping import Counts, Stepper
 from engine.native.work import Prompt, Work
 from engine.uncancelled import uncancelled
 from engine.worker import Priority
@@ -33,38 +33,37 @@ U = TypeVar("U")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Counts:
-    """What the thread has done, for measurements."""
-
-    steps: int = 0
-    tokens: int = 0  # positions run through the decoder
-    decoded: int = 0
-    widest: int = 0  # rows of the largest decode step
-
-
 class Scheduler:
     """One thread for one device; shared by all calls."""
 
     def __init__(self, runner: Runner, *, limits: Limits | None = None, seed: int = 0) -> None:
-        self.counts = Counts()
-        self._runner = runner
-        self._limits = limits or Limits()
-        self._batches: dict[Callable[[Sequence[Any]], Sequence[Any]], list[Any]] = {}
-        self._generator = torch.Generator(runner.decoder.device).manual_seed(seed)
-        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.runner = runner  # used on the device's thread only
+        self._stepper = Stepper(runner, limits or Limits(), seed)
+        self._post = Post()
+        # None is a nudge. Bounded by the calls: each waits for what it has put here.
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._order = itertools.count()
-        self._works: list[Work] = []
-        self._closing = False
-        self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
+        self._closing = False  # set on the thread
+        self._gate = threading.Lock()
+        self._ended: str | None = None  # why, once nothing is taken any more; under the gate
+        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
+
+    @property
+    def counts(self) -> Counts:
+        """What was done so far."""
+        return self._stepper.counts
 
     def open_log(self) -> Log:
         """An empty sequence. Cut, forked and closed within `run` only."""
-        return self._runner.pool.open()
+        return self.runner.pool.open()
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Call ``function`` on the device's thread, between two steps."""
+        """Call ``function`` on the device's thread, between two steps.
+
+        Raises:
+            EngineError: the engine is closed, or has failed.
+        """
         future: Future[T] = Future()
 
         def command() -> None:
@@ -73,7 +72,18 @@ class Scheduler:
             except BaseException as error:  # handed to whoever awaits it
                 future.set_exception(error)
 
-        self._commands.put(command)
+        self._put(command)
+        return await uncancelled(asyncio.wrap_future(future))
+
+    async def together(self, function: Callable[[Sequence[U]], Sequence[T]], request: U) -> T:
+        """``function`` of all requests that wait for it, those of other calls too, called once
+        between two steps; returns what it made of ``request``. Cancelled, it waits for that.
+
+        Raises:
+            EngineError: it failed, or as `run`.
+        """
+        future: Future[T] = Future()
+        self._put(lambda: self._stepper.ask(function, request, future))
         return await uncancelled(asyncio.wrap_future(future))
 
     async def bring_up_to(
@@ -85,6 +95,7 @@ class Scheduler:
         Raises:
             BrainError: the device failed.
             CacheFull: there is no room in the cache.
+            EngineError: as `run`.
         """
         work = self._work(log, prompt, priority)
         self.submit(work)
@@ -112,157 +123,75 @@ class Scheduler:
         work = self._work(log, prompt, Priority.REPLY)
         work.sampling, work.stop_ids, work.limit = sampling, stop_ids, limit
         work.may_stop, work.forks = may_stop, forks
-        return Generation(self, work, inbox or Inbox())
+        return Generation(self, work, inbox or self.open_inbox())
+
+    def open_inbox(self) -> Inbox:
+        """For the tokens of several generations."""
+        return Inbox(self._post)
+
+    def submit(self, work: Work) -> None:
+        """Take ``work`` into the steps. Raises as `run`."""
+        self._put(lambda: self._stepper.add(work))
+
+    async def withdraw(self, work: Work) -> None:
+        """Take ``work`` out; when this returns no step touches its log."""
+        with contextlib.suppress(EngineError):  # a thread that has ended touches nothing
+            await self.run(lambda: self._stepper.remove(work))
+
+    def wake(self) -> None:
+        """A row that rested may go on."""
+        self._commands.put(None)
 
     def close(self) -> None:
         """Stop the thread. Work that is still there fails."""
-        self._commands.put(self._end)
-        self._thread.join()
 
-    async def together(self, function: Callable[[Sequence[U]], Sequence[T]], request: U) -> T:
-        """``function`` of all requests that wait for it, those of other calls too, called once
-        between two steps; returns what it made of ``request``. Cancelled, it waits for that."""
-        future: Future[T] = Future()
-        self._commands.put(lambda: self._batches.setdefault(function, []).append((request, future)))
-        return await uncancelled(asyncio.wrap_future(future))
+        def stop() -> None:
+            self._closing = True
+
+        with contextlib.suppress(EngineError):  # it has ended already
+            self._put(stop)
+        self._thread.join()
 
     def _work(self, log: Log, prompt: Prompt, priority: Priority) -> Work:
         return Work(log, prompt, priority, next(self._order), Future(), Future())
 
-    def submit(self, work: Work) -> None:
-        """Take ``work`` into the steps."""
-
-        def admit() -> None:
-            if work.done.done():  # withdrawn before it began
-                return
-            if self._closing:
-                self._fail(work, EngineError("the engine is closing"))
-                return
-            work.admit()
-            self._works.append(work)
-            self._retire_finished()
-
-        self._commands.put(admit)
-
-    async def withdraw(self, work: Work) -> None:
-        """Take ``work`` out; when this returns no step touches its log."""
-
-        def withdraw() -> None:
-            if work in self._works:
-                self._works.remove(work)
-            if not work.done.done():
-                work.done.set_result(None)
-
-        await self.run(withdraw)
-
-    def wake(self) -> None:
-        """A row that rested may go on."""
-        self._commands.put(lambda: None)
+    def _put(self, command: Callable[[], None]) -> None:
+        with self._gate:
+            if self._ended is not None:
+                raise EngineError(self._ended)
+            self._commands.put(command)
 
     # On the device's thread from here.
 
-    def _loop(self) -> None:
-        idle = True
-        while not self._closing:
-            self._take_commands(wait=idle)
-            together = self._run_together()
-            idle = not self._step() and not together
-
-    def _end(self) -> None:
-        self._closing = True
-        for work in self._works:
-            self._fail(work, EngineError("the engine is closing"))
-        self._works = []
-
-    def _take_commands(self, *, wait: bool) -> None:
-        if wait:
-            self._commands.get()()
-        while not self._commands.empty():
-            self._commands.get()()
-
-    def _run_together(self) -> bool:
-        batches, self._batches = self._batches, {}
-        for function, waiting in batches.items():
-            try:
-                results = function([request for request, _ in waiting])
-                for (_, future), result in zip(waiting, results, strict=True):
-                    future.set_result(result)
-            except Exception as error:  # the device's own; every call in the batch is told
-                logger.exception("a batch of %d requests failed", len(waiting))
-                for _, future in waiting:
-                    future.set_exception(error)
-        return bool(batches)
-
-    def _step(self) -> bool:
-        """Run one step; returns whether there was anything to run."""
-        works = self._works
-        share = plan([work.wish() for work in works], self._limits)
-        if not share:
-            return False
-        chosen = [works[index] for index in share]
-        feeds = [work.feed(count) for work, count in zip(chosen, share.values(), strict=True)]
+    def _run(self) -> None:
+        device = self.runner.decoder.device
+        ending = "the engine is closing"
         try:
-            outcome = self._runner.step(feeds)
-            ready = [
-                work
-                for index, (work, feed) in enumerate(zip(chosen, feeds, strict=True))
-                if feed.wants_scores and index not in outcome.failures
-            ]
-            tokens = self._choose(outcome.scores, ready)
-        except Exception as error:  # the device's own; every call in the step is told
-            logger.exception("a step of %d sequences failed", len(chosen))
-            failure = BrainError("the brain's model failed")
-            failure.__cause__ = error
-            for work in chosen:
-                self._fail(work, failure)
-            self._retire_finished()
-            return True
-        self._count(feeds, len(ready))
-        for index, (work, feed) in enumerate(zip(chosen, feeds, strict=True)):
-            if index in outcome.failures:
-                self._fail(work, outcome.failures[index])
-            else:
-                del work.pending[: len(feed.entries)]
-        for work, token in zip(ready, tokens, strict=True):
-            self._take_token(work, token)
-        self._retire_finished()
-        return True
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+            self._loop()
+        except BaseException:
+            logger.exception("the device's thread has failed")
+            ending = "the engine has failed"
+        with self._gate:
+            self._ended = ending
+        self._take_commands()
+        self._stepper.fail_all(EngineError(ending))
+        self._post.deliver()
 
-    def _choose(self, scores: torch.Tensor | None, works: Sequence[Work]) -> list[int]:
-        if scores is None or not works:
-            return []
-        choosers = [
-            Chooser(work.sampling, work.made, () if work.may_stop else tuple(work.stop_ids))
-            for work in works
-            if work.sampling is not None
-        ]
-        with torch.inference_mode():
-            return choose(scores, choosers, self._generator)
+    def _loop(self) -> None:
+        while not self._closing:
+            stepped = self._stepper.advance()
+            self._post.deliver()
+            if not stepped:
+                self._take(self._commands.get())
+            self._take_commands()
+            self._post.deliver()
 
-    def _take_token(self, work: Work, token: int) -> None:
-        work.made.append(token)
-        assert work.deliver is not None
-        work.deliver(token)
-        if token in work.stop_ids or len(work.made) >= work.limit:
-            work.done.set_result(None)
-        else:
-            work.pending.append(token)
+    def _take_commands(self) -> None:
+        while not self._commands.empty():
+            self._take(self._commands.get())
 
-    def _retire_finished(self) -> None:
-        for work in self._works:
-            if work.sampling is None and not work.pending and not work.done.done():
-                work.done.set_result(None)
-        self._works = [work for work in self._works if not work.done.done()]
-
-    def _fail(self, work: Work, error: Exception) -> None:
-        if not work.admitted.done():
-            work.admitted.set_exception(error)
-        if not work.done.done():
-            work.done.set_exception(error)
-
-    def _count(self, feeds: Sequence[Feed], decoded: int) -> None:
-        counts = self.counts
-        counts.steps += 1
-        counts.tokens += sum(len(feed.entries) for feed in feeds)
-        counts.decoded += decoded
-        counts.widest = max(counts.widest, decoded)
+    def _take(self, command: Callable[[], None] | None) -> None:
+        if command is not None:
+            command()

@@ -79,6 +79,7 @@ class SoundRequest:
 
     memory: _Memory
     mel: Tensor  # [mels, W], normalised, on the host
+    source: "_Block"
     block: int
     start: int
     stable: int  # latents that will not be asked for again
@@ -133,19 +134,21 @@ class AudioTower:
     def encode(self, requests: Sequence[SoundRequest]) -> list[Hearing | EngineError]:
         """Encode pieces of different streams in one step.
 
-        A request that finds no room in the cache has that error as its result and may be tried
-        again. If the step itself fails, nothing was heard and all streams are as they were.
+        A request that finds no room in the cache, is not its stream's next or whose stream was
+        closed has an error as its result. If the step itself fails, nothing was heard. Either
+        way the stream takes the request back (`SoundStream.take_back`) and may go on.
 
         Raises:
-            ValueError: a request of a closed stream, not the stream's next, or two of one stream.
             Exception: what the device raised.
         """
-        self._check(requests)
         results: dict[int, Hearing | EngineError] = {}
         windows: dict[int, EncoderInput] = {}
         kept = {}  # frames that stay in each log
         try:
             for index, request in enumerate(requests):
+                if refusal := self._refusal(request):
+                    results[index] = refusal
+                    continue
                 log = self.pool.open() if request.whole else request.memory.log
                 try:
                     windows[index] = self._window(request, log)
@@ -167,16 +170,13 @@ class AudioTower:
                 requests[index].memory.close()
         return [results[index] for index in range(len(requests))]
 
-    def _check(self, requests: Sequence[SoundRequest]) -> None:
-        logs = [id(request.memory) for request in requests if not request.whole]
-        if len(set(logs)) < len(logs):
-            raise ValueError("two requests of one stream in one step")
-        for request in requests:
-            if request.closed:
-                raise ValueError("the stream of this request is closed")
-            heard = request.memory.log.length
-            if not request.whole and heard != request.start * self.latent_frames:
-                raise ValueError(f"a request from latent {request.start} on, after {heard} frames")
+    def _refusal(self, request: SoundRequest) -> EngineError | None:
+        if request.closed:
+            return EngineError("the turn was closed")
+        heard = request.memory.log.length
+        if not request.whole and heard != request.start * self.latent_frames:
+            return EngineError(f"sound from latent {request.start} on, after {heard} frames")
+        return None
 
     def _kept(self, request: SoundRequest) -> int:
         """Frames to remember after it."""
@@ -273,6 +273,13 @@ class SoundStream:
             return block.chunk()
         return self._blocks.popleft().ending(block.taken, complete=True)
 
+    def take_back(self, request: SoundRequest) -> None:
+        """``request``, the last that was made by `step`, was not encoded: it is due again."""
+        if request.complete:
+            self._blocks.appendleft(request.source)
+        else:
+            request.source.taken = request.start
+
     def finish(self) -> SoundRequest | None:
         """What is left of the last block, as if the turn ended here; None if that is nothing.
 
@@ -349,14 +356,15 @@ class _Block:
     def chunk(self) -> SoundRequest:
         """The next chunk with its look-ahead, normalised by the maximum up to its end."""
         end = self._chunk_end()
-        self._maximum = max(self._maximum, float(self._frames[:, self._seen : end].max()))
+        fresh = self._frames[:, self._seen : end]  # none, if the chunk was taken back
+        self._maximum = float(fresh.max(initial=self._maximum))
         self._seen = end
         frames = normalize(self._frames[:, self._left(self.taken) : end], self._maximum)
         start, stable = self.taken, self._config.chunk
         self.taken += stable
         latents = stable + self._config.lookahead
         mel = torch.from_numpy(frames)
-        return SoundRequest(self._memory, mel, self._index, start, stable, latents)
+        return SoundRequest(self._memory, mel, self, self._index, start, stable, latents)
 
     def ending(self, start: int, *, whole: bool = False, complete: bool = False) -> SoundRequest:
         """Everything from latent ``start`` on, the block ending here."""
@@ -371,6 +379,7 @@ class _Block:
         return SoundRequest(
             self._memory,
             torch.from_numpy(normalize(frames, maximum)),
+            self,
             self._index,
             start,
             stable=total - start if complete else 0,

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from engine.brain.log import common_prefix
 from engine.native.kv_cache import Log
-from engine.native.latents import LatentTable
+from engine.native.latents import HeardSound, rows_of
 from engine.native.planning import Wish
 from engine.native.runner import Feed
 from engine.native.sampling import Sampling
@@ -18,10 +20,10 @@ RUN_AHEAD_TOKENS = 48
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a log is to hold: token ids, and negative ids of audio latents."""
+    """What a log is to hold: ids of tokens, and of latents."""
 
     ids: Sequence[int]
-    latents: LatentTable = field(default_factory=LatentTable)
+    sounds: Sequence[HeardSound] = ()  # that have them
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Work:
     limit: int = 0
     deliver: Callable[[int], None] | None = None
     pending: list[int] = field(default_factory=list)
+    latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
     made: list[int] = field(default_factory=list)
     consumed: int = 0
     may_stop: bool = True
@@ -55,6 +58,8 @@ class Work:
         kept = min(same, len(ids) - 1) if self.sampling is not None else same
         self.log.truncate(kept)
         self.pending = list(ids[kept:])
+        if heard := [id_ for id_ in self.pending if id_ < 0]:
+            self.latents = rows_of(heard, self.prompt.sounds)
         self.admitted.set_result(same)
 
     @property
@@ -72,7 +77,29 @@ class Work:
     def feed(self, count: int) -> Feed:
         """The next ``count`` of its pending ids; their scores are wanted after the last."""
         entries = self.pending[:count]
-        heard = [entry for entry in entries if entry < 0]
-        latents = self.prompt.latents.rows(heard) if heard else None
+        heard = sum(id_ < 0 for id_ in entries)
+        latents = None if self.latents is None or not heard else self.latents[:heard]
         last = count == len(self.pending)
         return Feed(self.log, entries, latents, wants_scores=last and self.sampling is not None)
+
+    def fed(self, feed: Feed) -> None:
+        """``feed`` was run."""
+        del self.pending[: len(feed.entries)]
+        if self.latents is not None and feed.latents is not None:
+            self.latents = self.latents[len(feed.latents) :]
+
+    def take(self, token: int) -> None:
+        """``token`` was decoded."""
+        self.made.append(token)
+        assert self.deliver is not None
+        self.deliver(token)
+        if token in self.stop_ids or len(self.made) >= self.limit:
+            self.done.set_result(None)
+        else:
+            self.pending.append(token)
+
+    def fail(self, error: Exception) -> None:
+        """It is over."""
+        for future in (self.admitted, self.done):
+            if not future.done():
+                future.set_exception(error)

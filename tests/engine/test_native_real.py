@@ -8,7 +8,8 @@ import torch
 from native import answer, finished, spoken
 
 from engine.native.decoder import Decoder
-from engine.native.load import NativeModel, NativeOptions, load_model
+from engine.native.load import NativeModel, load_model
+from engine.native.placing import NativeOptions
 from engine.native.runner import Feed
 from engine.types import GenerationOptions, Message
 
@@ -63,7 +64,7 @@ def perplexity(scores: torch.Tensor, ids: list[int]) -> float:
 
 def test_perplexity_and_greedy_text_equal_transformers(model: NativeModel) -> None:
     brain = model.brain
-    runner = brain.scheduler._runner
+    runner = brain.scheduler.runner
     ids = brain.renderer.plain(TEXT)
     log = runner.pool.open()
     mine = []

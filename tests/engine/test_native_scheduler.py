@@ -33,7 +33,7 @@ class Sick(Runner):
 @pytest.fixture
 async def scheduler() -> AsyncIterator[Scheduler]:
     decoder = tiny_decoder()
-    scheduler = Scheduler(Sick(decoder, decoder.open_pool(64, block_tokens=4)))
+    scheduler = Scheduler(Sick(decoder, decoder.open_pool(320, block_tokens=4)))
     yield scheduler
     scheduler.close()
 
@@ -138,10 +138,11 @@ async def test_a_failed_step_is_told_and_the_next_one_runs(scheduler: Scheduler)
 
 
 async def test_a_full_cache_fails_the_call_that_fills_it(scheduler: Scheduler) -> None:
-    other = scheduler.open_log()
+    other, third = scheduler.open_log(), scheduler.open_log()
     await scheduler.bring_up_to(other, Prompt([1, 2]))
+    await scheduler.bring_up_to(third, Prompt([4] * 300))
     with pytest.raises(CacheFull):
-        await scheduler.bring_up_to(scheduler.open_log(), Prompt([3] * 300))
+        await scheduler.bring_up_to(scheduler.open_log(), Prompt([3] * 1024))
     assert await say(scheduler, other, [1, 2], 2) == expected([1, 2], 2)
 
 
@@ -169,9 +170,44 @@ async def test_requests_of_several_calls_are_done_together(scheduler: Scheduler)
     def broken(requests: Sequence[int]) -> list[int]:
         raise RuntimeError("no")
 
-    with pytest.raises(RuntimeError, match="no"):
+    with pytest.raises(EngineError, match="failed") as failed:
         await scheduler.together(broken, 1)
+    assert str(failed.value.__cause__) == "no"
     assert await scheduler.together(double, 5) == 10
+
+
+@pytest.mark.parametrize("ending", ["closed", "failed"])
+async def test_a_thread_that_has_ended_leaves_nobody_waiting(ending: str) -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(64)))
+    log = scheduler.open_log()
+
+    def bug() -> bool:
+        raise ZeroDivisionError("a bug")
+
+    if ending == "closed":
+        await asyncio.to_thread(scheduler.close)
+    else:
+        scheduler._stepper.advance = bug  # type: ignore[method-assign]
+        with pytest.raises(EngineError, match="failed"):
+            await scheduler.bring_up_to(log, Prompt([1]))
+    for attempt in (
+        scheduler.run(lambda: None),
+        scheduler.together(lambda requests: requests, 1),
+        scheduler.bring_up_to(log, Prompt([1])),
+        say(scheduler, log, [1]),
+    ):
+        with pytest.raises(EngineError, match=r"closing|failed"):
+            await attempt
+    await asyncio.to_thread(scheduler.close)
+
+
+async def test_more_tokens_than_positions_are_refused_alone(scheduler: Scheduler) -> None:
+    other = scheduler.open_log()
+    long = scheduler.bring_up_to(scheduler.open_log(), Prompt([1] * 1025))
+    results = await asyncio.gather(long, say(scheduler, other, [1, 2], 2), return_exceptions=True)
+    assert isinstance(results[0], EngineError)
+    assert results[1] == expected([1, 2], 2)
 
 
 async def test_closing_ends_what_is_still_there() -> None:

@@ -20,6 +20,7 @@ from published_ear import (
 from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
+from engine.errors import EngineError
 from engine.features import STEP_AUDIO_RIGHT_ZEROS, Float32, LogMel, log_mel, normalize
 from engine.native.kv_cache import CacheFull
 from engine.native.sound import AudioTower, Hearing, SoundConfig, SoundRequest, SoundStream
@@ -378,19 +379,29 @@ def test_a_failed_step_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(one(tower, request).stable, one(tower, other.step()).stable)
 
 
-def test_requests_out_of_order_or_of_a_closed_stream_are_refused() -> None:
+def test_requests_out_of_order_or_of_a_closed_stream_are_refused_alone() -> None:
     tower = tiny_tower(SoundConfig(chunk=2, lookahead=1))
-    stream = tower.open()
-    stream.push(speechlike(9 * LATENT))
+    stream, other = tower.open(), tower.open()
+    for each in (stream, other):
+        each.push(speechlike(9 * LATENT))
     first, second = stream.step(), stream.step()
-    with pytest.raises(ValueError, match="from latent 2 on, after 0 frames"):
-        tower.encode([second])
-    with pytest.raises(ValueError, match="two requests"):
-        tower.encode([first, second])
+    refused, heard = tower.encode([second, other.step()])
+    assert isinstance(refused, EngineError)
+    assert "from latent 2 on, after 0 frames" in str(refused)
+    assert isinstance(heard, Hearing)
+    heard, refused = tower.encode([first, second])
+    assert isinstance(heard, Hearing)
+    assert isinstance(refused, EngineError)
+    stream.take_back(second)
+    again = one(tower, stream.step())
+    other_again = one(tower, other.step())
+    assert torch.equal(again.stable, other_again.stable)
     stream.close()
-    assert first.closed
-    with pytest.raises(ValueError, match="closed"):
-        tower.encode([first])
+    other.close()
+    assert second.closed
+    (refused,) = tower.encode([second])
+    assert isinstance(refused, EngineError)
+    assert "closed" in str(refused)
     assert tower.pool.free_blocks == tower.pool.blocks
 
 

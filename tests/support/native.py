@@ -8,8 +8,9 @@ import torch
 from tiny_checkpoint import write_tiny_checkpoint
 
 from engine.native.brain import NativeBrainSession
-from engine.native.load import NativeModel, NativeOptions, load_model
+from engine.native.load import NativeModel, load_model
 from engine.native.minds import Pace
+from engine.native.placing import NativeOptions
 from engine.native.sound import SoundConfig
 from engine.types import Finished, GenerationOptions, Message, RawPiece, Speech, Thought
 

@@ -19,13 +19,13 @@ SHAPE = DecoderShape(
 )
 
 
-def tiny_decoder(shape: DecoderShape = SHAPE, seed: int = 0) -> Decoder:
+def tiny_decoder(shape: DecoderShape = SHAPE, seed: int = 0, device: str = "cpu") -> Decoder:
     """Weights of unit scale, so that greedy text does not fall into a loop of one token."""
-    decoder = Decoder(shape)
+    decoder = Decoder(shape, device=device)
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in decoder.destinations().items():
         if name.endswith("norm.weight"):
             tensor.fill_(1.0)
         else:
-            tensor.normal_(std=0.5, generator=generator)
+            tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
     return decoder

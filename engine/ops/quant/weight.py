@@ -36,6 +36,10 @@ class QuantWeight:
     def inputs(self) -> int:
         return self.scales.shape[1] * self.group
 
+    def part(self, start: int, stop: int) -> "QuantWeight":
+        """The rows of outputs `start` to `stop`; views."""
+        return QuantWeight(self.data[start:stop], self.scales[start:stop], self.bits, self.group)
+
 
 def quantize(weight: Tensor, bits: Literal[8, 4], group: int = GROUP) -> QuantWeight:
     """Round a matrix [O, K] to symmetric integers, the largest of each group at the end of range.

@@ -1,0 +1,180 @@
+"""Calls of functions as models write them between ``<tool_call>`` and ``</tool_call>``.
+
+Two forms are read: JSON with a name and arguments (Hermes, Qwen), and ``function``, the name and
+the arguments on lines of their own (Step-Audio).
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Any
+
+from engine.types import CallArguments, CallEnded, CallPiece, CallStarted, Message, Tool
+
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+_HERMES = re.compile(
+    r'\s*\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)'
+)
+_STEP = re.compile(r"\s*function\n([^\n<]+)\n\s*(?=\{)")
+_STEP_BARE = re.compile(r"\s*function\n([^\n<]+)\s*")  # without arguments
+_CLOSE = re.compile(CALL_CLOSE, re.IGNORECASE | re.ASCII)
+_LONGEST_HEAD = 16_384  # characters before the arguments begin; far beyond any name
+_LONGEST_ARGUMENTS = 1_000_000
+
+
+class _At(Enum):
+    HEAD = auto()  # before the arguments, or in a call whose form is not known
+    ARGUMENTS = auto()
+    TAIL = auto()  # the arguments are whole; the rest up to the closing tag means nothing
+
+
+class CallReader:
+    """Reads one call, from after its opening tag. Arguments come as they are written; that they
+    are JSON is for others to check."""
+
+    def __init__(self) -> None:
+        self._at = _At.HEAD
+        self._held = ""  # in HEAD and TAIL: what was not understood yet
+        self._depth = 0  # of braces and brackets in the arguments
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, text: str) -> tuple[list[CallPiece | None], str | None]:
+        """Take the next text. Returns what is certain, with None in place of a call that cannot
+        be read, and the text after the closing tag once that has come."""
+        pieces: list[CallPiece | None] = []
+        if self._at is _At.HEAD:
+            text = self._read_head(text, pieces)
+        if self._at is _At.ARGUMENTS:
+            text = self._read_arguments(text, pieces)
+        if self._at is not _At.TAIL:
+            return pieces, None
+        self._held += text
+        if tag := _CLOSE.search(self._held):
+            return pieces, self._held[tag.end() :]
+        self._held = self._held[-len(CALL_CLOSE) :]
+        return pieces, None
+
+    def finish(self, *, cut: bool) -> list[CallPiece | None]:
+        """The text is over, or was ``cut`` at its limit."""
+        if self._at is _At.TAIL or cut:
+            return []
+        whole = _whole(self._held) if self._at is _At.HEAD else None
+        return [None] if whole is None else [*whole]
+
+    def _read_head(self, text: str, pieces: list[CallPiece | None]) -> str:
+        """Returns what follows the head, or a whole call in a form of its own."""
+        scanned = max(0, len(self._held) - len(CALL_CLOSE))
+        self._held += text
+        for form in (_HERMES, _STEP):
+            if (head := form.match(self._held, 0, _LONGEST_HEAD)) is not None:
+                name = _unescaped(head[1]) if form is _HERMES else head[1].strip()
+                pieces.append(None if name is None else CallStarted(name))
+                self._at = _At.ARGUMENTS
+                rest, self._held = self._held[head.end() :], ""
+                return rest
+        for tag in _CLOSE.finditer(self._held, scanned):
+            if (call := _whole(self._held[: tag.start()])) is not None:
+                pieces += call
+                self._at = _At.TAIL
+                rest, self._held = self._held[tag.start() :], ""
+                return rest
+        if len(self._held) > _LONGEST_ARGUMENTS:
+            pieces.append(None)
+        return ""
+
+    def _read_arguments(self, text: str, pieces: list[CallPiece | None]) -> str:
+        """Returns what follows the arguments."""
+        for index, letter in enumerate(text):
+            if self._in_string:
+                if self._escaped:
+                    self._escaped = False
+                elif letter == "\\":
+                    self._escaped = True
+                elif letter == '"':
+                    self._in_string = False
+            elif letter == '"':
+                self._in_string = True
+            elif letter in "{[":
+                self._depth += 1
+            elif letter in "}]":
+                self._depth -= 1
+                if self._depth == 0:
+                    pieces += [CallArguments(text[: index + 1]), CallEnded()]
+                    self._at = _At.TAIL
+                    return text[index + 1 :]
+        if text:
+            pieces.append(CallArguments(text))
+        return ""
+
+
+def hermes_system(text: str, tools: Sequence[Tool]) -> str:
+    """The system message that offers ``tools`` (the chat template of Qwen2.5)."""
+    listed = "".join(f"\n{json.dumps(tool.schema(), ensure_ascii=False)}" for tool in tools)
+    offer = (
+        "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+        "You are provided with function signatures within <tools></tools> XML tags:\n"
+        f"<tools>{listed}\n</tools>\n\n"
+        "For each function call, return a json object with function name and arguments within "
+        f"{CALL_OPEN}{CALL_CLOSE} XML tags:\n{CALL_OPEN}\n"
+        '{"name": <function-name>, "arguments": <args-json-object>}\n' + CALL_CLOSE
+    )
+    return f"{text}\n\n{offer}" if text else offer
+
+
+class HermesTools:
+    """Tools as Qwen2.5, Hermes and many others are shown them; an `engine.brain.chat_format`
+    `ToolFormat`."""
+
+    def blocks(self, message: Message) -> list[tuple[str, str]]:
+        """See `ToolFormat`."""
+        match message.role:
+            case "system" if message.tools:
+                return [("system", hermes_system(message.text, message.tools))]
+            case "tool":
+                results = (
+                    f"<tool_response>\n{result.output}\n</tool_response>"
+                    for result in message.results
+                )
+                return [("user", "\n".join(results))]
+            case "assistant" if message.calls:
+                calls = (
+                    f'{CALL_OPEN}\n{{"name": {json.dumps(call.name)}, '
+                    f'"arguments": {call.arguments}}}\n{CALL_CLOSE}'
+                    for call in message.calls
+                )
+                return [("assistant", "\n".join([*filter(None, [message.text]), *calls]))]
+            case role:
+                return [(role, message.text)]
+
+    def opening(self, name: str | None) -> str:
+        """See `ToolFormat`."""
+        if name is None:
+            return f'{CALL_OPEN}\n{{"name":'
+        return f'{CALL_OPEN}\n{{"name": {json.dumps(name)}, "arguments":'
+
+
+def _unescaped(text: str) -> str | None:
+    """What a JSON string says; None if it is none."""
+    try:
+        value: Any = json.loads(f'"{text}"')
+    except ValueError:
+        return None
+    return str(value)
+
+
+def _whole(text: str) -> list[CallPiece] | None:
+    """A whole call in a form in which its arguments cannot be told before its end; None if it is
+    none."""
+    if bare := _STEP_BARE.fullmatch(text):
+        return [CallStarted(bare[1].strip()), CallEnded()]
+    try:
+        call = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        return None
+    arguments = call.get("arguments", call.get("parameters", {}))
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return [CallStarted(call["name"]), CallArguments(written), CallEnded()]

@@ -1,0 +1,43 @@
+"""Answers of a model that speaks itself, as it reads them back in later turns."""
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+from engine.brain.chat_format import ChatFormat, Renderer
+from engine.brain.log import common_prefix
+from engine.native.ta4 import CODES_PER_GROUP as CODES_PER_TOKEN
+from engine.native.ta4 import Codes, SpokenId, Ta4Ids, Ta4Parser, interleave
+
+
+class SpeakingRenderer(Renderer):
+    """Writes an answer that was heard as its ta4 block, followed by its plain text."""
+
+    def __init__(self, tokenizer: Tokenizer, chat_format: ChatFormat, ids: Ta4Ids) -> None:
+        super().__init__(tokenizer, chat_format)
+        self._ta4 = ids
+
+    def answer(self, text: str, generated: Sequence[int]) -> list[int]:
+        """Ids of ``text``, the part that was heard of what ``generated`` says: the codes beside
+        it, as far as the model's own ids are the text's, and the text."""
+        words, codes = self._said(generated)
+        kept = common_prefix(super().answer(text, words), words)
+        if not kept:
+            return super().answer(text, ())
+        block = interleave(self._ta4, words[:kept], codes[: CODES_PER_TOKEN * kept])
+        return [*block, *self.plain(text)]
+
+    def _said(self, generated: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The text ids and the codes of the answer that ``generated`` begins with."""
+        parser = Ta4Parser(self._ta4, inside=True)
+        words: list[int] = []
+        codes: list[int] = []
+        for token in generated:
+            if token in self.stop_ids:
+                break
+            for event in parser.feed(token):
+                if isinstance(event, SpokenId):
+                    words.append(event.token)
+                elif isinstance(event, Codes):
+                    codes += event.codes
+        return words, codes

@@ -1,0 +1,137 @@
+"""One call hears: a chunk that failed is made good, and turns do not disturb others."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from native import answer, load_tiny
+from numpy.typing import NDArray
+
+from engine.errors import EngineError
+from engine.native.engine import NativeEngine, NativeSession
+from engine.native.load import NativeModel
+from engine.types import GenerationOptions, Message, Speech, Transcript
+
+SECOND = 16_000
+
+
+class Scribe:
+    """Stands in for the ear: the words are how many seconds it heard."""
+
+    def transcribe(self, audio: NDArray[np.float32]) -> str:
+        return f"{len(audio) / SECOND:.1f} seconds"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[NativeModel]:
+    model = load_tiny(tmp_path)
+    yield model
+    model.brain.close()
+
+
+@pytest.fixture
+def engine(model: NativeModel) -> NativeEngine:
+    assert model.tower is not None
+    return NativeEngine(Scribe(), model.tower, model.brain)  # type: ignore[arg-type]
+
+
+def noise(seconds: float, seed: int = 0) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    return (0.1 * random.standard_normal(int(seconds * SECOND))).astype(np.float32)
+
+
+async def hear(session: NativeSession, audio: NDArray[np.float32]) -> Transcript:
+    session.begin_turn()
+    session.append_audio(audio)
+    return await session.end_turn()
+
+
+def rows(transcript: Transcript) -> torch.Tensor:
+    assert transcript.sound is not None
+    return torch.cat([part.rows for part in transcript.sound.parts])  # type: ignore[attr-defined]
+
+
+async def test_what_is_heard_is_the_same_however_it_comes(engine: NativeEngine) -> None:
+    one, other = engine.open(), engine.open()
+    whole = await hear(one, noise(2.0))
+    other.begin_turn()
+    listening = asyncio.create_task(drain(other))
+    for cut in np.array_split(noise(2.0), 40):
+        other.append_audio(cut)
+        await asyncio.sleep(0)
+    pieces = await other.end_turn()
+    listening.cancel()
+    await asyncio.wait([listening])
+    assert whole.text == pieces.text == "2.0 seconds"
+    assert len(rows(whole)) == 25
+    torch.testing.assert_close(rows(whole), rows(pieces), rtol=1e-4, atol=1e-4)
+    await asyncio.gather(one.close(), other.close())
+
+
+async def drain(session: NativeSession) -> None:
+    async with aclosing(session.listen([])) as transcripts:
+        async for _ in transcripts:
+            pass
+
+
+async def test_a_chunk_that_failed_is_encoded_again(
+    engine: NativeEngine, model: NativeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert model.tower is not None
+    session, other = engine.open(), engine.open()
+    expected = rows(await hear(other, noise(2.0)))
+    with monkeypatch.context() as patch:
+        patch.setattr(model.tower.adaptor, "forward", lambda *_, **__: 1 / 0)
+        with pytest.raises(EngineError, match="failed"):
+            await hear(session, noise(2.0))
+    transcript = await session.end_turn()
+    torch.testing.assert_close(rows(transcript), expected)
+    await asyncio.gather(session.close(), other.close())
+
+
+async def test_a_turn_may_begin_while_the_last_is_still_being_heard(engine: NativeEngine) -> None:
+    session, other = engine.open(), engine.open()
+    session.begin_turn()
+    session.append_audio(noise(2.0))
+    ending = asyncio.create_task(session.end_turn())
+    busy = asyncio.create_task(hear(other, noise(1.5, seed=1)))
+    await asyncio.sleep(0)
+    session.begin_turn()
+    session.append_audio(noise(0.3, seed=2))
+    assert len(rows(await ending)) == 25
+    assert (await busy).sound is not None
+    assert len(rows(await session.end_turn())) > 0
+    await asyncio.gather(session.close(), other.close())
+
+
+async def test_a_call_gives_all_memory_back(engine: NativeEngine, model: NativeModel) -> None:
+    assert model.tower is not None
+    sounds, texts = model.tower.pool, model.brain.scheduler.runner.pool
+    session = engine.open()
+    listening = asyncio.create_task(drain(session))
+    heard = await hear(session, noise(27.0))  # two blocks
+    assert heard.sound is not None
+    assert sum(id_ < 0 for id_ in heard.sound.ids) == 313 + 26 - 1
+    message = Message("user", heard.text, heard.sound)
+    options = GenerationOptions(max_tokens=8, repetition_penalty=1.0)
+    async with aclosing(session.respond([message], options)) as pieces:
+        said = [piece async for piece in pieces]
+    assert any(isinstance(piece, Speech) for piece in said)
+    listening.cancel()
+    await asyncio.wait([listening])
+    await session.close()
+    assert sounds.free_blocks == sounds.blocks
+    assert texts.free_blocks == texts.blocks
+
+
+async def test_the_brain_answers_what_it_heard(engine: NativeEngine, model: NativeModel) -> None:
+    session = engine.open()
+    heard = await hear(session, noise(1.0))
+    brain = model.brain.open()
+    pieces = await answer(brain, [Message("user", "", heard.sound)])
+    assert len(pieces) > 1
+    await asyncio.gather(session.close(), brain.close())
