@@ -139,8 +139,13 @@ class Token2Wav:
             mel[:, :, -OVERLAP_FRAMES:], source[:, :, -size:], samples[:, -size:]
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.flow.encoder_proj.weight.device
+
     def _codes(self, codes: Sequence[int]) -> Tensor:
-        return torch.tensor([codes], device=self.flow.encoder_proj.weight.device)
+        return torch.tensor([codes], device=self.device)
 
     def _check(self, codes: Sequence[int]) -> None:
         for code in codes:

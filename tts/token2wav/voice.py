@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tts.token2wav.checkpoint import load_flow, load_hift
 from tts.token2wav.prompt import VoicePrompt
@@ -32,6 +34,11 @@ class TokenVoice:
     def __init__(self, model: Token2Wav, prompt: VoicePrompt) -> None:
         self._model = model
         self._primed = model.open(prompt)  # the prompt's pass, once for all utterances
+        # On the default stream a second of speech would stand before the brain's next steps.
+        self._lane: torch.cuda.Stream | None = None
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # the weights and the prompt are there
+            self._lane = torch.cuda.Stream(model.device)
 
     @classmethod
     def load(
@@ -55,7 +62,7 @@ class TokenVoice:
 
     def open(self, speed: float = 1.0) -> "TokenStream":
         """Begin an utterance; its ``speed`` is in the codes."""
-        return TokenStream(self._model, self._primed)
+        return TokenStream(self._model, self._primed, self._lane)
 
 
 @dataclass(slots=True)
@@ -74,8 +81,11 @@ class TokenStream:
     160 ms whatever the token, and what it has too much of is padding at the end.
     """
 
-    def __init__(self, model: Token2Wav, state: StreamState) -> None:
+    def __init__(
+        self, model: Token2Wav, state: StreamState, lane: torch.cuda.Stream | None = None
+    ) -> None:
         self._model = model
+        self._lane = lane
         self._state = state
         self._codes: list[int] = []  # given and not yet pushed
         self._given = 0  # codes since the beginning
@@ -110,14 +120,19 @@ class TokenStream:
         step = self._model.chunk_codes  # so few complete at most one chunk
         while self._codes:
             codes, self._codes = self._codes[:step], self._codes[step:]
-            samples, self._state = self._model.push(codes, self._state)
+            samples = self._run(codes)
             if len(samples):
                 self._sent += len(samples)
                 yield AudioChunk(samples, self._words(self._sent))
         if self._finished and (self._state.pending or self._pieces):
-            samples, self._state = self._model.push((), self._state, final=True)
+            samples = self._run((), final=True)
             self._sent += len(samples)
             yield AudioChunk(samples, self._words(self._sent))
+
+    def _run(self, codes: Sequence[int], *, final: bool = False) -> NDArray[np.float32]:
+        with torch.cuda.stream(self._lane):  # no stream, no change
+            samples, self._state = self._model.push(codes, self._state, final=final)
+        return samples
 
     def _words(self, until_sample: int) -> tuple[SpokenWord, ...]:
         """Take the words that end by ``until_sample``.
