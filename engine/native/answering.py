@@ -159,9 +159,9 @@ class Answering:
         stop_ids = self._manner.renderer.stop_ids
         if self._manner.speech is not None:
             stop_ids |= {self._manner.speech.end, self._manner.speech.audio_pad}
-        # Small models take the end of their thoughts for the end of their turn: after thoughts
+        # Small models take the end of their thoughts for the end of their turn: after all thoughts
         # something has to be said.
-        must_speak = bool(action.shared) and not self._said_words
+        must_speak = bool(action.shared) and minds.knows_all and not self._said_words
         self._speaking = self._scheduler.generate(
             source,
             Prompt(ids, self.prompt.sounds),

@@ -150,6 +150,11 @@ class Minds:
         return 0 if self._think_until is None else self._think_until - len(self._thoughts)
 
     @property
+    def knows_all(self) -> bool:
+        """Whether A's newest step was given all thoughts there will be."""
+        return self._thoughts_over and self._given == len(self._thoughts)
+
+    @property
     def formulation(self) -> list[int]:
         """What F's log holds, or will hold, after the conversation."""
         return [*self._open, *self._thoughts]
@@ -226,9 +231,8 @@ class Minds:
     def _end(self) -> FinishReason | None:
         if self._speak_until is not None:
             return None
-        knew_all = self._thoughts_over and self._given == len(self._thoughts)
         gave_up = self._empty_steps >= self._pace.patience and not self._thoughts_over
-        if self._stopped and (knew_all or gave_up):
+        if self._stopped and (self.knows_all or gave_up):
             return "stop"
         return "length" if len(self._said) == self._pace.speech_limit else None
 
