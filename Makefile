@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test bench clean
+.PHONY: help setup run demo check test bench clients clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,11 +35,31 @@ check: $(VENV)/.installed  ## format, lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup  ## all tests, real models included
+# Each stock client has an environment of its own: they clash with ours and with each other. Those
+# in Node are left out, and their tests are skipped, where there is no npm.
+CLIENTS := .venv-clients
+$(CLIENTS)/%/.installed: tests/clients/%/requirements.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(CLIENTS)/%/.installed: tests/clients/%/package.json tests/clients/%/package-lock.json
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	cd $(@D) && npm ci --silent
+	touch $@
+
+CLIENT_ENVS := openai_sdk pipecat_service livekit_plugin
+CLIENT_ENVS += $(if $(shell command -v npm),agents_js agents_js_beta)
+clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock clients, for tests
+
+test: setup clients  ## all tests, real models included
 	$(BIN)/pytest
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf $(VENV) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from duplex.call import Call, stop
 from duplex.errors import ProtocolError
 from duplex.events import ReplyEnded, ReplyStarted
+from duplex.interfaces import EngineSession
 from duplex.metrics import TurnMarks
 from duplex.pcm import encode_alaw, encode_pcm16, encode_ulaw
 from duplex.playback import PlaybackLedger
@@ -15,6 +17,7 @@ from duplex.protocol import server_events as wire
 from duplex.protocol.codes import Code
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.response_stream import (
+    CLIENT_CANCELLED,
     COMPLETED,
     MAX_OUTPUT_TOKENS,
     ResponseStream,
@@ -22,14 +25,15 @@ from duplex.protocol.response_stream import (
 )
 from duplex.protocol.response_types import StatusDetails, Usage
 from duplex.protocol.session_config import Pcm, Pcma, Pcmu
-from duplex.response import Reply, ReplyAudio, ReplyEvent, ReplyText, VoiceSetup
+from duplex.response import Reply, ReplyAudio, ReplyEvent, ReplyText, ReplyThought, VoiceSetup
 from duplex.turn import TurnMachine
 from engine.errors import EngineError
-from engine.types import Finished, Message
+from engine.types import CallArguments, CallEnded, CallStarted, Finished, Message
 from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
 
+MAX_BESIDE = 4  # answers out of band at a time: each has an engine session of its own
 _ENCODERS = {Pcm: encode_pcm16, Pcmu: encode_ulaw, Pcma: encode_alaw}
 
 
@@ -40,18 +44,21 @@ class Answer:
     reply: Reply
     stream: ResponseStream
     turn_item_id: str | None  # the caller's turn it answers; set at the latest when released
+    engine: EngineSession  # the call's, or out of band one of its own: a session answers one
     done: asyncio.Event = field(default_factory=asyncio.Event)  # set with response.done
     gate_open: bool = True  # shut first of all when the answer is cut
     task: asyncio.Task[None] = field(init=False)  # set by `Answers.begin`
 
 
 class Answers:
-    """Begins, releases and cuts answers. At most one is released and not played out."""
+    """Begins, releases and cuts answers. At most one is released and not played out, apart from
+    those out of band: they concern nobody who speaks, and run beside it."""
 
     def __init__(self, call: Call, machine: TurnMachine) -> None:
         self._call = call
         self._machine = machine
         self.current: Answer | None = None  # released, and generating or playing
+        self._beside: dict[str, Answer] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
     @property
@@ -77,12 +84,36 @@ class Answers:
             Reply(stream.response_id, self._voice(plan), marks, deliver, call.clock),
             stream,
             turn_item_id,
+            call.engine if plan.in_conversation else call.parts.engine.open(),
         )
         answer.task = call.spawn(self._make(answer, history))
         return answer
 
+    @property
+    def has_beside(self) -> bool:
+        """Whether an answer out of band is being made."""
+        return bool(self._beside)
+
+    def check_can_begin_beside(self, due: int) -> None:
+        """Refuse one more answer out of band; ``due`` are not begun yet.
+
+        Raises:
+            ProtocolError: too_many_active_responses.
+        """
+        if len(self._beside) + due >= MAX_BESIDE:
+            raise ProtocolError(
+                f"{MAX_BESIDE} responses out of band are active. Wait until one is finished.",
+                code=Code.TOO_MANY_RESPONSES,
+                param="response.conversation",
+            )
+
     def release(self, answer: Answer) -> None:
         """Let an answer out. One that is still playing is taken to be over."""
+        if not answer.stream.plan.in_conversation:
+            self._beside[answer.stream.response_id] = answer
+            self._call.send(*answer.stream.start())
+            answer.reply.released.set()
+            return
         if self.current is not None:
             self._retire(self.current)
         kept = self._call.conversation
@@ -111,6 +142,17 @@ class Answers:
         self._retire(answer)
         if answer.stream.plan.modality == "audio" and answer.stream.words:
             self._cut_history(answer.stream.item_id, 0, heard_samples)
+
+    async def cut_beside(self, response_id: str) -> bool:
+        """Stop an answer out of band, as the client wants; False if there is none of that id."""
+        answer = self._beside.get(response_id)
+        if answer is None or not answer.stream.is_active:
+            return False
+        answer.gate_open = False
+        self._call.outbox.drop_audio(response_id)
+        self._finish(answer, CLIENT_CANCELLED, None)
+        await stop(answer.task)
+        return True
 
     async def made(self) -> None:
         """Wait until no released answer is being made any more."""
@@ -151,11 +193,19 @@ class Answers:
 
     async def _make(self, answer: Answer, history: Sequence[Message]) -> None:
         """The answer's task: make it, close it, and wait until it was played."""
+        try:
+            await self._run(answer, history)
+        finally:
+            if answer.engine is not self._call.engine:
+                self._beside.pop(answer.stream.response_id, None)
+                await answer.engine.close()
+
+    async def _run(self, answer: Answer, history: Sequence[Message]) -> None:
         options = self._call.generation_options(answer.stream.plan)
         ending = COMPLETED
         usage: Usage | None = None
         try:
-            finished = await answer.reply.run(self._call.engine, history, options)
+            finished = await answer.reply.run(answer.engine, history, options)
             ending = MAX_OUTPUT_TOKENS if finished.reason == "length" else COMPLETED
             usage = _usage(finished)
         except* EngineError as errors:
@@ -168,6 +218,8 @@ class Answers:
         if ending.type == "failed":
             self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
         self._finish(answer, ending, usage)
+        if not answer.stream.plan.in_conversation:
+            return
         await asyncio.sleep(answer.reply.ledger.ahead_s(self._call.clock()))
         if self.current is answer:
             self._retire(answer)
@@ -184,17 +236,28 @@ class Answers:
                 text = "".join(word.text for word in words)
                 if pcm or text:
                     self._call.send_audio(stream.response_id, *stream.audio(pcm, text))
-                    self._ledgers[stream.item_id] = answer.reply.ledger
+                    if stream.plan.in_conversation:
+                        self._ledgers[stream.item_id] = answer.reply.ledger
             case ReplyText(text):
                 self._call.send(*stream.text(text))
+            case ReplyThought(text):
+                self._call.send(*stream.thought(text))
+            case CallStarted(name):
+                self._call.send(*stream.call(name))
+            case CallArguments(text):
+                self._call.send(*stream.arguments(text))
+            case CallEnded():
+                self._call.send(*stream.end_call())
             case _:
-                self._call.send(*stream.thought(event.text))
+                assert_never(event)
 
     def _finish(self, answer: Answer, ending: StatusDetails, usage: Usage | None) -> None:
         """End the response on the wire, and tell its times to those who asked."""
         self._call.send(*answer.stream.finish(ending, usage))
         answer.done.set()
         marks = answer.reply.marks.as_ms()
+        if answer.stream.plan.in_conversation:
+            self._call.metrics.turn(ending.type, marks, self._call.clock())
         if self._call.session_config.duplex.metrics:
             self._call.send(
                 wire.TurnMetrics(

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from duplex.config import Config
+from duplex.history import call_rule, messages_of, system_messages
 from duplex.interfaces import Engine, EngineSession, Steps
-from duplex.metrics import Clock
+from duplex.metrics import Clock, Metrics
 from duplex.outbox import Outbox
-from duplex.protocol.conversation import Conversation
+from duplex.protocol.beta import GaShape, Shape
+from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
 from duplex.protocol.response_plan import ResponsePlan
-from duplex.protocol.server_events import OutputAudioDelta, ServerEvent, encode
+from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
 from duplex.protocol.session_config import SessionConfig
 from duplex.vad import SileroVad
 from engine.types import GenerationOptions, Message, Sound
@@ -46,6 +48,8 @@ class Call:
     tasks: asyncio.TaskGroup = field(init=False)  # set when the call begins to run
     conversation_id: str = field(init=False)
     session_config: SessionConfig = field(init=False)  # changed by session.update
+    shape: Shape = field(default_factory=GaShape)  # what the client speaks
+    metrics: Metrics = field(default_factory=Metrics)  # the server's
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -61,13 +65,17 @@ class Call:
             CallOverrun: the client reads too slowly.
         """
         for event in events:
-            self.outbox.put(encode(event, self.new_id))
+            self._put(event)
 
     def send_audio(self, response_id: str, *events: ServerEvent) -> None:
         """Queue events of which the audio may be overtaken and dropped if the reply is cut."""
         for event in events:
             audio_of = response_id if isinstance(event, OutputAudioDelta) else None
-            self.outbox.put(encode(event, self.new_id), audio_of)
+            self._put(event, audio_of)
+
+    def _put(self, event: ServerEvent, audio_of: str | None = None) -> None:
+        for message in self.shape.outgoing(event, self.new_id):
+            self.outbox.put(message, audio_of)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` as a task of the call: its failure ends the call, its end the task."""
@@ -81,17 +89,18 @@ class Call:
         for task in self._running:
             task.cancel()
 
-    def history(self, instructions: str) -> list[Message]:
-        """What the brain is shown: the instructions and the conversation's words."""
-        system = [Message("system", instructions)] if instructions else []
-        return system + [
-            Message(item.role, item.text, self.sounds.get(item.id))
-            for item in self.conversation.messages()
-        ]
+    def history(self, plan: ResponsePlan) -> list[Message]:
+        """What the brain is shown: the instructions, and the conversation or what is to be
+        answered in its place."""
+        if plan.input is None:
+            items = self.conversation.shown()
+        else:
+            items = [item for item in plan.input if is_shown(item)]
+        return system_messages(plan) + messages_of(items, self.sounds)
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How an answer is decoded: the client's limit within the server's."""
-        options = self.parts.generation
+        options = replace(self.parts.generation, calls=call_rule(plan))
         if plan.max_output_tokens == "inf":
             return options
         return replace(options, max_tokens=min(options.max_tokens, plan.max_output_tokens))

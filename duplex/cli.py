@@ -2,14 +2,13 @@
 
 import argparse
 import asyncio
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from client.bench import SCENARIOS
-from duplex import build
+from duplex import build, logs
 from duplex.config import Config, load, parse_assignment
 from duplex.errors import ConfigError, DuplexError
 from duplex.models import Progress, render_status
@@ -21,11 +20,7 @@ EPILOG = "duplex.example.toml shows every option of the configuration file with 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors a user can act on are printed as one line."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logs.configure("text", verbose=options.verbose)
     try:
         return int(options.command(options))
     except DuplexError as error:
@@ -94,6 +89,7 @@ def _config(options: argparse.Namespace) -> Config:
             "brain.thinking": options.thinking,
             "server.host": getattr(options, "host", None),
             "server.port": getattr(options, "port", None),
+            "server.insecure": getattr(options, "insecure", None),
             **dict(parse_assignment(text) for text in options.set),
         },
     )
@@ -121,15 +117,25 @@ def _add_serve(commands: Any) -> None:
     parser = _command(commands, "serve", _serve, "Serve calls until interrupted.")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8765; 0: any free)")
+    parser.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="serve others than this machine without a key",
+    )
     _add_model_options(parser)
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from duplex.net.access import check_exposure, load_keys
     from duplex.server import DialogueServer
 
     config = _config(options)
+    logs.configure(config.server.log_format, verbose=options.verbose)
+    keys = load_keys(config.access)
+    check_exposure(config.server.host, config.server.insecure, keys)  # before minutes of loading
     parts = build.load(config, build.open_store(config), Progress(sys.stderr))
-    server = DialogueServer(config, parts)
+    server = DialogueServer(config, parts, keys=keys)
     try:
         asyncio.run(server.run(lambda url: print(f"ready: {url}", flush=True)))
     except OSError as error:

@@ -24,13 +24,45 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerConfig(Section, frozen=True):
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # others are refused without a key, see `access`
     port: Annotated[int, Meta(ge=0, le=65535)] = 8765  # 0: any free port
+    insecure: bool = False  # serve others than this machine without a key
+    tls_certificate: str = ""  # PEM file, with the chain; empty: no TLS
+    tls_key: str = ""  # PEM file
+    log_format: Literal["text", "json"] = "text"  # json: an object a line
     max_calls: Positive = 4  # the next caller is refused; what two cores hold, see README.md
     idle_timeout_s: PositiveFloat = 600.0  # a call in which nothing arrives is closed
+    max_call_s: PositiveFloat = 7200.0  # a longer call is closed
     max_message_bytes: Positive = 21 * 1024 * 1024  # a 15 MiB append in base64, and its frame
     max_outbox_bytes: Positive = 4 * 1024 * 1024  # a client this far behind is dropped
+    stall_s: PositiveFloat = 20.0  # a client that takes nothing for so long is dropped
     playout_lead_s: PositiveFloat = 2.0  # audio is sent at most this far ahead of its playing
+    drain_s: PositiveFloat = 30.0  # when the server is stopped: for answers to be finished
+    resume_s: PositiveFloat = 30.0  # how long a dropped call waits for those who asked for it
+    resume_bytes: Positive = 4 * 1024 * 1024  # of what was sent is kept for them
+
+
+class AccessConfig(Section, frozen=True):
+    """Who may call. The limits are those of one key, for keys without their own."""
+
+    keys_file: str = ""  # TOML, a table a key; see duplex.example.toml
+    key_env: str = "DUPLEX_API_KEY"  # the variable with a single key, if it is set
+    origins: tuple[str, ...] = ()  # web pages that may call, "*" for all
+    calls: NonNegative = 0  # at a time; 0: no limit
+    minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # 0: no limit
+    bytes_per_s: NonNegative = 2 * 1024 * 1024  # received, beyond a first burst; 0: no limit
+
+
+class LimitsConfig(Section, frozen=True):
+    """What one connection may do, and when the next caller is refused."""
+
+    handshake_s: PositiveFloat = 10.0  # for the request to arrive, or the TLS handshake
+    max_handshakes: Positive = 128  # at a time; past it the oldest is dropped
+    messages_per_s: Positive = 500  # pings too; ten seconds' worth at once
+    audio_rate: PositiveFloat = 8.0  # seconds of audio taken in a second, after the first 150
+    refuse_lag_ms: NonNegative = 250  # event loop late by this (p95): refuse calls; 0: never
+    refuse_stage: Literal["ear", "first_token", "first_audio", "released"] = "ear"
+    refuse_stage_ms: NonNegative = 2500  # reached so late in recent turns (p95); 0: never
 
 
 class ModelsConfig(Section, frozen=True):
@@ -96,6 +128,8 @@ class TurnConfig(Section, frozen=True):
 
 class Config(Section, frozen=True):
     server: ServerConfig = ServerConfig()
+    access: AccessConfig = AccessConfig()
+    limits: LimitsConfig = LimitsConfig()
     models: ModelsConfig = ModelsConfig()
     ear: EarConfig = EarConfig()
     brain: BrainConfig = BrainConfig()
@@ -149,6 +183,8 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         raise ConfigError(f"{path or 'options'}: {error}") from error
     if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
+    if bool(config.server.tls_certificate) != bool(config.server.tls_key):
+        raise ConfigError("server.tls_certificate and server.tls_key go together")
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     return config

@@ -96,6 +96,7 @@ class Dialogue:
         self._turn = _Turn()
         self._last: _Attempt | None = None  # of the last committed turn
         self._due: asyncio.Task[None] | None = None  # begins an answer when it is possible
+        self._beside_due = 0  # answers out of band that are not begun yet
         self._prefilling: asyncio.Task[None] | None = None
 
     async def configure(self, detection: TurnDetection | None) -> None:
@@ -152,8 +153,14 @@ class Dialogue:
         """Answer the conversation as it stands; a turn that is still open is answered later.
 
         Raises:
-            ProtocolError: an answer is being made or waits to be begun.
+            ProtocolError: an answer is being made or waits to be begun; or, out of band, too
+                many of them.
         """
+        if not plan.in_conversation:
+            self.answers.check_can_begin_beside(self._beside_due)
+            self._beside_due += 1
+            self._call.spawn(self._answer_beside(plan))
+            return
         if self._is_due:
             raise response_active()
         check_can_respond(self.answers.current_stream)
@@ -168,6 +175,8 @@ class Dialogue:
         Raises:
             ProtocolError: there is none, or not of that id.
         """
+        if response_id is not None and await self.answers.cut_beside(response_id):
+            return
         if self._due is not None and self._is_due and response_id is None:
             self._due.cancel()
             return
@@ -360,6 +369,14 @@ class Dialogue:
         return self._is_due or (stream is not None and stream.is_active)
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether nobody speaks, nothing sounds, and no answer is being made or expected."""
+        works = self._last is not None and not self._last.task.done()
+        quiet = self._machine.floor is Floor.LISTENING and self.answers.current is None
+        beside = self._beside_due > 0 or self.answers.has_beside
+        return quiet and not works and not beside and not self._is_busy
+
+    @property
     def _is_due(self) -> bool:
         """Whether an answer waits to be begun."""
         return self._due is not None and not self._due.done()
@@ -385,9 +402,19 @@ class Dialogue:
             self._last.answer = answer
         self.answers.release(answer)
 
+    async def _answer_beside(self, plan: ResponsePlan) -> None:
+        """Answer out of band, when the words are known that are to be answered."""
+        try:
+            if plan.input is None and self._last is not None:
+                await asyncio.wait([self._last.task])
+        finally:
+            self._beside_due -= 1
+        answer = self.answers.begin(plan, self._history(plan), self._marks_from_now())
+        self.answers.release(answer)
+
     def _marks_from_now(self) -> TurnMarks:
         return TurnMarks(self._call.clock, self._call.clock())
 
     def _history(self, plan: ResponsePlan | None = None) -> list[Message]:
         plan = plan or plan_response(self._call.session_config)
-        return self._call.history(plan.instructions)
+        return self._call.history(plan)

@@ -33,6 +33,10 @@ class ProtocolError(DuplexError):
         self.event_id = event_id
 
 
+class ResumeError(DuplexError):
+    """A dropped call cannot be taken up again; the message says why."""
+
+
 class CallOverrun(DuplexError):
     """A bounded queue of a call is full; the call is closed and told why."""
 

@@ -39,8 +39,9 @@ class EngineSession(Protocol):
     def respond(
         self, history: Sequence[Message], options: GenerationOptions
     ) -> AsyncGenerator[Piece, None]:
-        """Answer the last message: speech and thought pieces, then `Finished`.
-        Closing it cancels within one decode step."""
+        """Answer the last message: speech, thought and call pieces, then `Finished`. A system
+        message with tools offers them; calls of others, or without arguments that are an object,
+        are an `EngineError`. Closing it cancels within one decode step."""
 
     async def close(self) -> None:
         """Free all that the call held."""

@@ -4,8 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from itertools import islice
 
-from duplex.errors import CallOverrun
+import msgspec
+
+from duplex.errors import CallOverrun, ResumeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,51 @@ class Outbox:
         self._closed = True
         self._changed.set()
 
-    async def messages(self) -> AsyncGenerator[str, None]:
-        """Yield what was put, in order, until closed and empty."""
-        while True:
-            while self._entries:
-                entry = self._entries.popleft()
-                self._bytes -= len(entry.message)
-                self._changed.set()
-                yield entry.message
+    async def take(self) -> str | None:
+        """Return what was put first; None once closed and empty. Cancelling it loses nothing."""
+        while not self._entries:
             if self._closed:
-                return
+                return None
             self._changed.clear()
             await self._changed.wait()
+        entry = self._entries.popleft()
+        self._bytes -= len(entry.message)
+        self._changed.set()
+        return entry.message
+
+    async def messages(self) -> AsyncGenerator[str, None]:
+        """Yield what was put, in order, until closed and empty."""
+        while (message := await self.take()) is not None:
+            yield message
+
+
+class _Named(msgspec.Struct):
+    event_id: str
+
+
+class Journal:
+    """What was sent to a client last, so that it can be sent again over another socket."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._sent: deque[tuple[str, str]] = deque()  # event id and message
+
+    def note(self, message: str) -> None:
+        """``message`` is about to be sent. The oldest that no longer fit are forgotten."""
+        event_id = msgspec.json.decode(message, type=_Named).event_id
+        self._sent.append((event_id, message))
+        self._bytes += len(message)
+        while self._bytes > self._max_bytes:
+            self._bytes -= len(self._sent.popleft()[1])
+
+    def after(self, event_id: str) -> list[str]:
+        """Return what was sent after the event of that id.
+
+        Raises:
+            ResumeError: it was never sent, or so long ago that it is forgotten.
+        """
+        for index in range(len(self._sent) - 1, -1, -1):
+            if self._sent[index][0] == event_id:
+                return [message for _, message in islice(self._sent, index + 1, None)]
+        raise ResumeError("The event named by 'after' is not kept any more.")

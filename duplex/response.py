@@ -17,10 +17,19 @@ from duplex.interfaces import EngineSession, Steps
 from duplex.metrics import Clock, TurnMarks
 from duplex.pcm import Resampler
 from duplex.playback import PlaybackLedger
-from engine.types import Finished, GenerationOptions, Message, Thought
+from engine.types import (
+    CallArguments,
+    CallEnded,
+    CallPiece,
+    CallStarted,
+    Finished,
+    GenerationOptions,
+    Message,
+    Thought,
+)
 from engine.worker import Priority
 from tts.segment import Segmenter
-from tts.types import AudioChunk, SpokenWord, Voice
+from tts.types import AudioChunk, SpokenWord, Utterance, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class ReplyAudio:
     words: tuple[SpokenWord, ...]
 
 
-ReplyEvent = ReplyText | ReplyThought | ReplyAudio
+ReplyEvent = ReplyText | ReplyThought | ReplyAudio | CallPiece
 Sink = Callable[[ReplyEvent], Awaitable[None]]
 _CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
 _CODES_PER_S = 25  # of a brain that speaks itself
@@ -99,12 +108,15 @@ class Reply:
         takes_codes = speech is not None and speech.voice.takes_codes
         # The brain may be so far ahead, in sentences or in groups of codes of 160 ms; then it
         # waits for the voice.
-        self._segments: asyncio.Queue[_Segment | None] = asyncio.Queue(64 if takes_codes else 4)
+        self._segments: asyncio.Queue[_Segment | CallPiece | None] = asyncio.Queue(
+            64 if takes_codes else 4
+        )
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
         self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
         self._queued_samples = 0  # synthesised and not yet delivered
         self._unspoken_s = 0.0  # about how long that will last which is not synthesised
         self._sounds = asyncio.Event()  # set when the first audio was made
+        self._spoken = False  # whether all of the speech was made
 
     async def run(
         self, engine: EngineSession, history: Sequence[Message], options: GenerationOptions
@@ -131,8 +143,12 @@ class Reply:
                 self.marks.reach("first_token")
                 if isinstance(piece, Thought):
                     await self._outgoing.put(ReplyThought(piece.text))
+                elif isinstance(piece, CallStarted | CallArguments | CallEnded):
+                    await self._put_clauses(segmenter.finish())
+                    await (self._outgoing if self._speech is None else self._segments).put(piece)
                 elif self._speech is None:
-                    await self._outgoing.put(ReplyText(piece.text))
+                    if piece.text:  # codes may come without any
+                        await self._outgoing.put(ReplyText(piece.text))
                 elif self._speech.voice.takes_codes:
                     await self._put(_Segment(piece.text, piece.codes))
                 else:
@@ -160,18 +176,36 @@ class Reply:
         resampler = Resampler(speech.voice.sample_rate, speech.output_hz)
         utterance = speech.voice.open(speech.speed)
         while (segment := await self._segments.get()) is not None:
+            if not isinstance(segment, _Segment):
+                await self._end_speech(utterance, resampler, speech)
+                await self._outgoing.put(segment)
+                continue
             chunks = utterance.push(segment.text, segment.codes)
-            await self._sound(chunks, resampler, speech)
+            await self._sound(chunks, resampler, speech, segment.lasts_s)
             self._sounds.set()  # also after a segment that has no sound
-            self._unspoken_s -= segment.lasts_s
-        await self._sound(utterance.finish(), resampler, speech)
-        await self._put_audio(ReplyAudio(resampler.flush(), ()))
+        await self._end_speech(utterance, resampler, speech)
         await self._outgoing.put(None)
 
-    async def _sound(
-        self, chunks: Iterator[AudioChunk], resampler: Resampler, speech: VoiceSetup
+    async def _end_speech(
+        self, utterance: Utterance, resampler: Resampler, speech: VoiceSetup
     ) -> None:
-        ratio = speech.output_hz / speech.voice.sample_rate
+        """All words are known: what comes next is a call, or nothing. Done once."""
+        if self._spoken:
+            return
+        self._spoken = True
+        await self._sound(utterance.finish(), resampler, speech)
+        await self._put_audio(ReplyAudio(resampler.flush(), ()))
+
+    async def _sound(
+        self,
+        chunks: Iterator[AudioChunk],
+        resampler: Resampler,
+        speech: VoiceSetup,
+        expected_s: float = 0.0,
+    ) -> None:
+        """Make ``chunks``, which were expected to last ``expected_s``."""
+        rate_hz = speech.voice.sample_rate
+        ratio = speech.output_hz / rate_hz
         async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
             async for chunk in stream:
                 self.marks.reach("first_audio")
@@ -179,8 +213,12 @@ class Reply:
                 words = tuple(
                     SpokenWord(word.text, round(word.end_sample * ratio)) for word in chunk.words
                 )
+                made_s = min(expected_s, len(chunk.samples) / rate_hz)
+                expected_s -= made_s
+                self._unspoken_s -= made_s
                 await self._put_audio(ReplyAudio(resampler.push(chunk.samples), words))
                 await self._keep_pace(speech)
+        self._unspoken_s -= expected_s
 
     def _urgency(self) -> Priority:
         return Priority.REPLY if self._made_ahead_s() < 0.5 else Priority.FLOW
@@ -215,6 +253,6 @@ class Reply:
                 self._queued_samples -= len(event.samples)
                 self.ledger.push(len(event.samples), event.words, self._clock())
                 self.marks.reach("released")
-            elif isinstance(event, ReplyText):
+            elif not isinstance(event, ReplyThought):
                 self.marks.reach("released")
             await self._sink(event)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import assert_never
 
 from duplex.call import Call, Parts
@@ -12,15 +12,22 @@ from duplex.dialogue import Dialogue
 from duplex.endpointing import EndpointConfig, from_eagerness, from_silence_duration
 from duplex.errors import ProtocolError
 from duplex.hearing import TurnDetection
-from duplex.metrics import Clock
+from duplex.intake import AudioPace, check_cost
+from duplex.metrics import Clock, Metrics
 from duplex.outbox import Outbox
 from duplex.pcm import Resampler, decode_alaw, decode_pcm16, decode_ulaw
 from duplex.protocol import client_events as wire
+from duplex.protocol.beta import BetaShape
 from duplex.protocol.codes import Code
 from duplex.protocol.ids import NewId, random_id
 from duplex.protocol.item_requests import obey
 from duplex.protocol.response_plan import plan_response
-from duplex.protocol.server_events import client_error, session_created, session_updated
+from duplex.protocol.server_events import (
+    ServerEvent,
+    client_error,
+    session_created,
+    session_updated,
+)
 from duplex.protocol.session_config import Pcm, Pcma, Pcmu, SemanticVad, ServerVad, SessionConfig
 from duplex.vad import SAMPLE_RATE, DetectorConfig
 
@@ -43,8 +50,22 @@ class Session:
         *,
         clock: Clock = time.monotonic,
         new_id: NewId = random_id,
+        beta: bool = False,
+        start: SessionConfig | None = None,
+        metrics: Metrics | None = None,
+        offer_resume: Callable[[], ServerEvent] | None = None,
     ) -> None:
+        """``start`` is the configuration to begin with, if not the server's own. ``offer_resume``
+        makes the event for clients that want to be able to take up a dropped call."""
         self._call = Call(call_id, config, parts, outbox, clock, new_id)
+        if start is not None:
+            self._call.session_config = start
+        if metrics is not None:
+            self._call.metrics = metrics
+        self._offer_resume = offer_resume
+        self._pace = AudioPace(config.limits.audio_rate, clock())
+        if beta:
+            self._call.shape = BetaShape(self._call.conversation_id)
         self._session_id = new_id("sess")
         self._dialogue = Dialogue(self._call)
         self._resampler = Resampler(Pcm.sample_rate, SAMPLE_RATE)
@@ -62,6 +83,7 @@ class Session:
                 call.tasks = tasks
                 await self._dialogue.configure(turn_detection(call.session_config, call.config))
                 call.send(session_created(self._session_id, call.session_config))
+                self._resume_if_wanted(had=False)
                 self._dialogue.prefill()
                 async for message in messages:
                     await self.receive(message)
@@ -69,11 +91,25 @@ class Session:
         finally:
             await call.engine.close()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the call could end now without cutting anybody short."""
+        return self._dialogue.is_quiet
+
+    def tell(self, event: ServerEvent) -> None:
+        """Queue an event that concerns the call as a whole.
+
+        Raises:
+            CallOverrun: the client reads too slowly.
+        """
+        self._call.send(event)
+
     async def receive(self, message: str | bytes) -> None:
         """Obey one message. What cannot be obeyed becomes an `error` event."""
         event_id = None
         try:
-            event = wire.decode(message)
+            check_cost(message)
+            event = wire.decode(self._call.shape.incoming(message))
             event_id = event.event_id
             await self._obey(event)
         except ProtocolError as error:
@@ -101,7 +137,9 @@ class Session:
                 dialogue.answers.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 dialogue.prefill()
             case wire.ResponseCreate():
-                await dialogue.respond(plan_response(call.session_config, event.response))
+                await dialogue.respond(
+                    plan_response(call.session_config, event.response, call.conversation)
+                )
             case wire.ResponseCancel():
                 await dialogue.cancel(event.response_id)
             case _:
@@ -109,17 +147,19 @@ class Session:
 
     async def _append(self, audio: bytes) -> None:
         audio_format = self._call.session_config.audio.input.format
+        decode, width = _DECODERS[type(audio_format)], audio_format.bytes_per_sample
         try:
-            samples = _DECODERS[type(audio_format)](audio)
+            decode(audio[len(audio) // width * width :])  # a sample cut in two, if there is one
         except ValueError as error:
             raise ProtocolError(str(error), code=Code.INVALID_VALUE, param="audio") from error
         # A message may hold minutes: other calls get their turn in between.
         rate_hz = audio_format.sample_rate
-        step = rate_hz * _AT_ONCE_MS // 1000
-        for start in range(0, len(samples), step):
-            part = samples[start : start + step]
-            await self._dialogue.hear(self._resampler.push(part), len(part) / rate_hz)
-            await asyncio.sleep(0)
+        step = rate_hz * width * _AT_ONCE_MS // 1000
+        for start in range(0, len(audio), step):
+            part = decode(audio[start : start + step])
+            seconds = len(part) / rate_hz
+            await self._dialogue.hear(self._resampler.push(part), seconds)
+            await self._pace.take(seconds, self._call.clock())
 
     async def _update(self, event: wire.SessionUpdate) -> None:
         call = self._call
@@ -133,8 +173,19 @@ class Session:
         if detects_otherwise:
             await self._dialogue.configure(detection)
         call.send(session_updated(self._session_id, new))
-        if new.instructions != old.instructions:
+        self._resume_if_wanted(had=old.duplex.resume)
+        if _beginning(new) != _beginning(old):
             self._dialogue.prefill()
+
+    def _resume_if_wanted(self, *, had: bool) -> None:
+        call = self._call
+        if call.session_config.duplex.resume and not had and self._offer_resume is not None:
+            call.send(self._offer_resume())
+
+
+def _beginning(session: SessionConfig) -> object:
+    """What the brain is shown first."""
+    return session.instructions, session.tools, session.tool_choice
 
 
 def turn_detection(session: SessionConfig, config: Config) -> TurnDetection | None:

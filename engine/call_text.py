@@ -23,6 +23,11 @@ _LONGEST_HEAD = 16_384  # characters before the arguments begin; far beyond any 
 _LONGEST_ARGUMENTS = 1_000_000
 
 
+def begins_call(answer: str) -> bool:
+    """Whether ``answer`` has come to a call, with tags or, as small models write it, without."""
+    return CALL_OPEN in answer or answer.lstrip().startswith("{")
+
+
 class _At(Enum):
     HEAD = auto()  # before the arguments, or in a call whose form is not known
     ARGUMENTS = auto()

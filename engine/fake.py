@@ -48,6 +48,7 @@ class FakeSession:
         self._passes = 0
         self.audio: list[NDArray[np.float32]] = []  # of the open turn
         self.histories: list[tuple[Message, ...]] = []  # shown to `respond`, in order
+        self.options: list[GenerationOptions] = []  # asked of `respond`, in order
         self.cancelled = 0  # replies closed before their end
         self.closed = False
 
@@ -78,6 +79,7 @@ class FakeSession:
     ) -> AsyncGenerator[Piece, None]:
         answer = self._script.says[min(len(self.histories), len(self._script.says) - 1)]
         self.histories.append(tuple(history))
+        self.options.append(options)
         done = False
         try:
             for piece in answer:

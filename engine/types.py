@@ -120,7 +120,8 @@ class GenerationOptions:
     ``think_tokens``: reason in at most so many tokens, between ``<think>`` tags that the brain
     opens and, if the model does not, closes itself. 0: answer at once. ``thinking`` says when,
     seen from the speech: all before it, or in parts while it is spoken. ``speech_ahead_s`` tells
-    a brain that thinks meanwhile how long what was said already will still sound.
+    a brain that thinks meanwhile how long what was said already will still sound. ``calls`` says
+    how the tools in the conversation may be used.
     """
 
     max_tokens: int = 256

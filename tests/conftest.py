@@ -1,13 +1,19 @@
 """Fixtures for all tests."""
 
+import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from duplex.config import Config
 from duplex.models import ModelStore, Progress
+
+# Triton reads this once, when it is first imported, by transformers for one.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +31,14 @@ def models(store: ModelStore) -> Callable[[str], Path]:
         return store.path(name)
 
     return path
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """The loggers that `logs.configure` changes are as before afterwards."""
+    root, websockets = logging.getLogger(), logging.getLogger("websockets")
+    handlers, levels = list(root.handlers), (root.level, websockets.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    websockets.setLevel(levels[1])

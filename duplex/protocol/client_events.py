@@ -1,16 +1,17 @@
 """What clients send: the GA Realtime client events, read strictly where we use them and
 tolerantly where we do not."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from duplex.errors import ProtocolError
-from duplex.protocol.codes import Code
 from duplex.protocol.decoding import MAX_EVENT_ID_CHARS, find_event_id, protocol_errors
-from duplex.protocol.items import Audio, MessageParam, Text, check_content
+from duplex.protocol.items import Audio, ItemParam, Text, check_content
+from duplex.protocol.response_input import InputItems, check_input
 from duplex.protocol.session_config import AudioFormat, MaxTokens, Modalities, Name
+from duplex.protocol.tools import ToolChoice, Tools, check_tools
 
 GivenId = Annotated[str, Meta(max_length=MAX_EVENT_ID_CHARS)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -47,7 +48,7 @@ class AudioClear(_Event, frozen=True, tag="input_audio_buffer.clear"):
 class ItemCreate(_Event, frozen=True, tag="conversation.item.create"):
     """``previous_item_id``: null for the end, ``root`` for the beginning, else after that item."""
 
-    item: MessageParam
+    item: ItemParam
     previous_item_id: GivenId | None = None
 
 
@@ -98,9 +99,11 @@ class ResponseParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_output_tokens: MaxTokens | None = None
     audio: ResponseAudio | None = None
     metadata: Metadata | None = None
-    conversation: str | None = None
-    input: list[Any] | None = None
-    tools: list[Any] | None = None
+    conversation: Literal["auto", "none"] | None = None
+    input: InputItems | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class ResponseCreate(_Event, frozen=True, tag="response.create"):
@@ -159,15 +162,5 @@ def _check(event: ClientEvent) -> None:
         case ItemCreate(item=item):
             check_content(item)
         case ResponseCreate(response=ResponseParams() as params):
-            if params.conversation not in (None, "auto"):
-                raise _unsupported("response.conversation", "Responses out of band")
-            if params.input is not None:
-                raise _unsupported("response.input", "Input items of a response")
-            if params.tools:
-                raise _unsupported("response.tools", "Tools of a response")
-
-
-def _unsupported(param: str, what: str) -> ProtocolError:
-    return ProtocolError(
-        f"{what} are not supported: '{param}'.", code=Code.UNSUPPORTED_FEATURE, param=param
-    )
+            check_input(params.input or ())
+            check_tools(params.tools or (), "response")

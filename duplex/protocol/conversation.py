@@ -4,15 +4,23 @@ from msgspec.structs import replace
 
 from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
-from duplex.protocol.items import InputAudio, Message, OutputAudio
+from duplex.protocol.items import FunctionCall, InputAudio, Item, Message, OutputAudio
 
 MAX_ITEMS = 2000
 MAX_CHARS = 4_000_000
 ROOT = "root"
 
 
+def is_shown(item: Item) -> bool:
+    """Whether the model is shown an item: not before it is finished, nor if it says nothing, nor
+    a call that was cut off."""
+    if isinstance(item, FunctionCall):
+        return item.status == "completed"
+    return item.status != "in_progress" and (not isinstance(item, Message) or bool(item.text))
+
+
 class Conversation:
-    """An ordered set of `Message`s.
+    """An ordered set of `Item`s.
 
     Bounded: when it holds more than ``max_items`` or ``max_chars`` of text, the oldest items are
     forgotten. That is far beyond what a model is shown; it keeps a client from filling memory.
@@ -22,12 +30,12 @@ class Conversation:
     def __init__(self, *, max_items: int = MAX_ITEMS, max_chars: int = MAX_CHARS) -> None:
         self._max_items = max_items
         self._max_chars = max_chars
-        self._items: dict[str, Message] = {}
+        self._items: dict[str, Item] = {}
         self._order: list[str] = []
         self._chars = 0  # of all items' text
 
     @property
-    def items(self) -> tuple[Message, ...]:
+    def items(self) -> tuple[Item, ...]:
         """All items, first to last."""
         return tuple(self._items[item_id] for item_id in self._order)
 
@@ -39,11 +47,25 @@ class Conversation:
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._items
 
-    def messages(self) -> list[Message]:
+    def shown(self) -> list[Item]:
         """Return what the model is shown: finished items, without those that have no words."""
-        return [item for item in self.items if item.status != "in_progress" and item.text]
+        return [item for item in self.items if is_shown(item)]
 
-    def insert(self, item: Message, previous_item_id: str | None = None) -> str | None:
+    def check_call(self, call_id: str) -> None:
+        """Refuse what a function gave that was not called.
+
+        Raises:
+            ProtocolError: item_create_invalid_call_id.
+        """
+        calls = (item for item in self._items.values() if isinstance(item, FunctionCall))
+        if all(call.call_id != call_id for call in calls):
+            raise ProtocolError(
+                f"No function_call with the call_id '{call_id}' is in the conversation.",
+                code=Code.ITEM_CREATE_CALL_ID,
+                param="item.call_id",
+            )
+
+    def insert(self, item: Item, previous_item_id: str | None = None) -> str | None:
         """Add ``item`` after ``previous_item_id`` (None: at the end, ``root``: at the beginning).
 
         Returns:
@@ -78,7 +100,7 @@ class Conversation:
         self._forget_oldest(keep=item.id)
         return previous
 
-    def retrieve(self, item_id: str) -> Message:
+    def retrieve(self, item_id: str) -> Item:
         """Return an item.
 
         Raises:
@@ -103,7 +125,7 @@ class Conversation:
                 unsupported_content_type (not a spoken answer).
         """
         item = self._get(item_id, Code.ITEM_TRUNCATE_INVALID, "truncating")
-        if item.role != "assistant":
+        if not isinstance(item, Message) or item.role != "assistant":
             raise ProtocolError(
                 "Only the audio of assistant messages can be truncated.",
                 code=Code.UNSUPPORTED_CONTENT_TYPE,
@@ -139,8 +161,8 @@ class Conversation:
         self._put(cut)
         return cut
 
-    def finish(self, item: Message) -> None:
-        """Put the final form of an answer in the place of the unfinished one.
+    def finish(self, item: Item) -> None:
+        """Put the final form of an answer or a call in the place of the unfinished one.
 
         Nothing happens if the client has deleted it or cut it in the meantime: what the client
         said about it stands.
@@ -153,7 +175,7 @@ class Conversation:
         """Fill in what the ear heard; nothing happens if the client has deleted the item, or
         made another in its name."""
         stored = self._items.get(item_id)
-        if stored is None or content_index >= len(stored.content):
+        if not isinstance(stored, Message) or content_index >= len(stored.content):
             return
         content = list(stored.content)
         part = content[content_index]
@@ -168,7 +190,7 @@ class Conversation:
             return 0
         return self._order.index(previous_item_id) + 1
 
-    def _get(self, item_id: str, code: Code, doing: str) -> Message:
+    def _get(self, item_id: str, code: Code, doing: str) -> Item:
         try:
             return self._items[item_id]
         except KeyError:
@@ -178,7 +200,7 @@ class Conversation:
                 param="item_id",
             ) from None
 
-    def _put(self, item: Message) -> None:
+    def _put(self, item: Item) -> None:
         self._chars += len(item.text) - len(self._items[item.id].text)
         self._items[item.id] = item
         self._forget_oldest(keep=item.id)

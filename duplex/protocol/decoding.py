@@ -17,6 +17,8 @@ MAX_MESSAGE_CHARS = 400  # of an error: it quotes the client, who may have sent 
 _WHERE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>[^`]*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
+_TOOL_TYPE = re.compile(r"\.(tools\[\d+\]|tool_choice)\.type$")
+_INPUT_TYPE = re.compile(r"^response\.input\[\d+\]\.type$")
 _EVENT_ID = re.compile(rb'"event_id"\s*:\s*"([^"\\]{1,%d})"' % MAX_EVENT_ID_CHARS)
 
 
@@ -96,6 +98,10 @@ def _code_of(what: str, param: str) -> Code:
         if param == "type":
             return Code.UNKNOWN_EVENT
         if param == "item.type":
+            return Code.UNSUPPORTED_ITEM_TYPE
+        if _TOOL_TYPE.search(param):
+            return Code.UNSUPPORTED_TOOL_TYPE
+        if _INPUT_TYPE.search(param):
             return Code.UNSUPPORTED_ITEM_TYPE
         if param.startswith("item.content") and param.endswith(".type"):
             return Code.UNSUPPORTED_CONTENT_TYPE

@@ -2,13 +2,11 @@
 
 from typing import assert_never
 
-from duplex.errors import ProtocolError
 from duplex.protocol import server_events as wire
 from duplex.protocol.client_events import ItemCreate, ItemDelete, ItemRetrieve
-from duplex.protocol.codes import Code
 from duplex.protocol.conversation import Conversation
 from duplex.protocol.ids import NewId
-from duplex.protocol.items import InputAudio, MessageParam
+from duplex.protocol.items import FunctionCallOutputParam, check_known_words
 from duplex.protocol.server_events import ServerEvent
 
 
@@ -22,8 +20,10 @@ def obey(
     """
     match event:
         case ItemCreate(item=param):
-            _check_known_words(param)
-            item = param.to_message(param.id or new_id("item"))
+            check_known_words(param)
+            if isinstance(param, FunctionCallOutputParam):
+                conversation.check_call(param.call_id)
+            item = param.to_item(param.id or new_id("item"))
             return wire.item_created(item, conversation.insert(item, event.previous_item_id))
         case ItemDelete():
             conversation.delete(event.item_id)
@@ -32,14 +32,3 @@ def obey(
             return [wire.ItemRetrieved(item=conversation.retrieve(event.item_id))]
         case _:
             assert_never(event)
-
-
-def _check_known_words(item: MessageParam) -> None:
-    """Refuse audio that nobody has transcribed: the history is words."""
-    for index, part in enumerate(item.content):
-        if isinstance(part, InputAudio) and part.transcript is None:
-            raise ProtocolError(
-                "Audio in an item needs its transcript; speak through input_audio_buffer.append.",
-                code=Code.UNSUPPORTED_CONTENT_TYPE,
-                param=f"item.content[{index}].transcript",
-            )

@@ -15,11 +15,15 @@ from duplex.protocol.codes import Code
 MAX_AUDIO_BYTES = 15 * 1024 * 1024  # of one message, decoded; the API's own limit
 MAX_ID_CHARS = 128
 MAX_TEXT_CHARS = 1_000_000
+MAX_CALL_ID_CHARS = 32  # clients accept no more
+MAX_FUNCTION_NAME_CHARS = 64
 
 Role = Literal["system", "user", "assistant"]
 Status = Literal["in_progress", "completed", "incomplete"]
 ItemId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+FunctionName = Annotated[str, Meta(pattern=rf"^[a-zA-Z0-9_.-]{{1,{MAX_FUNCTION_NAME_CHARS}}}$")]
+CallId = Annotated[str, Meta(min_length=1, max_length=MAX_CALL_ID_CHARS)]
 Audio = Annotated[bytes, Meta(max_length=MAX_AUDIO_BYTES)]
 """Base64 on the wire."""
 
@@ -60,7 +64,7 @@ ALLOWED_CONTENT: dict[Role, tuple[type, ...]] = {
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag="message"):
-    """An item of the conversation."""
+    """Something said or written."""
 
     id: str
     object: Literal["realtime.item"] = "realtime.item"
@@ -74,33 +78,130 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag="message"
         return " ".join(words for part in self.content if (words := words_of(part)))
 
 
+class FunctionCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call"):
+    """The model wants a function of the client's called; ``arguments`` is JSON text."""
+
+    id: str
+    object: Literal["realtime.item"] = "realtime.item"
+    status: Status = "completed"
+    name: str
+    call_id: str
+    arguments: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it adds to the conversation's size."""
+        return self.arguments
+
+
+class FunctionCallOutput(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"
+):
+    """What the client's function gave."""
+
+    id: str
+    object: Literal["realtime.item"] = "realtime.item"
+    status: Status = "completed"
+    call_id: str
+    output: str
+
+    @property
+    def text(self) -> str:
+        """What it adds to the conversation's size."""
+        return self.output
+
+
+Item = Message | FunctionCall | FunctionCallOutput
+"""Of a conversation."""
+
+
+class FunctionCallParam(Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call"):
+    """A call as a client tells it, of an earlier conversation."""
+
+    name: FunctionName
+    call_id: CallId
+    arguments: Text
+    id: ItemId | None = None
+    status: Status | None = None
+
+    def to_item(self, item_id: str) -> FunctionCall:
+        """Return the item under ``item_id``, finished."""
+        return FunctionCall(
+            id=item_id,
+            status=_finished(self.status),
+            name=self.name,
+            call_id=self.call_id,
+            arguments=self.arguments,
+        )
+
+
+class FunctionCallOutputParam(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"
+):
+    """What a function gave, as a client tells it."""
+
+    call_id: CallId
+    output: Text
+    id: ItemId | None = None
+    status: Status | None = None
+
+    def to_item(self, item_id: str) -> FunctionCallOutput:
+        """Return the item under ``item_id``, finished."""
+        return FunctionCallOutput(
+            id=item_id, status=_finished(self.status), call_id=self.call_id, output=self.output
+        )
+
+
 class MessageParam(Struct, frozen=True, kw_only=True, tag_field="type", tag="message"):
-    """An item as a client asks for it; see `to_message`."""
+    """A message as a client asks for it; see `to_item`."""
 
     role: Role
     content: Annotated[tuple[Content, ...], Meta(max_length=64)]
     id: ItemId | None = None
     status: Status | None = None
 
-    def to_message(self, item_id: str) -> Message:
+    def to_item(self, item_id: str) -> Message:
         """Return the item under ``item_id``, without its audio, finished."""
-        status: Status = "incomplete" if self.status == "incomplete" else "completed"
         content = tuple(without_audio(part) for part in self.content)
+        status = _finished(self.status)
         return Message(id=item_id, status=status, role=self.role, content=content)
 
 
-def check_content(item: MessageParam) -> None:
-    """Refuse content that cannot come from the item's role.
+ItemParam = MessageParam | FunctionCallParam | FunctionCallOutputParam
+"""As a client asks for it."""
+
+
+def check_content(item: ItemParam, param: str = "item") -> None:
+    """Refuse content that cannot come from the item's role; ``param`` is the item's place.
 
     Raises:
         ProtocolError: unsupported_content_type.
     """
+    if not isinstance(item, MessageParam):
+        return
     for index, part in enumerate(item.content):
         if not isinstance(part, ALLOWED_CONTENT[item.role]):
             raise ProtocolError(
                 f"A {item.role} message cannot hold {part.__struct_config__.tag} content.",
                 code=Code.UNSUPPORTED_CONTENT_TYPE,
-                param=f"item.content[{index}].type",
+                param=f"{param}.content[{index}].type",
+            )
+
+
+def check_known_words(item: ItemParam, param: str = "item") -> None:
+    """Refuse audio that nobody has transcribed: the history is words.
+
+    Raises:
+        ProtocolError: unsupported_content_type.
+    """
+    if not isinstance(item, MessageParam):
+        return
+    for index, part in enumerate(item.content):
+        if isinstance(part, InputAudio) and part.transcript is None:
+            raise ProtocolError(
+                "Audio in an item needs its transcript; speak through input_audio_buffer.append.",
+                code=Code.UNSUPPORTED_CONTENT_TYPE,
+                param=f"{param}.content[{index}].transcript",
             )
 
 
@@ -120,3 +221,8 @@ def without_audio(part: Content) -> Content:
     if isinstance(part, InputAudio | OutputAudio):
         return replace(part, audio=UNSET)
     return part
+
+
+def _finished(status: Status | None) -> Status:
+    """The status of an item that a client tells."""
+    return "incomplete" if status == "incomplete" else "completed"

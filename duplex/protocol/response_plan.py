@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from duplex.protocol.client_events import ResponseParams, VoiceId
+from duplex.protocol.conversation import Conversation
+from duplex.protocol.items import Item
+from duplex.protocol.response_input import resolve_input
 from duplex.protocol.session_config import AudioFormat, MaxTokens, Modality, SessionConfig
+from duplex.protocol.tools import FunctionTool, NamedFunction, check_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +22,38 @@ class ResponsePlan:
     speed: float
     metadata: dict[str, str] | None
     thoughts: bool
+    tools: tuple[FunctionTool, ...] = ()  # none if the model may not call any
+    must_call: bool = False  # one of them
+    call_name: str | None = None  # this one
+    parallel_calls: bool = True
+    in_conversation: bool = True
+    input: tuple[Item, ...] | None = None  # None: what the conversation says
 
 
-def plan_response(config: SessionConfig, params: ResponseParams | None = None) -> ResponsePlan:
-    """Return the plan for a response to the current turn."""
+def plan_response(
+    config: SessionConfig,
+    params: ResponseParams | None = None,
+    conversation: Conversation | None = None,
+) -> ResponsePlan:
+    """Return the plan for a response to the current turn, or to ``params.input``, which may
+    refer to items of the ``conversation``.
+
+    Raises:
+        ProtocolError: ``params`` refer to what is not there.
+    """
     own = params or ResponseParams()
+    tools = config.tools if own.tools is None else own.tools
+    choice = own.tool_choice or config.tool_choice
+    check_choice(own.tool_choice, tools)
+    # The session's choice may name a function that is not there, or not in this response.
+    named = choice.name if isinstance(choice, NamedFunction) else None
+    name = named if named in {tool.name for tool in tools} else None
+    parallel = own.parallel_tool_calls
+    if parallel is None:
+        parallel = config.parallel_tool_calls is not False
+    context = None
+    if own.input is not None:
+        context = resolve_input(own.input, conversation or Conversation())
     sound = config.audio.output
     asked = own.audio.output if own.audio else None
     voice = (asked.voice if asked else None) or sound.voice
@@ -35,4 +66,10 @@ def plan_response(config: SessionConfig, params: ResponseParams | None = None) -
         speed=sound.speed,
         metadata=own.metadata,
         thoughts=config.duplex.thoughts,
+        tools=() if choice == "none" else tools,
+        must_call=name is not None or (choice == "required" and bool(tools)),
+        call_name=name,
+        parallel_calls=parallel,
+        in_conversation=own.conversation != "none",
+        input=context,
     )

@@ -4,13 +4,14 @@ from enum import Enum, auto
 from typing import TypedDict
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from duplex.errors import IllegalTransition, ProtocolError
 from duplex.protocol import server_events as wire
 from duplex.protocol.codes import Code
 from duplex.protocol.conversation import Conversation
 from duplex.protocol.ids import NewId
-from duplex.protocol.items import Message, OutputAudio, OutputText, Status
+from duplex.protocol.items import FunctionCall, Item, Message, OutputAudio, OutputText, Status
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.response_types import (
     AudioPart,
@@ -40,10 +41,17 @@ class _Where(TypedDict):
     item_id: str
 
 
+class _WhereCall(_Where):
+    call_id: str
+    output_index: int
+
+
 class _State(Enum):
     NEW = auto()  # nothing sent
     STARTED = auto()  # response.created sent; no item yet
-    OPEN = auto()  # the item and its part are open
+    OPEN = auto()  # the message and its part are open
+    CALLING = auto()  # a function call is open
+    CALLED = auto()  # the last function call is whole; no words follow one
     FINISHED = auto()  # response.done sent
 
 
@@ -55,15 +63,25 @@ _TRANSITIONS = {
     (_State.OPEN, "thought"): _State.OPEN,
     (_State.OPEN, "words"): _State.OPEN,
     (_State.OPEN, "finish"): _State.FINISHED,
+    (_State.STARTED, "call"): _State.CALLING,
+    (_State.OPEN, "call"): _State.CALLING,
+    (_State.CALLED, "call"): _State.CALLING,
+    (_State.CALLING, "arguments"): _State.CALLING,
+    (_State.CALLING, "end_call"): _State.CALLED,
+    (_State.CALLING, "thought"): _State.CALLING,
+    (_State.CALLED, "thought"): _State.CALLED,
+    (_State.CALLING, "finish"): _State.FINISHED,
+    (_State.CALLED, "finish"): _State.FINISHED,
 }
 
 
 class ResponseStream:
     """Turns the progress of one response into server events.
 
-    `start`, then any number of `audio` (or `text`) and `thought`, then `finish`, once, at any
-    moment after `start`. The item joins the conversation with the first words, so a response
-    that is stopped before them leaves no trace in the history.
+    `start`, then any number of `audio` (or `text`), then any number of function calls (`call`,
+    `arguments`, `end_call`), with a `thought` anywhere, then `finish`, once, at any moment after
+    `start`. An item joins the conversation with its first words, so a response that is stopped
+    before them leaves no trace in the history; one that is out of band never does.
 
     Each method returns the events to send, in order.
 
@@ -82,17 +100,21 @@ class ResponseStream:
         self.plan = plan
         self.response_id = new_id("resp")
         self.item_id = new_id("item")
+        self._new_id = new_id
         self._conversation = conversation
         self._conversation_id = conversation_id
         self._state = _State.NEW
         self._words: list[str] = []
         self._thoughts: list[str] = []
-        self._previous_item_id: str | None = None  # known once the item is open
+        self._previous_item_id: str | None = None  # of the item opened last
+        self._call: FunctionCall | None = None  # while it is open; arguments apart
+        self._arguments: list[str] = []  # of the open call
+        self._output: list[Item] = []  # the items that are closed
 
     @property
     def is_active(self) -> bool:
         """Whether it has started and not finished."""
-        return self._state in (_State.STARTED, _State.OPEN)
+        return self._state not in (_State.NEW, _State.FINISHED)
 
     @property
     def words(self) -> str:
@@ -122,6 +144,29 @@ class ResponseStream:
         events.append(wire.OutputTextDelta(delta=words, **self._where()))
         return events
 
+    def call(self, name: str) -> list[ServerEvent]:
+        """The model begins to call a function: its words are over."""
+        was_open = self._state is _State.OPEN
+        self._move("call")
+        events = self._close_message("completed") if was_open else []
+        self._call = FunctionCall(
+            id=self._new_id("item"), status="in_progress", name=name, call_id=self._new_id("call")
+        )
+        self._arguments = []
+        return events + self._add(self._call)
+
+    def arguments(self, text: str) -> list[ServerEvent]:
+        """Send more of the arguments' text."""
+        self._move("arguments")
+        assert self._call is not None
+        self._arguments.append(text)
+        return [wire.FunctionArgumentsDelta(delta=text, **self._where_call(self._call))]
+
+    def end_call(self) -> list[ServerEvent]:
+        """The call is whole."""
+        self._move("end_call")
+        return self._close_call("completed")
+
     def thought(self, words: str) -> list[ServerEvent]:
         """Send reasoning, if the client asked for it."""
         self._move("thought")
@@ -137,18 +182,19 @@ class ResponseStream:
         `failed`. The transcript told is that of all audio sent; if the caller heard less, cut
         it afterwards with `Conversation.truncate`.
         """
-        is_open = self._state is _State.OPEN
+        was = self._state
         self._move("finish")
         events: list[ServerEvent] = []
         if self._thoughts:
             thought = "".join(self._thoughts)
             events.append(wire.ThoughtDone(response_id=self.response_id, thought=thought))
-        output: tuple[Message, ...] = ()
-        if is_open:
-            item = self._item("completed" if ending.type == "completed" else "incomplete")
-            self._conversation.finish(item)
-            events += self._closers(item)
-            output = (item,)
+        if was is _State.OPEN:
+            events += self._close_message(
+                "completed" if ending.type == "completed" else "incomplete"
+            )
+        elif was is _State.CALLING:
+            events += self._close_call("incomplete")
+        output = tuple(self._output)
         events.append(wire.ResponseDone(response=self._response(ending, usage, output)))
         return events
 
@@ -166,16 +212,48 @@ class ResponseStream:
         self._move("words")
         if is_open:
             return []
-        self._previous_item_id = self._conversation.insert(self._item("in_progress"))
-        empty = Message(id=self.item_id, status="in_progress", role="assistant")
         part = AudioPart("") if modality == "audio" else TextPart("")
         return [
-            wire.OutputItemAdded(response_id=self.response_id, item=empty),
-            wire.ItemAdded(item=empty, previous_item_id=self._previous_item_id),
+            *self._add(self._item("in_progress")),
             wire.ContentPartAdded(part=part, **self._where()),
         ]
 
-    def _closers(self, item: Message) -> list[ServerEvent]:
+    def _add(self, item: Message | FunctionCall) -> list[ServerEvent]:
+        """Open an item of the output."""
+        told = replace(item, content=()) if isinstance(item, Message) else item
+        events: list[ServerEvent] = [
+            wire.OutputItemAdded(
+                response_id=self.response_id, item=told, output_index=len(self._output)
+            )
+        ]
+        if self.plan.in_conversation:
+            self._previous_item_id = self._conversation.insert(item)
+            events.append(wire.ItemAdded(item=told, previous_item_id=self._previous_item_id))
+        return events
+
+    def _done(self, item: Message | FunctionCall) -> list[ServerEvent]:
+        """Close the item of the output that was opened last."""
+        events: list[ServerEvent] = []
+        if self.plan.in_conversation:
+            self._conversation.finish(item)
+            events.append(wire.ItemDone(item=item, previous_item_id=self._previous_item_id))
+        index = len(self._output)
+        self._output.append(item)
+        done = wire.OutputItemDone(response_id=self.response_id, item=item, output_index=index)
+        return [*events, done]
+
+    def _close_call(self, status: Status) -> list[ServerEvent]:
+        assert self._call is not None
+        arguments = "".join(self._arguments)
+        call = replace(self._call, status=status, arguments=arguments)
+        done = wire.FunctionArgumentsDone(
+            name=call.name, arguments=arguments, **self._where_call(call)
+        )
+        self._call = None
+        return [done, *self._done(call)]
+
+    def _close_message(self, status: Status) -> list[ServerEvent]:
+        item = self._item(status)
         where = self._where()
         closers: list[ServerEvent]
         if self.plan.modality == "audio":
@@ -189,11 +267,7 @@ class ResponseStream:
                 wire.OutputTextDone(text=self.words, **where),
                 wire.ContentPartDone(part=TextPart(self.words), **where),
             ]
-        return [
-            *closers,
-            wire.ItemDone(item=item, previous_item_id=self._previous_item_id),
-            wire.OutputItemDone(response_id=self.response_id, item=item),
-        ]
+        return [*closers, *self._done(item)]
 
     def _item(self, status: Status) -> Message:
         part = (
@@ -206,8 +280,16 @@ class ResponseStream:
     def _where(self) -> _Where:
         return {"response_id": self.response_id, "item_id": self.item_id}
 
+    def _where_call(self, call: FunctionCall) -> _WhereCall:
+        return {
+            "response_id": self.response_id,
+            "item_id": call.id,
+            "call_id": call.call_id,
+            "output_index": len(self._output),
+        }
+
     def _response(
-        self, ending: StatusDetails | None, usage: Usage | None, output: tuple[Message, ...]
+        self, ending: StatusDetails | None, usage: Usage | None, output: tuple[Item, ...]
     ) -> Response:
         plan = self.plan
         sound = ResponseAudio(ResponseAudioOutput(plan.audio_format, plan.voice))
@@ -216,7 +298,7 @@ class ResponseStream:
             status="in_progress" if ending is None else ending.type,
             status_details=None if ending == COMPLETED else ending,
             output=output,
-            conversation_id=self._conversation_id,
+            conversation_id=self._conversation_id if plan.in_conversation else None,
             output_modalities=(plan.modality,),
             max_output_tokens=plan.max_output_tokens,
             audio=sound if plan.modality == "audio" else UNSET,

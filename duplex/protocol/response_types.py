@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from duplex.protocol.items import Message
+from duplex.protocol.items import Item
 from duplex.protocol.session_config import AudioFormat, MaxTokens, Modality
 
 
@@ -105,7 +105,7 @@ class Response(Struct, frozen=True, kw_only=True):
     object: Literal["realtime.response"] = "realtime.response"
     status: Literal["in_progress", "completed", "cancelled", "incomplete", "failed"]
     status_details: StatusDetails | None = None
-    output: tuple[Message, ...] = ()
+    output: tuple[Item, ...] = ()
     conversation_id: str | None
     output_modalities: tuple[Modality]
     max_output_tokens: MaxTokens

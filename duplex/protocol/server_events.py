@@ -14,7 +14,7 @@ from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
 from duplex.protocol.decoding import protocol_errors
 from duplex.protocol.ids import NewId
-from duplex.protocol.items import Message
+from duplex.protocol.items import Item
 from duplex.protocol.response_types import AudioPart, Response, TextPart
 from duplex.protocol.session_config import SessionConfig
 
@@ -38,21 +38,21 @@ class SessionUpdated(_Event, frozen=True, tag="session.updated"):
 class ItemAdded(_Event, frozen=True, tag="conversation.item.added"):
     """An item is in the conversation; an answer's is still empty."""
 
-    item: Message
+    item: Item
     previous_item_id: str | None
 
 
 class ItemDone(_Event, frozen=True, tag="conversation.item.done"):
     """The item is final, but for a transcript that is still to come."""
 
-    item: Message
+    item: Item
     previous_item_id: str | None
 
 
 class ItemRetrieved(_Event, frozen=True, tag="conversation.item.retrieved"):
     """The answer to conversation.item.retrieve; without audio, see `duplex.protocol.items`."""
 
-    item: Message
+    item: Item
 
 
 class ItemDeleted(_Event, frozen=True, tag="conversation.item.deleted"):
@@ -163,7 +163,7 @@ class OutputItemAdded(_Event, frozen=True, tag="response.output_item.added"):
     """The answer's item has been opened."""
 
     response_id: str
-    item: Message
+    item: Item
     output_index: int = 0
 
 
@@ -171,7 +171,7 @@ class OutputItemDone(_Event, frozen=True, tag="response.output_item.done"):
     """The answer's item is final."""
 
     response_id: str
-    item: Message
+    item: Item
     output_index: int = 0
 
 
@@ -228,6 +228,26 @@ class OutputTextDone(_PartEvent, frozen=True, tag="response.output_text.done"):
     text: str
 
 
+class _CallEvent(_Event, frozen=True, kw_only=True):
+    response_id: str
+    item_id: str
+    call_id: str
+    output_index: int = 0
+
+
+class FunctionArgumentsDelta(_CallEvent, frozen=True, tag="response.function_call_arguments.delta"):
+    """More of the text of a call's arguments."""
+
+    delta: str
+
+
+class FunctionArgumentsDone(_CallEvent, frozen=True, tag="response.function_call_arguments.done"):
+    """All of it; of a call that was cut off, as far as it came."""
+
+    name: str
+    arguments: str
+
+
 class ThoughtDelta(_Event, frozen=True, tag="duplex.thought.delta"):
     """Reasoning, for those who asked for it: ``session.duplex.thoughts``."""
 
@@ -251,6 +271,15 @@ class TurnMetrics(_Event, frozen=True, tag="duplex.turn_metrics"):
     response_id: str
     item_id: str | None
     marks_ms: dict[str, float]
+
+
+class ResumeOffered(_Event, frozen=True, tag="duplex.resume"):
+    """How this call is taken up again when its socket drops, for those who asked:
+    ``session.duplex.resume``. Connect with ``?resume=TOKEN&after=EVENT_ID``, the last event
+    received, within ``resume_s`` seconds."""
+
+    token: str
+    resume_s: float
 
 
 ServerEvent = (
@@ -281,9 +310,12 @@ ServerEvent = (
     | OutputTranscriptDone
     | OutputTextDelta
     | OutputTextDone
+    | FunctionArgumentsDelta
+    | FunctionArgumentsDone
     | ThoughtDelta
     | ThoughtDone
     | TurnMetrics
+    | ResumeOffered
 )
 
 _ENCODER = msgspec.json.Encoder()
@@ -315,7 +347,7 @@ def session_updated(session_id: str, config: SessionConfig) -> SessionUpdated:
     return SessionUpdated(session=_session(session_id, config))
 
 
-def item_created(item: Message, previous_item_id: str | None) -> list[ServerEvent]:
+def item_created(item: Item, previous_item_id: str | None) -> list[ServerEvent]:
     """Return what announces an item that is complete from the start."""
     return [
         ItemAdded(item=item, previous_item_id=previous_item_id),

@@ -10,6 +10,7 @@ from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
 from duplex.protocol.decoding import check_depth, protocol_errors
 from duplex.protocol.items import Text
+from duplex.protocol.tools import ToolChoice, Tools, check_tools
 
 Modality = Literal["audio", "text"]
 Modalities = tuple[Modality]
@@ -109,6 +110,7 @@ class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     metrics: bool = False
     thoughts: bool = False
+    resume: bool = False  # the call may be taken up again when its socket drops
 
 
 class SessionConfig(Struct, frozen=True, kw_only=True):
@@ -123,8 +125,8 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
     output_modalities: Modalities = ("audio",)
     max_output_tokens: MaxTokens = "inf"
     audio: AudioConfig = AudioConfig()
-    tools: Annotated[tuple[Json, ...], Meta(max_length=128)] = ()
-    tool_choice: Literal["auto", "none", "required"] | Json = "auto"
+    tools: Tools = ()
+    tool_choice: ToolChoice = "auto"
     truncation: Literal["auto", "disabled"] | Json = "auto"
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     tracing: Literal["auto"] | Json | None = None
@@ -151,7 +153,9 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         fallback = msgspec.to_builtins(defaults or SessionConfig())
         merged = _merged(msgspec.to_builtins(self), _plain_voice(update), fallback, "")
         with protocol_errors("session"):
-            return msgspec.convert(merged, SessionConfig)
+            config = msgspec.convert(merged, SessionConfig)
+        check_tools(config.tools, "session")
+        return config
 
     def to_dict(self) -> Json:
         """Return the configuration as it is told to the client.

@@ -131,7 +131,8 @@ def format_from_template(template: Template, *, stop: tuple[str, ...], start: st
 
 def tools_from_template(template: ToolTemplate, chat_format: ChatFormat) -> ToolFormat | None:
     """How the model behind a chat template, which was read as ``chat_format``, is shown functions:
-    None if not in the way that is known here, with ``<tool_call>`` tags (Qwen, Hermes)."""
+    None if not in the way that is known here, with ``<tool_call>`` tags (Qwen, Hermes). The
+    words around the list of functions may differ: they do from one Qwen2.5 to the next."""
     tool, call = Tool("find", "Finds it.", '{"type": "object"}'), ToolCall("find", '{"it": 1}')
     talk = [
         Message("system", "Be brief.", tools=(tool,)),
@@ -151,9 +152,11 @@ def tools_from_template(template: ToolTemplate, chat_format: ChatFormat) -> Tool
     except Exception:  # a template is a program: it may raise anything
         return None
     hermes = HermesTools()
-    blocks = [block for message in talk for block in hermes.blocks(message)]
+    blocks = [block for message in talk[1:] for block in hermes.blocks(message)]
     written = [{"role": role, "content": shown} for role, shown in blocks]
-    return hermes if _write(chat_format, written) == text else None
+    rest = _write(replace(chat_format, start=""), written)
+    lists = json.dumps(tool.schema(), ensure_ascii=False) in text.removesuffix(rest)
+    return hermes if text.endswith(rest) and lists else None
 
 
 def _turn(role: str, content: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from engine.brain.interface import BrainError
 from engine.brain.log import TokenLog, common_prefix
 from engine.brain.prompts import PromptWriter
 from engine.brain.sampler import sample
-from engine.call_text import CALL_CLOSE, CALL_OPEN
+from engine.call_text import CALL_CLOSE, begins_call
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Priority, Worker
 
@@ -206,7 +206,7 @@ class LocalBrainSession:
         # something has to be said.
         is_said = held == prompt or bool(said)
         # A call has to repeat itself: brackets, quotes, what the caller said.
-        steps = self._steps(options, lambda: is_said, lambda: CALL_OPEN in said)
+        steps = self._steps(options, lambda: is_said, lambda: begins_call(said))
         while output < limit:
             token = await self._run(lambda: next(steps), priority())
             if token in self._renderer.stop_ids:

@@ -79,7 +79,7 @@ async def native_server(
     assert isinstance(engine, Watched)
     engine.sessions = []
     if speaks:  # codes as loud as letters
-        engine._brain.scheduler._runner.decoder.head[FIRST_CODE : FIRST_CODE + AUDIO_CODES] *= 12
+        engine._brain.scheduler.runner.decoder.head[FIRST_CODE : FIRST_CODE + AUDIO_CODES] *= 12
     try:
         async with DialogueServer(config, parts).listen() as server:
             yield address(server), engine

@@ -14,7 +14,7 @@ from servers import FAST, scripted_server
 
 from duplex.pcm import encode_pcm16
 from engine.fake import Script
-from engine.types import Speech
+from engine.types import CallArguments, CallEnded, CallStarted, Speech
 
 LONG = Script(
     says=(tuple(Speech(f"This is sentence {n}. ") for n in range(50)),), ear_s=0.001, piece_s=0.001
@@ -122,6 +122,33 @@ async def test_a_text_response() -> None:
         text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
         assert text == "It is ten. Time for tea."
         assert events[-1].response.usage.output_tokens == 2
+
+
+async def test_a_function_call_and_the_answer_from_its_output() -> None:
+    script = Script(
+        says=(
+            (CallStarted("clock"), CallArguments('{"zone": "utc"}'), CallEnded()),
+            (Speech("It is ten."),),
+        ),
+        ear_s=0.001,
+        piece_s=0.001,
+    )
+    async with sdk_call(script) as connection:
+        tool = {"type": "function", "name": "clock", "parameters": {"type": "object"}}
+        await connection.session.update(session={"type": "realtime", "tools": [tool]})
+        await speak(connection)
+        [call] = (await until(connection, "response.done"))[-1].response.output
+        assert (call.type, call.name, call.arguments) == (
+            "function_call",
+            "clock",
+            '{"zone": "utc"}',
+        )
+        await connection.conversation.item.create(
+            item={"type": "function_call_output", "call_id": call.call_id, "output": "10:00"}
+        )
+        await connection.response.create()
+        done = (await until(connection, "response.done"))[-1].response
+        assert done.output[0].content[0].transcript == "It is ten."
 
 
 async def test_cancel() -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from duplex.errors import CallOverrun
-from duplex.outbox import Outbox
+from duplex.errors import CallOverrun, ResumeError
+from duplex.outbox import Journal, Outbox
 
 
 async def drain(outbox: Outbox) -> list[str]:
@@ -57,3 +57,38 @@ async def test_a_reader_that_waits_gets_what_is_put_later() -> None:
     outbox.put("late")
     assert await waiting == "late"
     await reader.aclose()
+
+
+def event(number: int, size: int = 0) -> str:
+    return f'{{"type":"x","event_id":"e{number}","text":"{"x" * size}"}}'
+
+
+def test_a_journal_gives_what_followed_an_event() -> None:
+    journal = Journal(10_000)
+    for number in range(5):
+        journal.note(event(number))
+    assert journal.after("e2") == [event(3), event(4)]
+    assert journal.after("e4") == []
+    with pytest.raises(ResumeError):
+        journal.after("e5")
+
+
+def test_a_journal_forgets_the_oldest() -> None:
+    journal = Journal(3 * len(event(0, 100)))
+    for number in range(5):
+        journal.note(event(number, 100))
+    assert journal.after("e2") == [event(3, 100), event(4, 100)]
+    with pytest.raises(ResumeError):
+        journal.after("e1")
+
+
+async def test_taking_is_cancelled_without_loss() -> None:
+    outbox = Outbox(10)
+    taking = asyncio.create_task(outbox.take())
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.wait([taking])
+    outbox.put("a")
+    assert await outbox.take() == "a"
+    outbox.close()
+    assert await outbox.take() is None

@@ -1,42 +1,13 @@
 """The server on a real socket: admission, faults that stay in their call, and goodbyes."""
 
 import asyncio
-import base64
 import json
-from typing import Any
 
-import numpy as np
 import pytest
 from servers import scripted_server
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-
-def tone(seconds: float, level: int = 8000) -> str:
-    """Base64 PCM16 at 24 kHz, loud enough to be speech."""
-    period = [level] * 40 + [-level] * 40
-    samples = np.resize(np.array(period, "<i2"), int(seconds * 24_000))
-    return base64.b64encode(samples.tobytes()).decode()
-
-
-async def send(connection: ClientConnection, kind: str, **fields: Any) -> None:
-    await connection.send(json.dumps({"type": kind, **fields}))
-
-
-async def until(connection: ClientConnection, kind: str) -> dict[str, Any]:
-    """The next event of a type; others before it are passed over."""
-    async with asyncio.timeout(20):
-        while True:
-            event: dict[str, Any] = json.loads(await connection.recv())
-            if event["type"] == kind:
-                return event
-
-
-async def say_something(connection: ClientConnection) -> dict[str, Any]:
-    """A spoken turn, faster than real time; returns the response."""
-    await send(connection, "input_audio_buffer.append", audio=tone(1.0))
-    await send(connection, "input_audio_buffer.append", audio=tone(0.5, level=0))
-    return (await until(connection, "response.done"))["response"]
+from wire import say_something, send, tone, until
 
 
 async def test_a_call_is_greeted_and_answered() -> None:
@@ -135,6 +106,7 @@ async def test_when_the_server_stops_its_callers_are_told() -> None:
     async with scripted_server() as (url, engine):
         connection = await connect(url)
         await until(connection, "session.created")
+    assert (await until(connection, "error"))["error"]["code"] == "server_stopping"
     with pytest.raises(ConnectionClosed) as closed:
         await connection.recv()
     assert closed.value.rcvd is not None

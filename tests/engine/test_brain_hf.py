@@ -13,7 +13,8 @@ from tokenizers.models import BPE
 from engine.brain.chat_format import CHATML
 from engine.brain.hf import HuggingFaceBrain, format_from_template
 from engine.brain.interface import BrainError
-from engine.types import Finished, GenerationOptions, Message
+from engine.errors import EngineError
+from engine.types import Finished, GenerationOptions, Message, Tool
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -134,6 +135,14 @@ async def test_a_step_that_fails_in_one_layer_leaves_no_trace(
     np.testing.assert_allclose(session._log.logits(), fresh._log.logits(), rtol=1e-4, atol=1e-4)
     await session.close()
     await fresh.close()
+
+
+async def test_a_template_without_tools_refuses_them(brain: HuggingFaceBrain) -> None:
+    session = brain.open()
+    with pytest.raises(EngineError, match="no way to call functions"):
+        await answer(session, [Message("system", "", tools=(Tool("f"),)), TALK[1]])
+    assert await answer(session, TALK)
+    await session.close()
 
 
 def test_the_context_is_no_longer_than_the_models(checkpoint: Path) -> None:

@@ -11,7 +11,18 @@ import pytest
 from engine.brain.interface import BrainError
 from engine.brain.openai_compatible import OpenAIBrain
 from engine.errors import ContextExceeded
-from engine.types import Finished, GenerationOptions, Message
+from engine.types import (
+    CallArguments,
+    CallEnded,
+    CallRule,
+    CallStarted,
+    Finished,
+    GenerationOptions,
+    Message,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
 pytest.importorskip("openai")
 
@@ -218,3 +229,120 @@ async def test_a_message_too_long_for_the_context() -> None:
     with pytest.raises(ContextExceeded, match="leaves room for 300"):
         await answer(brain, [TALK[0], Message("user", "x" * 3000)])
     brain.close()
+
+
+def call_delta(writer: asyncio.StreamWriter, index: int, finish: str | None = None,
+               **function: str) -> None:  # fmt: skip
+    call: dict[str, Any] = {"index": index, "function": function}
+    if "name" in function:
+        call |= {"id": f"theirs_{index}", "type": "function"}
+    choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": finish}
+    send(writer, json.dumps({"id": "1", "object": "chat.completion.chunk", "created": 0,
+                             "model": "m", "choices": [choice]}))  # fmt: skip
+
+
+CLOCK = Tool("clock", "The time.", '{"type": "object"}')
+WITH_CLOCK = [Message("system", "Be brief.", tools=(CLOCK,)), Message("user", "Time?")]
+
+
+async def test_calls_come_as_they_are_made() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="Let me see.")
+        call_delta(writer, 0, name="clock", arguments="")
+        call_delta(writer, 0, arguments='{"zone":')
+        call_delta(writer, 0, arguments=' "utc"}')
+        call_delta(writer, 1, name="clock", arguments="{}")
+        delta(writer, finish="tool_calls")
+        end(writer)
+
+    async with endpoint(reply) as (brain, requests):
+        assert await answer(brain, WITH_CLOCK) == [
+            "Let me see.",
+            CallStarted("clock"),
+            CallArguments('{"zone":'),
+            CallArguments(' "utc"}'),
+            CallEnded(),
+            CallStarted("clock"),
+            CallArguments("{}"),
+            CallEnded(),
+            Finished("stop", 0, 0, 0),
+        ]
+    assert requests[0]["tools"] == [
+        {
+            "type": "function",
+            "function": {
+                "name": "clock",
+                "description": "The time.",
+                "parameters": {"type": "object"},
+            },
+        }
+    ]
+    assert requests[0]["tool_choice"] == "auto"
+    assert "parallel_tool_calls" not in requests[0]
+
+
+async def test_a_call_that_was_cut_is_not_ended() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        call_delta(writer, 0, name="clock", arguments='{"zo')
+        delta(writer, finish="length")
+        end(writer)
+
+    async with endpoint(reply) as (brain, _):
+        pieces = await answer(brain, WITH_CLOCK)
+    assert pieces == [CallStarted("clock"), CallArguments('{"zo'), Finished("length", 0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (CallRule(must=True), {"tool_choice": "required"}),
+        (
+            CallRule(must=True, name="clock", many=False),
+            {
+                "tool_choice": {"type": "function", "function": {"name": "clock"}},
+                "parallel_tool_calls": False,
+            },
+        ),
+    ],
+)
+async def test_what_is_asked_of_calls(rule: CallRule, expected: dict[str, Any]) -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="ok", finish="stop")
+        end(writer)
+
+    async with endpoint(reply) as (brain, requests):
+        options = GenerationOptions(calls=rule)
+        _ = [piece async for piece in brain.open().generate(WITH_CLOCK, options)]
+        _ = [piece async for piece in brain.open().generate(TALK, options)]
+    assert {key: requests[0][key] for key in expected} == expected
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(requests[1])
+
+
+async def test_each_call_is_followed_at_once_by_what_it_gave() -> None:
+    async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start(writer)
+        delta(writer, content="ok", finish="stop")
+        end(writer)
+
+    calls = (ToolCall("clock", "{}", "c1"), ToolCall("clock", '{"zone": "utc"}', "c2"))
+    talk = [
+        *WITH_CLOCK,
+        Message("assistant", "", calls=calls),
+        Message("tool", "", results=(ToolResult("clock", "ten", "c1"),)),
+        Message("user", "And?"),
+        Message("tool", "", results=(ToolResult("clock", "eleven", "c2"),)),
+    ]
+    async with endpoint(reply) as (brain, requests):
+        await answer(brain, talk)
+    made, first, second, user, late = requests[0]["messages"][2:]
+    assert made["content"] is None
+    assert [call["id"] for call in made["tool_calls"]] == ["c1", "c2"]
+    assert made["tool_calls"][1]["function"] == {"name": "clock", "arguments": '{"zone": "utc"}'}
+    assert first == {"role": "tool", "tool_call_id": "c1", "content": "ten"}
+    assert second["tool_call_id"] == "c2"
+    assert "no result yet" in second["content"]
+    assert user == {"role": "user", "content": "And?"}
+    assert late == {"role": "system", "content": "clock has returned: eleven"}

@@ -1,6 +1,5 @@
 """Special ids, the chat format and the blocks of the template."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tokenizers.models import WordLevel
 
 from engine.brain.chat_format import Renderer
 from engine.native.config import STEP_STOP_IDS, STEP_VOCABULARY
-from engine.native.template import Block, ToolCall, opening, parse_tool_calls, tool_result
+from engine.native.template import Block, opening, tool_result
 from engine.native.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 from engine.types import Message
 
@@ -182,45 +181,3 @@ def test_ids_of_a_block_say_what_its_text_says(
 
 def test_a_result_is_told_with_its_name() -> None:
     assert str(tool_result("clock", "12:00")) == "<|BOT|>function_output\nclock\n12:00<|EOT|>"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.just("</tool_call>"),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
-    max_leaves=3,
-)
-
-
-@given(
-    calls=st.lists(st.tuples(st.from_regex(r"[a-z_]+", fullmatch=True),
-                             st.dictionaries(st.text(), JSON, max_size=2)), max_size=3),
-    said=st.text().filter(lambda text: "<" not in text),
-)  # fmt: skip
-def test_calls_are_read_as_they_are_written(
-    calls: list[tuple[str, dict[str, object]]], said: str
-) -> None:
-    written = [ToolCall(name, json.dumps(arguments)) for name, arguments in calls]
-    assert parse_tool_calls(said + "".join(map(str, written))) == (said, written)
-
-
-def test_text_around_calls_is_kept() -> None:
-    text = 'One.<tool_call>function\nf\n{"a": 1}\n</tool_call> Two.'
-    assert parse_tool_calls(text) == ("One. Two.", [ToolCall("f", '{"a": 1}')])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("<tool_call>", "does not call a function"),
-        ('<tool_call>\n{"name": "f"}\n</tool_call>', "does not call a function"),
-        ("<tool_call>function\n", "has no name"),
-        ("<tool_call>function\nf", "'f' are not JSON"),
-        ('<tool_call>function\nf\n{"a": 1', "'f' are not JSON"),
-        ("<tool_call>function\nf\n[1]</tool_call>", "'f' are no JSON object"),
-        ("<tool_call>function\nf\n{}", "'f' is not closed"),
-        ("<tool_call>function\nf\n{} x</tool_call>", "'f' is not closed"),
-    ],
-)
-def test_a_damaged_call_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_tool_calls(text)

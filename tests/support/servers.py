@@ -2,11 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from calls import LoudnessVad
 
 from duplex.call import Parts
 from duplex.config import Config, ServerConfig
+from duplex.net.access import Keys, Principal
+from duplex.net.limits import Allowance
 from duplex.protocol.session_config import SessionConfig
 from duplex.server import DialogueServer, address
 from engine.fake import FakeEngine, Script
@@ -14,13 +17,24 @@ from engine.worker import Worker
 from tts.fake import FakeVoice
 
 FAST = Script(ear_s=0.001, piece_s=0.001)
+NO_KEYS = Keys({}, Principal("", Allowance(), may_read_metrics=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """``http`` is where plain requests go, without a slash at its end."""
+
+    url: str
+    http: str
+    engine: FakeEngine
+    server: DialogueServer
 
 
 @contextlib.asynccontextmanager
-async def scripted_server(
-    script: Script = FAST, **options: float
-) -> AsyncIterator[tuple[str, FakeEngine]]:
-    """Serve until the block ends; gives the URL and the engine."""
+async def running_server(
+    config: Config, script: Script = FAST, keys: Keys = NO_KEYS
+) -> AsyncIterator[Running]:
+    """Serve until the block ends."""
     engine = FakeEngine(script)
     worker = Worker("voice")
     parts = Parts(
@@ -30,9 +44,21 @@ async def scripted_server(
         voice_steps=worker,
         defaults=SessionConfig(instructions="Be brief."),
     )
-    config = Config(server=ServerConfig(port=0, **options))  # type: ignore[arg-type]
     try:
-        async with DialogueServer(config, parts).listen() as server:
-            yield address(server), engine
+        server = DialogueServer(config, parts, keys=keys)
+        async with server.listen() as listening:
+            url = address(listening, "wss" if config.server.tls_certificate else "ws")
+            http = url.replace("ws", "http", 1).removesuffix("/v1/realtime")
+            yield Running(url, http, engine, server)
     finally:
         worker.close()
+
+
+@contextlib.asynccontextmanager
+async def scripted_server(
+    script: Script = FAST, **options: float
+) -> AsyncIterator[tuple[str, FakeEngine]]:
+    """Serve until the block ends; gives the URL and the engine."""
+    config = Config(server=ServerConfig(port=0, **options))  # type: ignore[arg-type]
+    async with running_server(config, script) as running:
+        yield running.url, running.engine

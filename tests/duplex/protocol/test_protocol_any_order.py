@@ -9,13 +9,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec.structs import replace
 
 from duplex.errors import IllegalTransition, ProtocolError
+from duplex.history import messages_of
 from duplex.protocol import client_events as ce
 from duplex.protocol import server_events as wire
 from duplex.protocol.conversation import Conversation
 from duplex.protocol.ids import counting_ids
 from duplex.protocol.input_stream import InputStream
 from duplex.protocol.item_requests import obey
-from duplex.protocol.items import InputText, MessageParam
+from duplex.protocol.items import (
+    FunctionCall,
+    FunctionCallOutputParam,
+    FunctionCallParam,
+    InputText,
+    MessageParam,
+)
+from duplex.protocol.response_input import ItemReference
 from duplex.protocol.response_plan import plan_response
 from duplex.protocol.response_stream import (
     CLIENT_CANCELLED,
@@ -43,6 +51,7 @@ class OrderChecker:
         self.closed_responses: set[str] = set()
         self.stages: dict[str, list[str]] = {}  # of each item
         self.words: dict[str, str] = {}
+        self.places: dict[tuple[str, int], str] = {}  # response id and output index -> item id
 
     def see(self, event: Any) -> None:
         name = event.__struct_config__.tag
@@ -63,26 +72,35 @@ class OrderChecker:
         if name == "output_item.added":
             assert event.item.id not in self.stages
             self.stages[event.item.id] = [name]
+            place = (event.response_id, event.output_index)
+            assert place not in self.places
+            self.places[place] = event.item.id
+            assert all(  # one at a time, counted from 0
+                self.stages[self.places[event.response_id, index]][-1] == "output_item.done"
+                for index in range(event.output_index)
+            )
             return
         item_id = event.item.id if name == "output_item.done" else event.item_id
+        assert self.places[event.response_id, event.output_index] == item_id
         seen = self.stages[item_id]
         assert "output_item.done" not in seen
         if name.endswith(".delta"):
-            assert "content_part.added" in seen
+            assert "content_part.added" in seen or name.startswith("function_call")
             assert not any(stage.endswith(".done") for stage in seen)
             if isinstance(event.delta, str):
                 self.words[item_id] = self.words.get(item_id, "") + event.delta
         else:
             assert name not in seen
             seen.append(name)
-        for told in (getattr(event, key, None) for key in ("transcript", "text")):
+        for told in (getattr(event, key, None) for key in ("transcript", "text", "arguments")):
             assert told is None or told == self.words.get(item_id, "")
 
     def check_closed(self, ended: Any) -> None:
         assert [item.id for item in ended.output] == [
             item_id for item_id in self.stages if item_id in {i.id for i in ended.output}
         ]
-        for item in ended.output:
+        for index, item in enumerate(ended.output):
+            assert self.places[ended.id, index] == item.id
             assert self.stages[item.id][-1] == "output_item.done"
             assert len(self.stages[item.id]) == len(set(self.stages[item.id]))
 
@@ -96,6 +114,8 @@ class CallMachine(RuleBasedStateMachine):
         self.conversation = Conversation(max_items=6)
         self.caller = InputStream(self.conversation, self.new_id, RATE)
         self.active: ResponseStream | None = None
+        self.beside: ResponseStream | None = None  # out of band
+        self.calls = ["nothing"]  # call ids, theirs and ours
         self.order = OrderChecker()
         self.known = ["root", "nobody"]
 
@@ -104,8 +124,18 @@ class CallMachine(RuleBasedStateMachine):
             message = wire.encode(event, self.new_id)
             assert replace(wire.decode(message), event_id=event.event_id) == event
             self.order.see(event)
+            self.check_out_of_band(event)
+            if isinstance(event, wire.OutputItemAdded) and isinstance(event.item, FunctionCall):
+                self.calls.append(event.item.call_id)
             if isinstance(event, wire.ItemAdded | wire.SpeechStarted):
                 self.known.append(event.item.id if "item" in fields(event) else event.item_id)
+
+    def check_out_of_band(self, event: wire.ServerEvent) -> None:
+        """Items of a response out of band are told of by its own events only."""
+        if isinstance(event, wire.ItemAdded | wire.ItemDone) and self.beside is not None:
+            assert (self.beside.response_id, 0) not in self.order.places or (
+                event.item.id != self.order.places[self.beside.response_id, 0]
+            )
 
     def attempt(self, do: Callable[[], list[wire.ServerEvent]]) -> None:
         before = self.conversation.items
@@ -127,6 +157,21 @@ class CallMachine(RuleBasedStateMachine):
         item = MessageParam(role="user", content=(InputText(text),), id=data.draw(some_id))
         event = ce.ItemCreate(item=item, previous_item_id=data.draw(some_id))
         self.attempt(lambda: obey(event, self.conversation, self.new_id))
+
+    @rule(data=st.data(), status=st.sampled_from([None, "completed", "incomplete"]))
+    def create_call(self, data: st.DataObject, status: Any) -> None:
+        call_id = data.draw(st.sampled_from([*self.calls, "theirs"]))
+        item = FunctionCallParam(name="f", call_id=call_id, arguments="{}", status=status)
+        self.calls.append(call_id)
+        event = ce.ItemCreate(item=item, previous_item_id=data.draw(st.sampled_from(self.known)))
+        self.attempt(lambda: obey(event, self.conversation, self.new_id))
+
+    @rule(data=st.data(), output=st.text(max_size=5))
+    def create_output(self, data: st.DataObject, output: str) -> None:
+        item = FunctionCallOutputParam(
+            call_id=data.draw(st.sampled_from(self.calls)), output=output
+        )
+        self.attempt(lambda: obey(ce.ItemCreate(item=item), self.conversation, self.new_id))
 
     @rule(data=st.data(), index=st.integers(0, 1))
     def truncate(self, data: st.DataObject, index: int) -> None:
@@ -172,14 +217,58 @@ class CallMachine(RuleBasedStateMachine):
 
         self.attempt(do)
 
+    @precondition(lambda self: self.beside is None or not self.beside.is_active)
+    @rule(data=st.data())
+    def respond_beside(self, data: st.DataObject) -> None:
+        reference = ItemReference(data.draw(st.sampled_from(self.known)))
+
+        def do() -> list[wire.ServerEvent]:
+            params = ce.ResponseParams(
+                output_modalities=("text",), conversation="none", input=(reference,)
+            )
+            plan = plan_response(SessionConfig(), params, self.conversation)
+            self.beside = ResponseStream(plan, self.conversation, "conv_1", self.new_id)
+            return self.beside.start()
+
+        before = self.conversation.items
+        self.attempt(do)
+        assert self.conversation.items == before
+
+    @precondition(lambda self: self.beside and self.beside.is_active)
+    @rule(move=st.sampled_from(["words", "call", "arguments", "end_call", "finish"]))
+    def go_on_beside(self, move: str) -> None:
+        assert self.beside
+        before = self.conversation.items
+        self.try_move(self.beside, move)
+        assert self.conversation.items == before
+
+    @precondition(lambda self: self.active and self.active.is_active)
+    @rule(move=st.sampled_from(["call", "arguments", "end_call"]))
+    def call(self, move: str) -> None:
+        assert self.active
+        self.try_move(self.active, move)
+
+    def try_move(self, stream: ResponseStream, move: str) -> None:
+        before = self.conversation.items
+        try:
+            events = MOVES[move](stream) if move != "words" else stream.text("x")
+        except IllegalTransition:
+            assert self.conversation.items == before
+            return
+        self.send(events)
+
     @precondition(lambda self: self.active and self.active.is_active)
     @rule(words=st.text(st.characters(exclude_categories=["Cs"]), max_size=5))
     def answer(self, words: str) -> None:
         assert self.active
-        if self.active.plan.modality == "audio":
-            self.send(self.active.audio(b"aa", words))
-        else:
-            self.send(self.active.text(words))
+        audio = self.active.plan.modality == "audio"
+        before = self.conversation.items
+        try:
+            events = self.active.audio(b"aa", words) if audio else self.active.text(words)
+        except IllegalTransition:  # the model has called a function
+            assert self.conversation.items == before
+            return
+        self.send(events)
 
     @precondition(lambda self: self.active and self.active.is_active)
     @rule(ending=st.sampled_from(ENDINGS))
@@ -196,8 +285,12 @@ class CallMachine(RuleBasedStateMachine):
         items = self.conversation.items
         assert len({item.id for item in items}) == len(items) <= 6
         unfinished = [item.id for item in items if item.status == "in_progress"]
-        running = [self.active.item_id] if self.active and self.active.is_active else []
-        assert set(unfinished) <= set(running)
+        running = self.active is not None and self.active.is_active
+        assert len(unfinished) <= running
+        shown = messages_of(self.conversation.shown(), {})
+        results = {result.call_id for message in shown for result in message.results}
+        named = {item.call_id for item in items if isinstance(item, FunctionCall)}
+        assert results <= named
 
 
 def fields(event: wire.ServerEvent) -> tuple[str, ...]:
@@ -211,6 +304,9 @@ MOVES: dict[str, Callable[[ResponseStream], list[wire.ServerEvent]]] = {
     "start": lambda stream: stream.start(),
     "words": lambda stream: stream.audio(b"aa", "x"),
     "thought": lambda stream: stream.thought("x"),
+    "call": lambda stream: stream.call("f"),
+    "arguments": lambda stream: stream.arguments("{"),
+    "end_call": lambda stream: stream.end_call(),
     "finish": lambda stream: stream.finish(COMPLETED),
 }
 

@@ -11,7 +11,17 @@ from pydantic import TypeAdapter
 
 from duplex.errors import ProtocolError
 from duplex.protocol import client_events as ce
-from duplex.protocol.items import InputAudio, InputText, MessageParam, OutputAudio, OutputText
+from duplex.protocol.items import (
+    FunctionCallOutputParam,
+    FunctionCallParam,
+    InputAudio,
+    InputText,
+    MessageParam,
+    OutputAudio,
+    OutputText,
+)
+from duplex.protocol.response_input import ItemReference
+from duplex.protocol.tools import FunctionTool, NamedFunction
 
 ORACLE = TypeAdapter(RealtimeClientEvent)
 PCM = base64.b64encode(bytes(4)).decode()
@@ -93,8 +103,16 @@ def create(**item: object) -> dict:
     return {"type": "conversation.item.create", "item": {**MESSAGE, **item}}
 
 
+def call(**fields: object) -> dict:
+    item = {"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}", **fields}
+    return {"type": "conversation.item.create", "item": item}
+
+
 def respond(**params: object) -> dict:
     return {"type": "response.create", "response": params}
+
+
+TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +152,11 @@ def respond(**params: object) -> dict:
             "invalid_value",
             "audio_end_ms",
         ),
-        (create(type="function_call"), "unsupported_item_type", "item.type"),
+        (create(type="function_call"), "missing_field", "item.name"),
+        (create(type="function_call_output"), "missing_field", "item.call_id"),
+        (call(name="a b"), "invalid_value", "item.name"),
+        (call(call_id="c" * 33), "invalid_value", "item.call_id"),
+        (call(arguments={}), "invalid_value", "item.arguments"),
         (create(type="mcp_call"), "unsupported_item_type", "item.type"),
         (create(role="developer"), "invalid_value", "item.role"),
         (create(id=""), "invalid_value", "item.id"),
@@ -149,9 +171,33 @@ def respond(**params: object) -> dict:
             "unsupported_content_type",
             "item.content[0].type",
         ),
-        (respond(conversation="none"), "unsupported_feature", "response.conversation"),
-        (respond(input=[]), "unsupported_feature", "response.input"),
-        (respond(tools=[{"type": "function"}]), "unsupported_feature", "response.tools"),
+        (respond(conversation="other"), "invalid_value", "response.conversation"),
+        (respond(input=[{"type": "mcp_call"}]), "unsupported_item_type", "response.input[0].type"),
+        (respond(input=[{"type": "item_reference"}]), "missing_field", "response.input[0].id"),
+        (
+            respond(input=[{**MESSAGE, "content": [{"type": "output_text", "text": "a"}]}]),
+            "unsupported_content_type",
+            "response.input[0].content[0].type",
+        ),
+        (respond(tools=[{"type": "function"}]), "missing_field", "response.tools[0].name"),
+        (respond(tools=[TOOL, TOOL]), "invalid_value", "response.tools[1].name"),
+        (respond(tools=[{**TOOL, "name": "a b"}]), "invalid_value", "response.tools[0].name"),
+        (
+            respond(tools=[{**TOOL, "parameters": []}]),
+            "invalid_value",
+            "response.tools[0].parameters",
+        ),
+        (
+            respond(tools=[TOOL, {"type": "mcp", "server_label": "x"}]),
+            "unsupported_tool_type",
+            "response.tools[1].type",
+        ),
+        (
+            respond(tool_choice={"type": "mcp", "server_label": "x"}),
+            "unsupported_tool_type",
+            "response.tool_choice.type",
+        ),
+        (respond(tool_choice="sometimes"), "invalid_value", "response.tool_choice"),
         (respond(output_modalities=["text", "audio"]), "invalid_value", None),
         (respond(output_modalities=[]), "invalid_value", "response.output_modalities"),
         (respond(max_output_tokens=0), "invalid_value", "response.max_output_tokens"),
@@ -308,7 +354,8 @@ CONTENT = {
     | st.builds(InputAudio, audio=st.binary(max_size=8), transcript=st.none() | TEXT),
     "assistant": TEXT.map(OutputText) | st.builds(OutputAudio, transcript=st.none() | TEXT),
 }
-ITEMS = st.sampled_from(sorted(CONTENT)).flatmap(
+NAMES = st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True)
+MESSAGES = st.sampled_from(sorted(CONTENT)).flatmap(
     lambda role: st.builds(
         MessageParam,
         role=st.just(role),
@@ -316,6 +363,23 @@ ITEMS = st.sampled_from(sorted(CONTENT)).flatmap(
         id=st.none() | IDS,
     )
 )
+CALL_IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=32)
+ITEMS = (
+    MESSAGES
+    | st.builds(FunctionCallParam, name=NAMES, call_id=CALL_IDS, arguments=TEXT, id=st.none() | IDS)
+    | st.builds(FunctionCallOutputParam, call_id=CALL_IDS, output=TEXT, id=st.none() | IDS)
+)
+INPUTS = st.lists(ITEMS, max_size=3).map(tuple)
+TOOLS = st.lists(
+    st.builds(
+        FunctionTool,
+        name=NAMES,
+        description=st.none() | TEXT,
+        parameters=st.none() | st.just({"type": "object", "properties": {}}),
+    ),
+    max_size=3,
+    unique_by=lambda tool: tool.name,
+).map(tuple)
 EVENTS = st.one_of(
     st.builds(ce.AudioAppend, audio=st.binary(max_size=40), event_id=st.none() | IDS),
     st.builds(ce.AudioCommit),
@@ -338,6 +402,12 @@ EVENTS = st.one_of(
             output_modalities=st.sampled_from([None, ("audio",), ("text",)]),
             max_output_tokens=st.none() | st.just("inf") | st.integers(1, 4096),
             metadata=st.none() | st.dictionaries(IDS, TEXT, max_size=3),
+            conversation=st.sampled_from([None, "auto", "none"]),
+            tools=st.none() | TOOLS,
+            tool_choice=st.sampled_from([None, "auto", "none", "required"])
+            | st.builds(NamedFunction, name=NAMES),
+            parallel_tool_calls=st.none() | st.booleans(),
+            input=st.none() | INPUTS,
         ),
     ),
     st.builds(ce.ResponseCancel, response_id=st.none() | IDS),
@@ -349,3 +419,8 @@ def test_events_survive_encoding_and_are_what_the_openai_types_mean(event: ce.Cl
     message = ce.encode(event)
     assert ce.decode(message) == event
     ORACLE.validate_json(message)
+
+
+def test_item_references_survive_too() -> None:  # the generated types do not know them
+    event = ce.ResponseCreate(response=ce.ResponseParams(input=(ItemReference("item_1"),)))
+    assert ce.decode(ce.encode(event)) == event

@@ -38,7 +38,7 @@ def conversation_of(*items: Message, **bounds: int) -> Conversation:
 
 
 def shown(conversation: Conversation) -> list[tuple[str, str]]:
-    return [(item.role, item.text) for item in conversation.messages()]
+    return [(item.role, item.text) for item in conversation.shown()]
 
 
 def ids(conversation: Conversation) -> list[str]:

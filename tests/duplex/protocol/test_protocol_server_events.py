@@ -11,7 +11,15 @@ from pydantic import BaseModel, TypeAdapter
 from duplex.errors import ProtocolError
 from duplex.protocol import server_events as wire
 from duplex.protocol.ids import counting_ids, random_id
-from duplex.protocol.items import InputAudio, InputText, Message, OutputAudio, OutputText
+from duplex.protocol.items import (
+    FunctionCall,
+    FunctionCallOutput,
+    InputAudio,
+    InputText,
+    Message,
+    OutputAudio,
+    OutputText,
+)
 from duplex.protocol.response_types import (
     AudioPart,
     Response,
@@ -57,6 +65,13 @@ FAILED = Response(
     output_modalities=("text",),
     max_output_tokens=4096,
 )
+CALL = FunctionCall(id="item_3", name="f", call_id="call_1", arguments="{}")
+CALLED: dict[str, Any] = {
+    "response_id": "resp_1",
+    "item_id": "item_3",
+    "call_id": "call_1",
+    "output_index": 1,
+}
 OPENAI_EVENTS: list[wire.ServerEvent] = [
     wire.session_created("sess_1", SessionConfig()),
     wire.session_updated("sess_1", SessionConfig().merge({"tracing": "auto"})),
@@ -93,12 +108,18 @@ OPENAI_EVENTS: list[wire.ServerEvent] = [
     wire.OutputTranscriptDone(transcript="Yes.", **RIOC),
     wire.OutputTextDelta(delta="Yes", **RIOC),
     wire.OutputTextDone(text="Yes.", **RIOC),
+    wire.ItemAdded(item=CALL, previous_item_id="item_2"),
+    wire.OutputItemDone(response_id="resp_1", item=CALL, output_index=1),
+    *wire.item_created(FunctionCallOutput(id="i", call_id="call_1", output="{}"), "item_3"),
+    wire.FunctionArgumentsDelta(delta="{", **CALLED),
+    wire.FunctionArgumentsDone(name="f", arguments="{}", **CALLED),
 ]
 OWN_EVENTS: list[wire.ServerEvent] = [
     wire.ThoughtDelta(response_id="resp_1", delta="hm"),
     wire.ThoughtDone(response_id="resp_1", thought="hm"),
     wire.TurnMetrics(response_id="resp_1", item_id="item_1", marks_ms={"first_audio": 412.5}),
     wire.TurnMetrics(response_id="resp_1", item_id=None, marks_ms={}),
+    wire.ResumeOffered(token="t", resume_s=30.0),
 ]
 
 

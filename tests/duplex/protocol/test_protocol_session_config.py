@@ -23,6 +23,7 @@ from duplex.protocol.session_config import (
 )
 
 DEFAULT = SessionConfig()
+FUNCTION = {"type": "function", "name": "f"}
 
 
 def listening(**fields: object) -> dict:
@@ -147,7 +148,7 @@ def test_what_clients_see() -> None:
     assert "duplex" not in shown
     asked = DEFAULT.merge({"duplex": {"metrics": True}})
     assert asked.duplex == DuplexOptions(metrics=True)
-    assert asked.to_dict()["duplex"] == {"metrics": True, "thoughts": False}
+    assert asked.to_dict()["duplex"] == {"metrics": True, "thoughts": False, "resume": False}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,10 @@ def test_what_clients_see() -> None:
         ({"audio": 3}, "invalid_value", "audio"),
         ({"tools": {}}, "invalid_value", "tools"),
         ({"tools": [3]}, "invalid_value", "tools[0]"),
+        ({"tools": [{"type": "mcp"}]}, "unsupported_tool_type", "tools[0].type"),
+        ({"tools": [FUNCTION, FUNCTION]}, "invalid_value", "tools[1].name"),
+        ({"tool_choice": {"type": "mcp"}}, "unsupported_tool_type", "tool_choice.type"),
+        ({"tool_choice": {"type": "function"}}, "missing_field", "tool_choice.name"),
         ({"duplex": {"metric": True}}, "unknown_field", "duplex.metric"),
         (listening(format={"rate": 16000}), "invalid_value", "audio.input.format.rate"),
         (listening(format={"type": "audio/mp3"}), "invalid_value", "audio.input.format.type"),
@@ -194,7 +199,7 @@ def test_free_form_json_has_a_bounded_depth() -> None:
     for _ in range(200):
         tool = {"a": tool}
     with pytest.raises(ProtocolError) as caught:
-        DEFAULT.merge({"tools": [tool]})
+        DEFAULT.merge({"tools": [{**FUNCTION, "parameters": tool}]})
     assert caught.value.code == "invalid_value"
 
 
@@ -221,7 +226,11 @@ UPDATES = objects(
     instructions=WORDS,
     output_modalities=st.sampled_from([["text"], ["audio"]]),
     max_output_tokens=st.integers(1, 4096) | st.just("inf"),
-    tools=st.lists(st.builds(lambda n: {"type": "function", "name": n}, WORDS), max_size=2),
+    tools=st.lists(
+        st.builds(lambda n: {"type": "function", "name": n}, st.sampled_from(["f", "g-1", "h_2"])),
+        max_size=2,
+        unique_by=lambda tool: tool["name"],
+    ),
     tool_choice=st.sampled_from(["auto", "none", {"type": "function", "name": "f"}]),
     temperature=st.floats(0, 2),
     tracing=st.sampled_from(["auto", {"group_id": "g"}]),

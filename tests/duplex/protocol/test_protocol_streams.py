@@ -34,7 +34,7 @@ ENDINGS = [COMPLETED, TURN_DETECTED, CLIENT_CANCELLED, MAX_OUTPUT_TOKENS, failed
 
 
 def shown(conversation: Conversation) -> list[tuple[str, str]]:
-    return [(item.role, item.text) for item in conversation.messages()]
+    return [(item.role, item.text) for item in conversation.shown()]
 
 
 def types(events: Iterable[wire.ServerEvent]) -> list[str]:

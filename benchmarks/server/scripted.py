@@ -1,0 +1,66 @@
+"""A server whose models cost nothing, as a process: all that is measured is the server.
+
+    python -m benchmarks.server.scripted [SECTION.KEY=VALUE ...]
+
+The detector of speech is the real one, which runs in the event loop; the ear, the brain and the
+voice take their time without using any.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from duplex import build, logs
+from duplex.build import VAD
+from duplex.call import Parts
+from duplex.config import load, parse_assignment
+from duplex.models import Progress
+from duplex.protocol.session_config import SessionConfig
+from duplex.server import DialogueServer
+from duplex.vad import SileroVad
+from engine.fake import FakeSession, Script
+from engine.types import Speech
+from engine.worker import Worker
+from tts.fake import FakeVoice
+
+WORDS = ("It ", "is ", "half ", "past ", "ten, ", "and ", "the ", "shops ", "are ", "open. ")
+ANSWER = tuple(map(Speech, WORDS))
+SCRIPT = Script(hears=("What time is it?",), says=(ANSWER,), ear_s=0.1, piece_s=0.03)
+
+
+@dataclass(slots=True)
+class ScriptedEngine:
+    """Like `engine.fake.FakeEngine`, but it forgets its sessions."""
+
+    script: Script = field(default_factory=lambda: SCRIPT)
+
+    def open(self) -> FakeSession:
+        return FakeSession(self.script)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until SIGTERM."""
+    config = load(None, {"server.port": 0, **dict(parse_assignment(text) for text in arguments)})
+    logs.configure(config.server.log_format, verbose=False)
+    store = build.open_store(config)
+    store.ensure([VAD], Progress(sys.stderr))
+    worker = Worker("voice")
+    parts = Parts(
+        engine=ScriptedEngine(),
+        vad=SileroVad(store.path(VAD) / "silero_vad.onnx"),
+        voice=FakeVoice(),
+        voice_steps=worker,
+        defaults=SessionConfig(),
+    )
+    try:
+        asyncio.run(DialogueServer(config, parts).run(lambda url: print(url, flush=True)))
+    finally:
+        worker.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,186 @@
+"""The openai SDK's beta realtime client, which older programs use: the shape before GA."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+from openai import AsyncOpenAI
+from openai.resources.beta.realtime.realtime import AsyncRealtimeConnection
+from scenario import (
+    ANSWER,
+    GREETING,
+    HEARD,
+    HEARD_MS,
+    KEY,
+    PLAYED_S,
+    QUESTION,
+    WEATHER,
+    check,
+    check_cut,
+    pcm,
+    run,
+    speech,
+)
+
+WEATHER_TOOL: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "How the weather is.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
+}
+
+
+@contextlib.asynccontextmanager
+async def call(url: str) -> AsyncIterator[AsyncRealtimeConnection]:
+    """A call opened as the SDK's documentation shows, with only the address changed."""
+    client = AsyncOpenAI(api_key=KEY, websocket_base_url=url.removesuffix("/realtime"))
+    async with client, client.beta.realtime.connect(model="any") as connection:
+        check((await connection.recv()).type == "session.created", "no greeting of the server's")
+        check((await connection.recv()).type == "conversation.created", "no conversation")
+        yield connection
+
+
+async def until(connection: AsyncRealtimeConnection, kind: str) -> list[Any]:
+    """All events up to the first of a type."""
+    events: list[Any] = []
+    while not events or events[-1].type != kind:
+        events.append(await connection.recv())
+        check(events[-1].type != "error", events[-1])
+    return events
+
+
+async def update(connection: AsyncRealtimeConnection, **session: Any) -> Any:
+    await connection.session.update(session=session)  # type: ignore[arg-type]
+    return (await until(connection, "session.updated"))[-1].session
+
+
+async def say(connection: AsyncRealtimeConnection) -> None:
+    async for chunk in speech():
+        await connection.input_audio_buffer.append(audio=base64.b64encode(chunk).decode())
+
+
+def words(events: list[Any]) -> str:
+    return "".join(e.delta for e in events if e.type == "response.audio_transcript.delta")
+
+
+def seconds(events: list[Any]) -> float:
+    deltas = [e.delta for e in events if e.type == "response.audio.delta"]
+    return sum(len(base64.b64decode(delta)) for delta in deltas) / 48_000
+
+
+async def greeting(url: str) -> None:
+    async with call(url) as connection:
+        await connection.response.create(
+            response={"instructions": "Greet the caller.", "modalities": ["audio", "text"]}
+        )
+        events = await until(connection, "response.done")
+        check(words(events) == GREETING, words(events))
+        check(seconds(events) > 0.5, seconds(events))
+        response = events[-1].response
+        check(response.status == "completed", response)
+        check(response.output_audio_format == "pcm16", response)
+        check(response.output[0].content[0].type == "audio", response)
+
+
+async def spoken_turn(url: str) -> None:
+    async with call(url) as connection:
+        session = await update(
+            connection,
+            modalities=["text", "audio"],
+            input_audio_format="pcm16",
+            input_audio_transcription={"model": "whisper-1"},
+            turn_detection={"type": "server_vad", "silence_duration_ms": 300},
+        )
+        check(session.input_audio_transcription.model == "whisper-1", session)
+        check(session.turn_detection.silence_duration_ms == 300, session)
+        await say(connection)
+        events = await until(connection, "response.done")
+        heard = [e.transcript for e in events if e.type.endswith("transcription.completed")]
+        check(heard == [QUESTION], heard)
+        check(words(events) == ANSWER, words(events))
+        created = [e.item.role for e in events if e.type == "conversation.item.created"]
+        check(created == ["user", "assistant"], created)
+
+
+async def barge_in(url: str) -> None:
+    async with call(url) as connection:
+        await say(connection)
+        item = (await until(connection, "response.audio.delta"))[-1].item_id
+        await asyncio.sleep(PLAYED_S)
+        speaking = asyncio.create_task(say(connection))
+        await until(connection, "input_audio_buffer.speech_started")
+        await connection.conversation.item.truncate(
+            item_id=item, content_index=0, audio_end_ms=HEARD_MS
+        )
+        events = await until(connection, "response.done")
+        check(events[-1].response.status_details.reason == "turn_detected", events[-1])
+        events += await until(connection, "response.done")
+        await speaking
+        cuts = [e.audio_end_ms for e in events if e.type == "conversation.item.truncated"]
+        check(cuts[-1:] == [HEARD_MS], cuts)
+        check(words(events) == ANSWER, words(events))
+        await connection.conversation.item.retrieve(item_id=item)
+        kept = (await until(connection, "conversation.item.retrieved"))[-1].item
+        check(kept.content[0].type == "audio", kept)
+        check_cut(kept.content[0].transcript, HEARD)
+
+
+async def tool_call(url: str) -> None:
+    async with call(url) as connection:
+        session = await update(connection, tools=[WEATHER_TOOL], tool_choice="auto")
+        check(session.tools[0].name == "get_weather", session)
+        await say(connection)
+        events = await until(connection, "response.done")
+        (asked,) = (e for e in events if e.type == "response.function_call_arguments.done")
+        check(json.loads(asked.arguments) == {"city": "Paris"}, asked)
+        (item,) = events[-1].response.output
+        check(
+            (item.type, item.name, item.call_id) == ("function_call", "get_weather", asked.call_id),
+            item,
+        )
+        created = [e.item.type for e in events if e.type == "conversation.item.created"]
+        check(created == ["message", "function_call"], created)
+        await connection.conversation.item.create(
+            item={
+                "type": "function_call_output",
+                "call_id": asked.call_id,
+                "output": '{"sky": "sunny"}',
+            }
+        )
+        await connection.response.create()
+        check(words(await until(connection, "response.done")) == WEATHER, "another answer")
+
+
+async def manual_turn(url: str) -> None:
+    async with call(url) as connection:
+        session = await update(connection, turn_detection=None)
+        check(session.turn_detection is None, session)
+        await connection.input_audio_buffer.append(audio=base64.b64encode(pcm(1.0)).decode())
+        await connection.input_audio_buffer.commit()
+        kinds = [e.type for e in await until(connection, "conversation.item.created")]
+        check(kinds == ["input_audio_buffer.committed", "conversation.item.created"], kinds)
+        await connection.response.create()
+        check(words(await until(connection, "response.done")) == ANSWER, "another answer")
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        run(
+            f"openai {openai.__version__}, beta",
+            {
+                "greeting": ("talk", greeting),
+                "spoken turn": ("talk", spoken_turn),
+                "barge-in": ("story", barge_in),
+                "tool call": ("weather", tool_call),
+                "manual turn": ("talk", manual_turn),
+            },
+        )
+    )
