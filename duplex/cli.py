@@ -127,6 +127,7 @@ def _add_serve(commands: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from duplex import memory
     from duplex.net.access import check_exposure, load_keys
     from duplex.server import DialogueServer
 
@@ -135,6 +136,7 @@ def _serve(options: argparse.Namespace) -> int:
     keys = load_keys(config.access)
     check_exposure(config.server.host, config.server.insecure, keys)  # before minutes of loading
     parts = build.load(config, build.open_store(config), Progress(sys.stderr))
+    memory.settle()
     server = DialogueServer(config, parts, keys=keys)
     try:
         asyncio.run(server.run(lambda url: print(f"ready: {url}", flush=True)))

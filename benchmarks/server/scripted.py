@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from duplex import build, logs
+from duplex import build, logs, memory
 from duplex.build import VAD
 from duplex.call import Parts
 from duplex.config import load, parse_assignment
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> None:
         voice_steps=worker,
         defaults=SessionConfig(),
     )
+    memory.settle()
     try:
         asyncio.run(DialogueServer(config, parts).run(lambda url: print(url, flush=True)))
     finally:
