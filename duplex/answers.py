@@ -58,6 +58,7 @@ class Answers:
         self._call = call
         self._machine = machine
         self.current: Answer | None = None  # released, and generating or playing
+        self.heard_id: str | None = None  # the last response, if its words were played to the end
         self._beside: dict[str, Answer] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
@@ -118,7 +119,7 @@ class Answers:
             self._retire(self.current)
         kept = self._call.conversation
         self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
-        self.current = answer
+        self.current, self.heard_id = answer, None
         self._machine.reply_changed(ReplyStarted(answer.stream.response_id))
         self._call.send(*answer.stream.start())
         answer.reply.released.set()
@@ -137,7 +138,7 @@ class Answers:
         answer.gate_open = False
         self._call.outbox.drop_audio(answer.stream.response_id)
         if answer.stream.is_active:  # told before its work has stopped: the caller waits
-            self._finish(answer, ending, None)
+            self._finish(answer, ending)
         await stop(answer.task)
         self._retire(answer)
         if answer.stream.plan.modality == "audio" and answer.stream.words:
@@ -150,7 +151,7 @@ class Answers:
             return False
         answer.gate_open = False
         self._call.outbox.drop_audio(response_id)
-        self._finish(answer, CLIENT_CANCELLED, None)
+        self._finish(answer, CLIENT_CANCELLED)
         await stop(answer.task)
         return True
 
@@ -203,11 +204,9 @@ class Answers:
     async def _run(self, answer: Answer, history: Sequence[Message]) -> None:
         options = self._call.generation_options(answer.stream.plan)
         ending = COMPLETED
-        usage: Usage | None = None
         try:
             finished = await answer.reply.run(answer.engine, history, options)
             ending = MAX_OUTPUT_TOKENS if finished.reason == "length" else COMPLETED
-            usage = _usage(finished)
         except* EngineError as errors:
             message = str(errors.exceptions[0])
             logger.warning("%s: the engine failed: %s", self._call.call_id, message)
@@ -217,12 +216,14 @@ class Answers:
         await answer.reply.released.wait()  # one that failed early has not waited for it
         if ending.type == "failed":
             self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
-        self._finish(answer, ending, usage)
+        self._finish(answer, ending)
         if not answer.stream.plan.in_conversation:
             return
         await asyncio.sleep(answer.reply.ledger.ahead_s(self._call.clock()))
         if self.current is answer:
             self._retire(answer)
+            if ending.type != "failed" and answer.stream.words and not answer.stream.called:
+                self.heard_id = answer.stream.response_id
 
     async def _deliver(self, answer: Answer, event: ReplyEvent) -> None:
         if isinstance(event, ReplyAudio):
@@ -251,8 +252,11 @@ class Answers:
             case _:
                 assert_never(event)
 
-    def _finish(self, answer: Answer, ending: StatusDetails, usage: Usage | None) -> None:
-        """End the response on the wire, and tell its times to those who asked."""
+    def _finish(self, answer: Answer, ending: StatusDetails) -> None:
+        """End the response on the wire, and tell its times to those who asked. What it cost is
+        not known if it was stopped before the brain was done."""
+        finished = answer.reply.finished
+        usage = None if finished is None else _usage(finished)
         self._call.send(*answer.stream.finish(ending, usage))
         answer.done.set()
         marks = answer.reply.marks.as_ms()

@@ -96,7 +96,8 @@ class Call:
             items = self.conversation.shown()
         else:
             items = [item for item in plan.input if is_shown(item)]
-        return system_messages(plan) + messages_of(items, self.sounds)
+        notes = [Message("system", plan.note)] if plan.note else []
+        return system_messages(plan) + messages_of(items, self.sounds) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How an answer is decoded: the client's limit within the server's."""

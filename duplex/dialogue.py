@@ -3,10 +3,8 @@ committed to history; replies are interrupted."""
 
 import asyncio
 import contextlib
-from contextlib import aclosing
-from dataclasses import dataclass, field
 
-from duplex.answers import Answer, Answers
+from duplex.answers import Answers
 from duplex.call import Call, stop
 from duplex.errors import ProtocolError
 from duplex.events import (
@@ -17,15 +15,13 @@ from duplex.events import (
     TurnEnded,
 )
 from duplex.hearing import Hearing, TurnDetection
+from duplex.idle import IdleTimeout
+from duplex.listening import Attempt, Listening
 from duplex.metrics import TurnMarks
 from duplex.pcm import Samples
 from duplex.protocol.codes import Code
-from duplex.protocol.input_stream import (
-    InputStream,
-    transcription_delta,
-    transcription_failed,
-)
-from duplex.protocol.response_plan import ResponsePlan, plan_response
+from duplex.protocol.input_stream import InputStream
+from duplex.protocol.response_plan import ResponsePlan, plan_prompt, plan_response
 from duplex.protocol.response_stream import (
     CLIENT_CANCELLED,
     TURN_DETECTED,
@@ -33,6 +29,7 @@ from duplex.protocol.response_stream import (
     check_can_respond,
     response_active,
 )
+from duplex.protocol.session_config import ServerVad
 from duplex.turn import (
     Action,
     CommitTurn,
@@ -46,34 +43,7 @@ from duplex.turn import (
 )
 from duplex.vad import SAMPLE_RATE
 from engine.errors import EngineError
-from engine.types import Message, Transcript
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """Work on the caller's turn as if it had ended at a pause: its words, and an answer."""
-
-    marks: TurnMarks
-    transcript: Transcript | None = None  # set when the exact pass is done
-    failure: str | None = None  # set when the ear could not do it
-    wants_answer: bool = True  # until the client is seen to end its turns itself
-    answer: Answer | None = None  # set when one was begun
-    item_id: str | None = None  # set when the turn is committed
-    task: asyncio.Task[None] = field(init=False)  # set when it is started
-
-    @property
-    def is_answerable(self) -> bool:
-        """Whether there are words, and an answer to them is due."""
-        return self.wants_answer and self.transcript is not None and bool(self.transcript.text)
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The caller's open turn."""
-
-    listening: asyncio.Task[None] | None = None  # partial transcripts, while there is speech
-    attempt: _Attempt | None = None  # while the caller pauses
-    told: str = ""  # the words already sent as transcription deltas
+from engine.types import Message
 
 
 class Dialogue:
@@ -93,8 +63,10 @@ class Dialogue:
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
         self._hearing = Hearing(call.parts.vad.open(), self._limit_samples)
         self._detects = False  # whether turns are found in the audio, or told by the client
-        self._turn = _Turn()
-        self._last: _Attempt | None = None  # of the last committed turn
+        self._listening = Listening(call, self._input)
+        self._idle = IdleTimeout()
+        self._attempt: Attempt | None = None  # at the open turn, while the caller pauses
+        self._last: Attempt | None = None  # of the last committed turn
         self._due: asyncio.Task[None] | None = None  # begins an answer when it is possible
         self._beside_due = 0  # answers out of band that are not begun yet
         self._prefilling: asyncio.Task[None] | None = None
@@ -129,6 +101,7 @@ class Dialogue:
                 self._call.engine.append_audio(heard.samples)
             for event in heard.events:
                 await self._happen(event)
+            self._prompt_if_idle()
 
     async def commit(self) -> None:
         """The client ends the turn.
@@ -146,6 +119,7 @@ class Dialogue:
     async def clear(self) -> None:
         """Forget the audio that is not committed."""
         self._hearing.end_turn()
+        self._idle.restart(self._hearing.now_sample)
         await self._happen(TurnDiscarded(self._hearing.now_sample))
         self._call.send(*self._input.clear())
 
@@ -164,9 +138,8 @@ class Dialogue:
         if self._is_due:
             raise response_active()
         check_can_respond(self.answers.current_stream)
-        attempt = self._turn.attempt
-        if attempt is not None and attempt.answer is not None:
-            await self._drop_answer(attempt)
+        if self._attempt is not None:
+            await self._drop_answer(self._attempt)
         self._answer_when_possible(plan)
 
     async def cancel(self, response_id: str | None) -> None:
@@ -210,16 +183,16 @@ class Dialogue:
             case OpenTurn():
                 self._open(event)
             case Speculate(at_sample):
-                self._stop_listening()
+                self._listening.stop()
                 attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
                 attempt.marks.reach("pause")
             case DropSpeculation():
                 await self._drop_attempt()
-                self._listen()
+                self._listening.start()
             case CommitTurn(at_sample):
                 await self._commit(at_sample, isinstance(event, TurnEnded) and event.by_client)
             case DiscardTurn():
-                self._stop_listening()
+                self._listening.stop()
 
     @property
     def _creates(self) -> bool:
@@ -234,69 +207,53 @@ class Dialogue:
         return detection is not None and detection.interrupt_response
 
     def _open(self, event: FloorEvent) -> None:
-        self._turn = _Turn()
-        self._call.engine.begin_turn()
+        self._idle.caller_spoke()
+        self._attempt = None
+        audio = None
         if isinstance(event, SpeechStarted):
             if not self._input.is_speaking:
                 self._call.send(*self._input.speech_started(event.from_sample))
-            self._call.engine.append_audio(self._hearing.since(event.from_sample))
+            audio = self._hearing.since(event.from_sample)
         elif self._detects:  # the client commits what was not detected as speech
-            self._call.engine.append_audio(self._hearing.since(0))
-        self._listen()
+            audio = self._hearing.since(0)
+        self._listening.open(audio)
 
-    def _listen(self) -> None:
-        self._turn.listening = self._call.spawn(self._tell_partials(self._turn))
+    def _prompt_if_idle(self) -> None:
+        """Speak to a caller who has said nothing for too long since the last answer was played."""
+        detection = self._call.session_config.audio.input.turn_detection
+        limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
+        theirs = self._machine.floor is Floor.LISTENING and not self._is_busy
+        now = self._hearing.now_sample
+        began = self._idle.hear(now, limit_ms, self.answers.heard_id if theirs else None)
+        if began is None:
+            return
+        item_id = self._listening.tell_silence(began, now)
+        if self._creates:
+            plan = plan_prompt(self._call.session_config)
+            answer = self.answers.begin(plan, self._history(plan), self._marks_from_now(), item_id)
+            self.answers.release(answer)
 
-    def _stop_listening(self) -> None:
-        if self._turn.listening is not None:
-            self._turn.listening.cancel()
-
-    async def _tell_partials(self, turn: _Turn) -> None:
-        """Send words as they become stable. They are only ever added to: a client cannot take
-        words back, the final transcript corrects them."""
-        item_id = self._input.item_id
-        with contextlib.suppress(EngineError):  # the exact pass, or the answer, will say so
-            await self._tell_partials_of(turn, item_id)
-
-    async def _tell_partials_of(self, turn: _Turn, item_id: str) -> None:
-        async with aclosing(self._call.engine.listen(self._history())) as transcripts:
-            async for transcript in transcripts:
-                fresh = transcript.stable.removeprefix(turn.told)
-                if fresh and transcript.stable.startswith(turn.told) and self._transcribes:
-                    self._call.send(transcription_delta(item_id, fresh))
-                    turn.told = transcript.stable
-
-    @property
-    def _transcribes(self) -> bool:
-        return self._call.session_config.audio.input.transcription is not None
-
-    async def _start_attempt(self, at_sample: int, wants_answer: bool) -> _Attempt:
+    async def _start_attempt(self, at_sample: int, wants_answer: bool) -> Attempt:
         """Work on the turn as if it had ended with the speech before ``at_sample``."""
         silence_s = (self._hearing.now_sample - at_sample) / SAMPLE_RATE
         clock = self._call.clock
-        attempt = _Attempt(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
-        self._turn.attempt = attempt
+        attempt = Attempt(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
+        self._attempt = attempt
         attempt.task = self._call.spawn(self._try(attempt))
         await asyncio.sleep(0)  # it takes the audio as it is now, before more is appended
         return attempt
 
-    async def _try(self, attempt: _Attempt) -> None:
-        try:
-            transcript = await self._call.engine.end_turn()
-        except EngineError as error:
-            attempt.failure = str(error)
-            transcript = Transcript("", "", 0)
-        attempt.transcript = transcript
-        attempt.marks.reach("ear")
+    async def _try(self, attempt: Attempt) -> None:
+        transcript = await attempt.hear(self._call)
         if attempt.item_id is not None:
-            self._tell_words(attempt, attempt.item_id)
+            self._listening.tell_words(attempt, attempt.item_id)
         else:
             for ended in self._hearing.words_known(transcript.text):
                 await self._happen(ended)
         if attempt.is_answerable and attempt.answer is None:
             self._begin_answer(attempt)
 
-    def _begin_answer(self, attempt: _Attempt) -> None:
+    def _begin_answer(self, attempt: Attempt) -> None:
         """Begin the answer to a turn; release it if the turn is committed."""
         plan = plan_response(self._call.session_config)
         if self._is_busy:
@@ -315,8 +272,8 @@ class Dialogue:
 
     async def _commit(self, at_sample: int, by_client: bool) -> None:
         """The turn becomes an item, its words are told, its answer is let out."""
-        self._stop_listening()
-        attempt = self._turn.attempt
+        self._listening.stop()
+        attempt = self._attempt
         if attempt is None:
             attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
         if by_client:  # who ends turns also asks for the answers
@@ -327,37 +284,24 @@ class Dialogue:
             self._call.send(*self._input.speech_stopped(at_sample))
         attempt.item_id, events = self._input.commit()
         self._call.send(*events)
-        self._last = attempt
-        self._turn = _Turn()
+        self._last, self._attempt = attempt, None
         if attempt.transcript is None:
             return  # `_try` goes on when it is known
-        self._tell_words(attempt, attempt.item_id)
+        self._listening.tell_words(attempt, attempt.item_id)
         if attempt.answer is not None:
             attempt.answer.turn_item_id = attempt.item_id
             self.answers.release(attempt.answer)
         elif attempt.is_answerable and attempt.task.done():
             self._begin_answer(attempt)
 
-    def _tell_words(self, attempt: _Attempt, item_id: str) -> None:
-        """The committed turn's words are known: into history, and to the client."""
-        assert attempt.transcript is not None
-        text, samples = attempt.transcript.text, attempt.transcript.samples
-        if attempt.transcript.sound is not None:
-            self._call.sounds[item_id] = attempt.transcript.sound
-        events = self._input.transcribed(item_id, text, samples)
-        if attempt.failure is not None:
-            self._call.send(transcription_failed(item_id, attempt.failure))
-        elif self._transcribes:
-            self._call.send(*events)
-
     async def _drop_attempt(self) -> None:
-        attempt, self._turn.attempt = self._turn.attempt, None
+        attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
         await stop(attempt.task)
         await self._drop_answer(attempt)
 
-    async def _drop_answer(self, attempt: _Attempt) -> None:
+    async def _drop_answer(self, attempt: Attempt) -> None:
         answer, attempt.answer = attempt.answer, None
         if answer is not None:
             await self.answers.drop(answer)
@@ -381,7 +325,7 @@ class Dialogue:
         """Whether an answer waits to be begun."""
         return self._due is not None and not self._due.done()
 
-    def _was_overtaken(self, attempt: _Attempt) -> bool:
+    def _was_overtaken(self, attempt: Attempt) -> bool:
         """Whether the caller speaks again and interrupts: the answer to that turn sees both."""
         speaks = self._detects and self._machine.floor is not Floor.LISTENING
         return attempt.item_id is not None and speaks and self._interrupts

@@ -101,6 +101,7 @@ class Reply:
         self.response_id = response_id
         self.marks = marks
         self.released = asyncio.Event()  # set when the turn is confirmed; output goes out then
+        self.finished: Finished | None = None  # set when the brain is done; the voice may not be
         self.ledger = PlaybackLedger(speech.output_hz if speech else 24_000)
         self._speech = speech
         self._sink = sink
@@ -138,7 +139,7 @@ class Reply:
         async with aclosing(engine.respond(history, options)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Finished):
-                    finished = piece
+                    self.finished = finished = piece
                     break
                 self.marks.reach("first_token")
                 if isinstance(piece, Thought):

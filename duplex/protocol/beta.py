@@ -165,8 +165,8 @@ _REWRITTEN: dict[str, Callable[[Json], Json]] = {
     "item": item_to_beta,
     "error": _error_to_beta,
 }
-# item.added comes where item.created came: when the item joins the conversation. item.done has
-# no counterpart.
+# item.added comes where item.created came: when the item joins the conversation. item.done and
+# timeout_triggered have no counterpart.
 _RENAMED = {
     "conversation.item.added": "conversation.item.created",
     "response.output_text.delta": "response.text.delta",

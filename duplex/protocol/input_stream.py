@@ -112,6 +112,23 @@ class InputStream:
         committed = wire.AudioCommitted(item_id=item.id, previous_item_id=previous)
         return item.id, [committed, *wire.item_created(item, previous)]
 
+    def time_out(self, from_sample: int, to_sample: int) -> tuple[str, list[ServerEvent]]:
+        """Commit the caller's silence, which has no words.
+
+        Returns:
+            The item's id and the events.
+
+        Raises:
+            ProtocolError: as `check_commit`.
+        """
+        item_id, committed = self.commit()
+        triggered = wire.TimeoutTriggered(
+            item_id=item_id,
+            audio_start_ms=self._ms(from_sample),
+            audio_end_ms=self._ms(to_sample),
+        )
+        return item_id, [triggered, *committed]
+
     def clear(self) -> list[ServerEvent]:
         """Forget the buffered audio and any speech seen in it."""
         self._restart("clear")

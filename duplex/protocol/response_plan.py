@@ -1,6 +1,6 @@
 """What one response is to be: the session's configuration with the response's own on top."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from duplex.protocol.client_events import ResponseParams, VoiceId
 from duplex.protocol.conversation import Conversation
@@ -9,10 +9,21 @@ from duplex.protocol.response_input import resolve_input
 from duplex.protocol.session_config import AudioFormat, MaxTokens, Modality, SessionConfig
 from duplex.protocol.tools import FunctionTool, NamedFunction, check_choice
 
+_CALLER_IS_SILENT = (
+    "The caller has been silent for a while. In one short sentence, gently check whether they are "
+    "still there."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ResponsePlan:
-    """Settings of one response. ``metadata`` is the client's and goes back to it unchanged."""
+    """Settings of one response. ``metadata`` is the client's and goes back to it unchanged.
+
+    ``note`` is what the system says after the conversation, for this response only. It stands
+    last and not in the instructions, because those come first: with others the model would have
+    to read the whole conversation again. And models expect that somebody has spoken since their
+    own last words.
+    """
 
     modality: Modality
     instructions: str
@@ -28,6 +39,7 @@ class ResponsePlan:
     parallel_calls: bool = True
     in_conversation: bool = True
     input: tuple[Item, ...] | None = None  # None: what the conversation says
+    note: str = ""
 
 
 def plan_response(
@@ -73,3 +85,9 @@ def plan_response(
         in_conversation=own.conversation != "none",
         input=context,
     )
+
+
+def plan_prompt(config: SessionConfig) -> ResponsePlan:
+    """Return the plan for words to a caller who says nothing: not for the call of a function."""
+    plan = plan_response(config)
+    return replace(plan, note=_CALLER_IS_SILENT, must_call=False, call_name=None)

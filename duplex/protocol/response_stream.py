@@ -121,6 +121,11 @@ class ResponseStream:
         """The answer as sent so far: the transcript of the audio, or the text."""
         return "".join(self._words)
 
+    @property
+    def called(self) -> bool:
+        """Whether it has called a function: what comes next is up to the client."""
+        return any(isinstance(item, FunctionCall) for item in self._output)
+
     def start(self) -> list[ServerEvent]:
         """Announce the response."""
         self._move("start")

@@ -94,6 +94,15 @@ class SpeechStopped(_Event, frozen=True, tag="input_audio_buffer.speech_stopped"
     audio_end_ms: int
 
 
+class TimeoutTriggered(_Event, frozen=True, tag="input_audio_buffer.timeout_triggered"):
+    """The caller has said nothing for as long as ``idle_timeout_ms`` since an answer was played.
+    That silence is committed as the item. Milliseconds count from the first sample of the call."""
+
+    item_id: str
+    audio_start_ms: int
+    audio_end_ms: int
+
+
 class DurationUsage(Struct, frozen=True, tag_field="type", tag="duration"):
     """Transcription is accounted by the length of the audio."""
 
@@ -294,6 +303,7 @@ ServerEvent = (
     | AudioCleared
     | SpeechStarted
     | SpeechStopped
+    | TimeoutTriggered
     | TranscriptionDelta
     | TranscriptionCompleted
     | TranscriptionFailed

@@ -46,11 +46,13 @@ AudioFormat = Pcm | Pcmu | Pcma
 
 
 class ServerVad(Struct, frozen=True, tag_field="type", tag="server_vad"):
-    """A turn ends after ``silence_duration_ms`` of silence."""
+    """A turn ends after ``silence_duration_ms`` of silence. A caller who says nothing for
+    ``idle_timeout_ms`` after an answer is prompted, if that is not None."""
 
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
     prefix_padding_ms: Annotated[int, Meta(ge=0, le=10_000)] = 300
     silence_duration_ms: Annotated[int, Meta(ge=0, le=60_000)] = 300
+    idle_timeout_ms: Annotated[int, Meta(ge=5_000, le=30_000)] | None = None
     create_response: bool = True
     interrupt_response: bool = True
 
@@ -166,8 +168,9 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         """
         whole: Json = {k: v for k, v in msgspec.to_builtins(self).items() if v is not None}
         heard = whole["audio"]["input"]
-        if heard["transcription"] is not None:
-            heard["transcription"] = _without_nulls(heard["transcription"])
+        for key in ("transcription", "turn_detection"):
+            if heard[key] is not None:
+                heard[key] = _without_nulls(heard[key])
         whole["audio"]["input"] = {
             k: v for k, v in heard.items() if v is not None or k == "turn_detection"
         }
@@ -194,6 +197,7 @@ _MERGED = frozenset(
 _NULLABLE = frozenset(
     {
         "audio.input.turn_detection",
+        "audio.input.turn_detection.idle_timeout_ms",
         "audio.input.transcription",
         "audio.input.transcription.model",
         "audio.input.transcription.language",

@@ -191,6 +191,10 @@ class CallMachine(RuleBasedStateMachine):
     def commit(self) -> None:
         self.attempt(lambda: self.caller.commit()[1])
 
+    @rule(at=st.integers(0, 10**9))
+    def time_out(self, at: int) -> None:
+        self.attempt(lambda: self.caller.time_out(at, at + 5 * RATE)[1])
+
     @rule()
     def clear(self) -> None:
         self.send(self.caller.clear())

@@ -109,7 +109,7 @@ def test_the_betas_types_accept_all_that_is_told(event: wire.ServerEvent) -> Non
 
 
 @given(SERVER_EVENTS)
-def test_only_the_end_of_an_item_has_no_counterpart(event: wire.ServerEvent) -> None:
+def test_only_two_events_have_no_counterpart(event: wire.ServerEvent) -> None:
     told = [json.loads(each)["type"] for each in BetaShape("c").outgoing(event, counting_ids())]
     kind = str(type(event).__struct_config__.tag)
     if kind in ("conversation.item.done", "input_audio_buffer.timeout_triggered"):

@@ -84,6 +84,7 @@ OPENAI_EVENTS: list[wire.ServerEvent] = [
     wire.AudioCleared(),
     wire.SpeechStarted(item_id="item_1", audio_start_ms=20),
     wire.SpeechStopped(item_id="item_1", audio_end_ms=900),
+    wire.TimeoutTriggered(item_id="item_1", audio_start_ms=900, audio_end_ms=5900),
     wire.TranscriptionDelta(item_id="item_1", delta="He"),
     wire.TranscriptionCompleted(
         item_id="item_1", transcript="Hello", usage=wire.DurationUsage(seconds=0.5)
