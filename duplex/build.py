@@ -136,7 +136,7 @@ def generation(config: Config) -> "GenerationOptions":
         )
     if brain.thinking == "off":
         return options
-    return replace(options, think_tokens=brain.think_tokens, thinking=brain.thinking)
+    return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)
 
 
 def load_ear(config: Config, store: ModelStore) -> "WhisperEar":
@@ -215,12 +215,12 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
             return LocalBrain(
                 _brain_dir(config, store, progress),
                 threads=brain.threads,
-                context_tokens=brain.context_tokens,
+                context_tokens=brain.context(),
             )
         case "huggingface":
             from engine.brain.hf import HuggingFaceBrain
 
-            return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context_tokens)
+            return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
         case "openai":
             from engine.brain.openai_compatible import OpenAIBrain
 
@@ -251,7 +251,7 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
         device=device,
         dtype=dtype,
         weight_bits=native.weight_bits,
-        context_tokens=brain.context_tokens,
+        context_tokens=brain.context(),
         cache_tokens=native.cache_tokens,
         calls=config.server.max_calls,
         limits=Limits(prefill_beside_decode=native.prefill_tokens),

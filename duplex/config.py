@@ -16,6 +16,7 @@ from duplex.models import default_root
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[int, Meta(ge=0)]
+MIN_CONTEXT_TOKENS = 256
 Thinking = Literal["off", "before", "think_first", "speak_first"]
 
 
@@ -79,15 +80,24 @@ class BrainConfig(Section, frozen=True):
     kind: Literal["embedded", "native", "huggingface", "openai"] = "embedded"
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
     threads: Positive = 2
-    context_tokens: Annotated[int, Meta(ge=256)] = 2048
+    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kind "native"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
     max_tokens: Positive = 256  # of one answer
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     instructions: str = ""  # empty: the built-in spoken style
     thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
-    think_tokens: Positive = 96  # at most so many; with "before" the caller waits for them
+    think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for kind "native"
     base_url: str = ""  # kind "openai": e.g. http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
+
+    def context(self) -> int:
+        """The longest conversation that is shown, in tokens."""
+        return self.context_tokens or (8192 if self.kind == "native" else 2048)
+
+    def thoughts(self) -> int:
+        """The most thoughts of one answer, in tokens. A small model that thinks before it speaks
+        keeps the caller waiting; one that thinks while it speaks does not."""
+        return self.think_tokens or (1024 if self.kind == "native" else 96)
 
 
 class NativeConfig(Section, frozen=True):
@@ -185,6 +195,8 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
         raise ConfigError("server.tls_certificate and server.tls_key go together")
+    if config.brain.context() < MIN_CONTEXT_TOKENS:
+        raise ConfigError(f"brain.context_tokens must be at least {MIN_CONTEXT_TOKENS}, or 0")
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     return config

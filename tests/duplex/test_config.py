@@ -83,3 +83,15 @@ def test_what_only_looks_right_is_refused_too(tmp_path: Path, text: str, named: 
     path.write_text(text)
     with pytest.raises(ConfigError, match=named):
         load(path, {"server.port": 1})
+
+
+def test_lengths_suit_the_kind_of_brain_unless_they_are_given() -> None:
+    def lengths(**options: object) -> tuple[int, int]:
+        brain = load(None, {f"brain.{key}": value for key, value in options.items()}).brain
+        return brain.context(), brain.thoughts()
+
+    assert lengths() == (2048, 96)
+    assert lengths(kind="native") == (8192, 1024)
+    assert lengths(kind="native", context_tokens=512, think_tokens=7) == (512, 7)
+    with pytest.raises(ConfigError, match="at least 256"):
+        lengths(context_tokens=100)
