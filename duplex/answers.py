@@ -58,7 +58,7 @@ class Answers:
         self._call = call
         self._machine = machine
         self.current: Answer | None = None  # released, and generating or playing
-        self.heard_id: str | None = None  # the last response, if its words were played to the end
+        self.heard_id: str | None = None  # the last response, if words of it were played to the end
         self._beside: dict[str, Answer] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
@@ -222,7 +222,7 @@ class Answers:
         await asyncio.sleep(answer.reply.ledger.ahead_s(self._call.clock()))
         if self.current is answer:
             self._retire(answer)
-            if ending.type != "failed" and answer.stream.words and not answer.stream.called:
+            if answer.stream.words and not answer.stream.called:
                 self.heard_id = answer.stream.response_id
 
     async def _deliver(self, answer: Answer, event: ReplyEvent) -> None:

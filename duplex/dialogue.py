@@ -222,9 +222,9 @@ class Dialogue:
         """Speak to a caller who has said nothing for too long since the last answer was played."""
         detection = self._call.session_config.audio.input.turn_detection
         limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
-        theirs = self._machine.floor is Floor.LISTENING and not self._is_busy
+        heard_id = self.answers.heard_id if self._is_callers_turn else None
         now = self._hearing.now_sample
-        began = self._idle.hear(now, limit_ms, self.answers.heard_id if theirs else None)
+        began = self._idle.hear(now, limit_ms, heard_id)
         if began is None:
             return
         item_id = self._listening.tell_silence(began, now)
@@ -315,10 +315,15 @@ class Dialogue:
     @property
     def is_quiet(self) -> bool:
         """Whether nobody speaks, nothing sounds, and no answer is being made or expected."""
+        beside = self._beside_due > 0 or self.answers.has_beside
+        return self._is_callers_turn and not beside
+
+    @property
+    def _is_callers_turn(self) -> bool:
+        """Whether it is quiet but for answers out of band, which concern nobody who speaks."""
         works = self._last is not None and not self._last.task.done()
         quiet = self._machine.floor is Floor.LISTENING and self.answers.current is None
-        beside = self._beside_due > 0 or self.answers.has_beside
-        return quiet and not works and not beside and not self._is_busy
+        return quiet and not works and not self._is_busy
 
     @property
     def _is_due(self) -> bool:

@@ -9,9 +9,10 @@ from duplex.protocol.response_input import resolve_input
 from duplex.protocol.session_config import AudioFormat, MaxTokens, Modality, SessionConfig
 from duplex.protocol.tools import FunctionTool, NamedFunction, check_choice
 
+# Asked whether somebody is still there, the smallest models say that they are.
 _CALLER_IS_SILENT = (
-    "The caller has been silent for a while. In one short sentence, gently check whether they are "
-    "still there."
+    "The caller has been silent for a while and may be gone. Offer them your help again, in a few "
+    "words."
 )
 
 

@@ -1,6 +1,8 @@
 """Whole turns through a session with scripted models, in virtual time: order, speculation,
 interruption, and what history keeps."""
 
+from typing import Any
+
 import pytest
 from calls import Caller, virtual
 
@@ -135,6 +137,26 @@ def test_barge_in_after_the_response_is_done_still_cuts_history() -> None:
         assert heard.count(".") < 20
 
     virtual(call())
+
+
+def test_what_a_cut_answer_cost_is_told_if_its_words_were_all_made() -> None:
+    async def call(words: tuple[Speech, ...], seconds: float) -> dict[str, Any] | None:
+        async with Caller(Script(says=(words,))) as caller:
+            await caller.speak(1.0)
+            await caller.pause(seconds)
+            caller.send("response.cancel")
+            await caller.pause(0.1)
+            done = caller.one("response.done")["response"]
+            assert done["status"] == "cancelled"
+            usage: dict[str, Any] | None = done["usage"]
+            return usage
+
+    made = virtual(
+        call((Speech("One. "), Speech("And this one takes longer to say than one.")), 1.0)
+    )
+    assert made is not None
+    assert (made["input_tokens"], made["output_tokens"]) == (10, 2)
+    assert virtual(call(LONG_ANSWER, 1.0)) is None
 
 
 def test_the_clients_truncate_decides_what_was_heard() -> None:

@@ -151,6 +151,16 @@ def test_what_clients_see() -> None:
     assert asked.to_dict()["duplex"] == {"metrics": True, "thoughts": False, "resume": False}
 
 
+def test_the_idle_timeout_is_shown_while_it_is_set() -> None:
+    patient = DEFAULT.merge(listening(turn_detection={"idle_timeout_ms": 30_000}))
+    shown = patient.to_dict()["audio"]["input"]["turn_detection"]
+    assert (shown["type"], shown["idle_timeout_ms"]) == ("server_vad", 30_000)
+    # null is off, whatever the server's own default
+    off = patient.merge(listening(turn_detection={"idle_timeout_ms": None}), patient)
+    assert off.audio.input.turn_detection == ServerVad()
+    assert "idle_timeout_ms" not in off.to_dict()["audio"]["input"]["turn_detection"]
+
+
 @pytest.mark.parametrize(
     ("update", "code", "param"),
     [
@@ -181,6 +191,14 @@ def test_what_clients_see() -> None:
             listening(turn_detection={"silence_duration_ms": -1}),
             "invalid_value",
             "audio.input.turn_detection.silence_duration_ms",
+        ),
+        *(
+            (
+                listening(turn_detection={"idle_timeout_ms": value}),
+                "invalid_value",
+                "audio.input.turn_detection.idle_timeout_ms",
+            )
+            for value in (4999, 30_001)
         ),
         (sounding(speed=3), "invalid_value", "audio.output.speed"),
         (sounding(voice={}), "missing_field", "audio.output.voice.id"),
@@ -216,6 +234,7 @@ def objects(**fields: st.SearchStrategy) -> st.SearchStrategy[dict]:
 SERVER_VAD = objects(
     threshold=st.floats(0, 1),
     silence_duration_ms=st.integers(0, 5000),
+    idle_timeout_ms=st.integers(5000, 30_000),
     create_response=st.booleans(),
     interrupt_response=st.booleans(),
 ).map(lambda fields: {"type": "server_vad", **fields})

@@ -333,6 +333,22 @@ def test_a_turn_that_the_server_sees() -> None:
     assert shown(conversation) == [("system", "x"), ("user", "Hello there")]
 
 
+def test_a_silence_that_lasts_too_long() -> None:
+    conversation = Conversation()
+    stream = caller(conversation)
+    stream.append(8 * RATE)
+    item_id, events = stream.time_out(RATE, 6 * RATE)
+    assert types(events) == ["input_audio_buffer.timeout_triggered", *TURN]
+    assert events[0] == wire.TimeoutTriggered(
+        item_id=item_id, audio_start_ms=1000, audio_end_ms=6000
+    )
+    stream.transcribed(item_id, "", 0)
+    assert [item.id for item in conversation.items] == [item_id]
+    assert shown(conversation) == []
+    with pytest.raises(ProtocolError, match="buffer too small"):
+        stream.time_out(6 * RATE, 12 * RATE)
+
+
 def test_a_turn_that_the_client_commits() -> None:
     stream = caller()
     stream.append(RATE // 10)
