@@ -209,7 +209,8 @@ class Answers:
             ending = MAX_OUTPUT_TOKENS if finished.reason == "length" else COMPLETED
         except* EngineError as errors:
             message = str(errors.exceptions[0])
-            logger.warning("%s: the engine failed: %s", self._call.call_id, message)
+            kind = type(errors.exceptions[0]).__name__  # its message may quote what was said
+            logger.warning("%s: the engine failed: %s", self._call.call_id, kind)
             ending = failed(message)
         if not answer.gate_open:  # cut or dropped while it failed: a cancel is lost in that
             return

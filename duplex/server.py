@@ -48,6 +48,8 @@ from duplex.protocol.server_events import encode, server_error
 logger = logging.getLogger(__name__)
 
 PATH = "/v1/realtime"
+_TLS_S = 3.0
+_QUEUED_FRAMES = 3  # of a client that sends faster than it is obeyed; each may be a whole message
 _TRY_AGAIN_LATER = 1013
 _SERVICE_RESTART = 1012
 _CLOSE_S = 3.0  # for a client to agree to a goodbye
@@ -139,10 +141,13 @@ class DialogueServer:
                 select_subprotocol=_realtime_if_offered,
                 compression=None,  # ten times the CPU for audio that does not compress
                 max_size=config.max_message_bytes,
+                max_queue=_QUEUED_FRAMES,
                 open_timeout=self._config.limits.handshake_s,
                 close_timeout=_CLOSE_S,
                 server_header=None,
                 ssl=tls,
+                # Sockets in a TLS handshake are not counted by the door: they get less time.
+                ssl_handshake_timeout=_TLS_S if tls else None,
             ) as listening,
         ):
             try:
@@ -180,18 +185,23 @@ class DialogueServer:
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain requests, and callers who may not come in; None lets them in."""
         assert isinstance(connection, Gate)
-        path = urlsplit(request.path).path
+        try:
+            path = urlsplit(request.path).path
+        except ValueError:
+            return _response(
+                http.problem(HTTPStatus.BAD_REQUEST, "The path cannot be read.", "invalid_request")
+            )
         if path != PATH:
             headers = {name.lower(): value for name, value in request.headers.raw_items()}
             return _response(self._plain_answer(http.HttpRequest("GET", path, headers)))
-        refusal = self._identify(connection, request.headers)
+        refusal = self._identify(connection, request)
         if refusal is not None:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
             return _response(refusal)
         return None
 
-    def _identify(self, connection: Gate, headers: Headers) -> http.HttpAnswer | None:
-        access = self._config.access
+    def _identify(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
+        access, headers = self._config.access, request.headers
         for origin in headers.get_all("Origin"):
             if not allows_origin(origin, self._config.server.host, access.origins):
                 message = "Pages of this origin may not call; see access.origins."
@@ -201,21 +211,26 @@ class DialogueServer:
             ",".join(headers.get_all("Sec-WebSocket-Protocol")),
         )
         principal = self._secrets.find(key) or self._keys.find(key)
+        resumed = self._call_of(_resumes(request.path)[0])
+        if principal is None and resumed is not None:
+            # A browser's secret may have expired meanwhile; the token cannot be guessed either.
+            principal = resumed.principal
         if principal is None:
             return http.unauthorized()
         if self._stopping:
             status, retry = HTTPStatus.SERVICE_UNAVAILABLE, (("Retry-After", "10"),)
             return http.problem(status, "The server is stopping.", Code.SERVER_STOPPING, retry)
         connection.principal = principal
-        if self.door.is_banned(connection.source, asyncio.get_running_loop().time()):
+        now = asyncio.get_running_loop().time()
+        if resumed is None and self.door.is_banned(connection.source, now):
             message = "A call of yours was dropped for sending too much. Wait a little."
             status, retry = HTTPStatus.TOO_MANY_REQUESTS, (("Retry-After", str(int(BAN_S))),)
             return http.problem(status, message, Code.RATE_LIMIT, retry)
         now_s = time.time()
-        if principal.name:
+        if principal.name and not principal.secret_id:
             account = self._account(connection)
             connection.may_receive = lambda count: account.receive(count, time.time())
-        elif principal.allowance.bytes_per_s:  # strangers do not share a rate
+        elif principal.allowance.bytes_per_s:  # strangers, and users of one key, share no rate
             rate = principal.allowance.bytes_per_s
             burst = TokenBucket(rate, rate + 2 * self._config.server.max_message_bytes, now_s)
             connection.may_receive = lambda count: burst.take(count, time.time())
@@ -232,9 +247,9 @@ class DialogueServer:
         """One socket of a caller who may come in."""
         assert isinstance(connection, Gate)
         assert connection.request is not None
-        query = parse_qs(urlsplit(connection.request.path).query)
-        if "resume" in query:
-            await self._resume(connection, query["resume"][0], query.get("after", [""])[0])
+        token, after = _resumes(connection.request.path)
+        if token is not None:
+            await self._resume(connection, token, after)
             return
         refusal = self._refusal(connection)
         if refusal is not None:
@@ -277,15 +292,16 @@ class DialogueServer:
             "%s opened from %s by %s",
             call_id,
             caller.address,
-            call.owner or "anybody",
+            call.principal.name or "anybody",
         )
         self.metrics.count("duplex_calls_total")
-        self._calls[call] = asyncio.create_task(self._run(call, self._account(caller)))
+        account = self._account(caller)
+        account.begin(time.time())  # at once: others of the key may be at the door
+        self._calls[call] = asyncio.create_task(self._run(call, account))
         return call
 
     async def _run(self, call: LiveCall, account: Account) -> None:
         loop = asyncio.get_running_loop()
-        account.begin(time.time())
         charging: asyncio.TimerHandle | None = None
 
         def charge() -> None:
@@ -312,17 +328,21 @@ class DialogueServer:
         memory.give_back()
 
     async def _resume(self, connection: Gate, token: str, after: str) -> None:
-        digest = token_digest(token)
-        owner = connection.principal.name
         try:
-            for call in self._calls:
-                if call.token_digest == digest and call.owner == owner:
-                    await call.hold(connection, after)
-                    return
-            raise ResumeError("There is no such call any more.")
+            call = self._call_of(token)
+            if call is None or call.principal.name != connection.principal.name:
+                raise ResumeError("There is no such call any more.")
+            await call.hold(connection, after)
         except ResumeError as error:
             refusal = _Refusal("resume", str(error), Code.RESUME_FAILED, POLICY_VIOLATION)
             await self._refuse(connection, refusal)
+
+    def _call_of(self, token: str | None) -> LiveCall | None:
+        """The call that may be taken up with ``token``."""
+        if token is None:
+            return None
+        digest = token_digest(token)
+        return next((call for call in self._calls if call.token_digest == digest), None)
 
     def _plain_answer(self, request: http.HttpRequest) -> http.HttpAnswer:
         """Answer what is not a call."""
@@ -367,6 +387,13 @@ class DialogueServer:
         }
         page = self.metrics.render(gauges).encode()
         return http.HttpAnswer(HTTPStatus.OK, page, "text/plain; version=0.0.4; charset=utf-8")
+
+
+def _resumes(path: str) -> tuple[str | None, str]:
+    """The token of the call that is to be taken up, None for a new one; and the last event that
+    its client has."""
+    query = parse_qs(urlsplit(path).query, keep_blank_values=True)
+    return query.get("resume", [None])[0], query.get("after", [""])[0]
 
 
 def address(server: Server, scheme: str = "ws") -> str:

@@ -30,6 +30,7 @@ from duplex.protocol.server_events import (
 )
 from duplex.protocol.session_config import Pcm, Pcma, Pcmu, SemanticVad, ServerVad, SessionConfig
 from duplex.vad import SAMPLE_RATE, DetectorConfig
+from engine.uncancelled import uncancelled
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Session:
                     await self.receive(message)
                 call.cancel_tasks()
         finally:
-            await call.engine.close()
+            await uncancelled(call.engine.close())
 
     @property
     def is_quiet(self) -> bool:

@@ -47,7 +47,7 @@ class Principal:
     allowance: Allowance
     may_read_metrics: bool = False
     session: SessionConfig | None = None
-    is_secret: bool = False
+    secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
 
 
 class Keys:
@@ -139,7 +139,8 @@ class ClientSecrets:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock  # Unix seconds
-        self._alive: dict[bytes, tuple[float, Principal]] = {}  # digest -> expiry and owner
+        # Digest -> expiry, owner and session; encoded, because it is many times larger decoded.
+        self._alive: dict[bytes, tuple[float, Principal, bytes]] = {}
 
     def make(self, owner: Principal, session: SessionConfig, seconds: int) -> ClientSecret:
         """Make one for ``owner``.
@@ -149,12 +150,11 @@ class ClientSecrets:
         """
         now_s = self._clock()
         self._alive = {d: entry for d, entry in self._alive.items() if entry[0] > now_s}
-        if sum(other.name == owner.name for _, other in self._alive.values()) >= MAX_SECRETS:
+        if sum(other.name == owner.name for _, other, _ in self._alive.values()) >= MAX_SECRETS:
             raise TooManySecrets(f"{MAX_SECRETS} client secrets of this key are alive.")
         value = SECRET_PREFIX + secrets.token_hex(24)
         expires_s = now_s + seconds
-        caller = Principal(owner.name, owner.allowance, session=session, is_secret=True)
-        self._alive[_digest(value)] = (expires_s, caller)
+        self._alive[_digest(value)] = (expires_s, owner, msgspec.json.encode(session))
         return ClientSecret(value, int(expires_s))
 
     def find(self, value: str | None) -> Principal | None:
@@ -162,8 +162,13 @@ class ClientSecrets:
         comparison tells a guesser nothing of the secret."""
         if value is None or not value.startswith(SECRET_PREFIX):
             return None
-        expires_s, principal = self._alive.get(_digest(value), (0.0, None))
-        return principal if expires_s > self._clock() else None
+        found = self._alive.get(_digest(value))
+        if found is None or found[0] <= self._clock():
+            return None
+        _, owner, encoded = found
+        session = msgspec.json.decode(encoded, type=SessionConfig)
+        secret_id = _digest(value).hex()[:16]
+        return Principal(owner.name, owner.allowance, session=session, secret_id=secret_id)
 
 
 def presented_key(authorization: str | None, subprotocols: str | None) -> str | None:

@@ -133,8 +133,10 @@ class Gate(ServerConnection):
 
     @property
     def source(self) -> str:
-        """Who is behind it, as far as is known: the owner of the key, else the address."""
-        return self.principal.name or f"address {self.address}"
+        """Who is behind it, as far as is known: the owner of the key, else the address. The users
+        of a key's client secrets do not answer for each other."""
+        principal = self.principal
+        return f"{principal.name} {principal.secret_id}" if principal.name else self.address
 
     def drop(self, kind: str, reason: str) -> None:
         """End this connection, without waiting for the client to agree."""

@@ -60,7 +60,7 @@ class LiveCall:
         beta: bool,
     ) -> None:
         self.call_id = call_id
-        self.owner = caller.principal.name
+        self.principal = caller.principal
         self._config = config.server
         self._metrics = metrics
         self._outbox = Outbox(config.server.max_outbox_bytes)
@@ -118,6 +118,7 @@ class LiveCall:
             self._obeying.cancel()  # if this is cancelled itself
             for timer in self._timers:
                 timer.cancel()
+        self._ending = ending  # from here on it cannot be taken up again
         logger.info("%s ended: %s", self.call_id, ending.kind)
         self._metrics.count("duplex_calls_ended_total", reason=ending.kind)
         await self._part(ending)

@@ -16,6 +16,7 @@ from engine.types import (
     GenerationOptions,
     Message,
     RawPiece,
+    Thought,
 )
 
 # Their tokenizer is not known here. Three UTF-8 bytes a token and eight for the markup is on
@@ -76,7 +77,7 @@ class OpenAISession:
     ) -> AsyncGenerator[RawPiece, None]:
         """See `BrainSession`. Closing the generator closes the HTTP stream.
 
-        Reasoning that the endpoint sends on a channel of its own comes as ``<think>`` text.
+        Reasoning that the endpoint sends on a channel of its own comes as `Thought`.
         ``repetition_penalty`` is not part of the protocol and is not sent. The counts are the
         endpoint's; one that sends no usage gives zeros.
 
@@ -124,7 +125,6 @@ async def _pieces(stream: Any) -> AsyncGenerator[RawPiece, None]:
     reason: FinishReason | None = None
     calls = _CallDeltas()
     counts = (0, 0, 0)
-    thinking = False
     async for chunk in stream:
         if chunk.usage is not None:
             details = chunk.usage.prompt_tokens_details
@@ -132,11 +132,9 @@ async def _pieces(stream: Any) -> AsyncGenerator[RawPiece, None]:
             counts = (chunk.usage.prompt_tokens, cached, chunk.usage.completion_tokens)
         for choice in chunk.choices:
             if thought := _thought(choice.delta):
-                yield thought if thinking else f"<think>{thought}"
-                thinking = True
+                yield Thought(thought)  # whatever tags it talks about
             if text := choice.delta.content:
-                yield f"</think>{text}" if thinking else text
-                thinking = False
+                yield text
             for delta in choice.delta.tool_calls or ():
                 for piece in calls.take(delta):
                     yield piece
@@ -155,6 +153,7 @@ class _CallDeltas:
 
     def __init__(self) -> None:
         self._index: int | None = None  # of the open call
+        self._id: str | None = None  # its own, if it has one
 
     def take(self, delta: Any) -> list[CallPiece]:
         """The next piece. An endpoint finishes a call before it begins another."""
@@ -162,9 +161,10 @@ class _CallDeltas:
         function = delta.function
         if function is None:
             return pieces
-        if delta.index != self._index and function.name:
+        is_other = delta.index != self._index or (delta.id and delta.id != self._id)
+        if is_other and function.name:
             pieces += self.finish()
-            self._index = delta.index
+            self._index, self._id = delta.index, delta.id
             pieces.append(CallStarted(function.name))
         if function.arguments and self._index is not None:
             pieces.append(CallArguments(function.arguments))

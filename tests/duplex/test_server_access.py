@@ -219,6 +219,72 @@ async def test_a_key_has_its_own_number_of_calls() -> None:
                 await until(other, "session.created")
 
 
+async def test_callers_who_come_at_once_count_too() -> None:
+    async with running_server(config(max_calls=20), keys=keys(Allowance(calls=1))) as running:
+
+        async def first_event() -> str:
+            async with connect(running.url, additional_headers=bearer(ALICE)) as connection:
+                event = json.loads(await connection.recv())
+                await everyone.wait()  # nobody leaves before all have been told
+                return str(event["type"])
+
+        everyone = asyncio.Barrier(8)
+        kinds = await asyncio.gather(*(first_event() for _ in range(8)))
+        assert sorted(kinds) == ["error"] * 7 + ["session.created"]
+
+
+async def test_a_call_is_taken_up_again_although_its_secret_has_expired() -> None:
+    async with running_server(config(), keys=keys()) as running:
+        client = AsyncOpenAI(api_key=ALICE, base_url=f"{running.http}/v1")
+        headers = bearer((await client.realtime.client_secrets.create()).value)
+        await client.close()
+        connection = await connect(running.url, additional_headers=headers)
+        await send(connection, "session.update", session={"duplex": {"resume": True}})
+        offer = await until(connection, "duplex.resume")
+        connection.transport.abort()
+        alive = running.server._secrets._alive
+        alive.update({d: (0.0, owner, session) for d, (_, owner, session) in alive.items()})
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(running.url, additional_headers=headers)
+        assert refused.value.response.status_code == 401
+        with pytest.raises(InvalidStatus):
+            await connect(f"{running.url}?resume=guessed", additional_headers=headers)
+        again = f"{running.url}?resume={offer['token']}&after={offer['event_id']}"
+        async with connect(again, additional_headers=headers) as resumed:
+            assert (await say_something(resumed))["status"] == "completed"
+
+
+@pytest.mark.parametrize("path", ["//[", "http://[/v1/realtime"])
+async def test_a_path_that_cannot_be_read_is_a_bad_request(path: str) -> None:
+    async with running_server(config()) as running:
+        host, port = urlsplit(running.http).hostname, urlsplit(running.http).port
+        reader, writer = await asyncio.open_connection(host, port)
+        head = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{head}{key}\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+
+
+async def test_one_holder_of_a_client_secret_does_not_lock_the_others_out() -> None:
+    async with running_server(config(max_calls=20), keys=keys()) as running:
+        client = AsyncOpenAI(api_key=ALICE, base_url=f"{running.http}/v1")
+        made = [await client.realtime.client_secrets.create() for _ in range(2)]
+        await client.close()
+        noisy, quiet = (bearer(secret.value) for secret in made)
+        async with connect(running.url, additional_headers=noisy) as connection:
+            await until(connection, "session.created")
+            (call,) = running.server._calls
+            assert call._socket is not None
+            call._socket.drop("messages", "too many")
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(running.url, additional_headers=noisy)
+        assert refused.value.response.status_code == 429
+        for headers in (quiet, bearer(ALICE)):
+            async with connect(running.url, additional_headers=headers) as connection:
+                await until(connection, "session.created")
+
+
 async def test_a_call_ends_when_its_key_has_no_minutes_left() -> None:
     allowance = Allowance(minutes_per_day=0.05 / 60)
     async with running_server(config(), keys=keys(allowance)) as running:

@@ -19,6 +19,7 @@ from engine.types import (
     Finished,
     GenerationOptions,
     Message,
+    Thought,
     Tool,
     ToolCall,
     ToolResult,
@@ -121,14 +122,14 @@ async def test_reasoning_on_its_own_channel_comes_as_a_thought(name: str) -> Non
     async def reply(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         start(writer)
         delta(writer, **{name: "let me "})
-        delta(writer, **{name: "see"})
+        delta(writer, **{name: "what </think> and <think> mean"})
         delta(writer, content="Four.")
         delta(writer, finish="stop")
         end(writer)
 
     async with endpoint(reply) as (brain, _):
         pieces = await answer(brain)
-    assert "".join(map(str, pieces[:-1])) == "<think>let me see</think>Four."
+    assert pieces[:-1] == [Thought("let me "), Thought("what </think> and <think> mean"), "Four."]
 
 
 async def test_a_refusal_names_the_status() -> None:
