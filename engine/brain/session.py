@@ -1,6 +1,5 @@
 """`BrainSession` over a token log: append, compare, cut back."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -8,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
 from engine.brain.log import TokenLog, common_prefix
@@ -53,7 +53,7 @@ class LocalBrainSession:
         self._context_tokens = context_tokens
         self._prompts = PromptWriter(renderer, context_tokens)
         self._random = np.random.default_rng(seed)
-        self._ahead: asyncio.Task[int] | None = None  # the latest prefill; it may have ended
+        self._ahead = Ahead()
         self._generating = False
         self._closed = False
 
@@ -66,20 +66,11 @@ class LocalBrainSession:
             RuntimeError: an answer is being generated, or the session is closed.
         """
         self._check_free()
-        await self._stop_prefill()
+        await self._ahead.stop()
         if self._generating or self._closed:
             return  # superseded while it waited
         ids = self._prompts.write(messages, partial, self._log.tokens)
-        task = self._ahead = asyncio.create_task(
-            self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND)
-        )
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            await _end(task)  # this one only: a newer one may have taken its place
-            raise
-        if not task.cancelled():
-            task.result()
+        await self._ahead.run(self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND))
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
@@ -92,7 +83,7 @@ class LocalBrainSession:
             ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """
-        await self._stop_prefill()
+        await self._ahead.stop()
         self._check_free()
         self._generating = True
         try:
@@ -122,7 +113,7 @@ class LocalBrainSession:
         if self._closed:
             return
         self._closed = True
-        await self._stop_prefill()
+        await self._ahead.stop()
         await self._worker.run(self._log.close)
 
     def _check_free(self) -> None:
@@ -130,14 +121,6 @@ class LocalBrainSession:
             raise RuntimeError("the session is closed")
         if self._generating:
             raise RuntimeError("an answer is being generated; close it first")
-
-    async def _stop_prefill(self) -> None:
-        """Cancel the prefill in flight; at most one chunk of it is still waited for.
-
-        Whoever else waits may be first to start another, which is then stopped as well.
-        """
-        while self._ahead is not None and not self._ahead.done():
-            await _end(self._ahead)
 
     async def _bring_up_to(self, ids: list[int], chunk: int, priority: Priority) -> int:
         """Make the log equal to ``ids``: cut what differs, append the rest chunk by chunk.
@@ -244,13 +227,6 @@ class LocalBrainSession:
             seen.add(token)
             with _model_failures():
                 self._log.append([token])
-
-
-async def _end(task: asyncio.Task[int]) -> None:
-    """Cancel ``task`` and wait for it."""
-    if not task.cancelling():  # a second cancel would not wait for the step in flight
-        task.cancel()
-    await asyncio.wait({task})
 
 
 @contextlib.contextmanager

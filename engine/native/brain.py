@@ -5,11 +5,11 @@ answer at once is to have no thoughts, to think before is to have all of them in
 formulation mind works on the call's own log, the articulation mind on a fork of it.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
 from engine.brain.prompts import PromptWriter
@@ -69,7 +69,7 @@ class NativeBrainSession:
         self._prompts = PromptWriter(brain.renderer, brain.context_tokens, brain.sound_marks)
         self._log = brain.scheduler.open_log()
         self._held: list[int] = []  # the last prompt and answer in the model's own ids
-        self._ahead: asyncio.Task[int] | None = None  # the latest prefill; it may have ended
+        self._ahead = Ahead()
         self._generating = False
         self._closed = False
 
@@ -84,18 +84,11 @@ class NativeBrainSession:
             RuntimeError: an answer is being generated, or the session is closed.
         """
         self._check_free()
-        await self._stop_prefill()
+        await self._ahead.stop()
         if self._generating or self._closed:
             return  # superseded while it waited
         prompt = self._prompt(messages, partial)
-        task = self._ahead = asyncio.create_task(self._scheduler.bring_up_to(self._log, prompt))
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            await _end(task)  # this one only: a newer one may have taken its place
-            raise
-        if not task.cancelled():
-            task.result()
+        await self._ahead.run(self._scheduler.bring_up_to(self._log, prompt))
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
@@ -109,7 +102,7 @@ class NativeBrainSession:
             ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """
-        await self._stop_prefill()
+        await self._ahead.stop()
         self._check_free()
         self._generating = True
         try:
@@ -141,7 +134,7 @@ class NativeBrainSession:
         if self._closed:
             return
         self._closed = True
-        await self._stop_prefill()
+        await self._ahead.stop()
         await self._scheduler.run(self._log.close)
 
     def _prompt(self, messages: Sequence[Message], partial: str | Sound | None = None) -> Prompt:
@@ -154,14 +147,3 @@ class NativeBrainSession:
             raise RuntimeError("the session is closed")
         if self._generating:
             raise RuntimeError("an answer is being generated; close it first")
-
-    async def _stop_prefill(self) -> None:
-        while self._ahead is not None and not self._ahead.done():
-            await _end(self._ahead)
-
-
-async def _end(task: "asyncio.Task[int]") -> None:
-    """Cancel ``task`` and wait for it."""
-    if not task.cancelling():
-        task.cancel()
-    await asyncio.wait({task})
