@@ -1,6 +1,8 @@
 """One call hears: a chunk that failed is made good, and turns do not disturb others."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -135,3 +137,21 @@ async def test_the_brain_answers_what_it_heard(engine: NativeEngine, model: Nati
     pieces = await answer(brain, [Message("user", "", heard.sound)])
     assert len(pieces) > 1
     await asyncio.gather(session.close(), brain.close())
+
+
+async def test_what_was_heard_is_freed_with_the_last_message_that_has_it(
+    engine: NativeEngine,
+) -> None:
+    session = engine.open()
+    heard = await hear(session, noise(2.0))
+    assert heard.sound is not None
+    latents = [weakref.ref(part.rows) for part in heard.sound.parts]  # type: ignore[attr-defined]
+    await session.prefill([Message("user", heard.text, heard.sound)])
+    assert all(ref() is not None for ref in latents)
+    del heard
+    await session.prefill([])
+    session.begin_turn()
+    await hear(session, noise(0.5))
+    gc.collect()
+    assert all(ref() is None for ref in latents)
+    await session.close()
