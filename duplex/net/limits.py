@@ -56,11 +56,6 @@ class Account:
             capacity = burst_bytes + allowance.bytes_per_s
             self._bucket = TokenBucket(allowance.bytes_per_s, capacity, now_s)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is open."""
-        return self._open == 0
-
     def refusal(self, now_s: float) -> str | None:
         """Why another call cannot begin, in words for the caller; None if it can."""
         if self._allowance.calls and self._open >= self._allowance.calls:

@@ -51,9 +51,9 @@ class Work:
     def admit(self) -> None:
         """Cut what the log should not hold; what it lacks is pending."""
         ids = self.prompt.ids
-        if self.forks:
-            self.log = self.log.fork(common_prefix(self.log.entries, ids))
         same = common_prefix(self.log.entries, ids)
+        if self.forks:
+            self.log = self.log.fork(same)
         # The scores after the last id come only with a step over it.
         kept = min(same, len(ids) - 1) if self.sampling is not None else same
         self.log.truncate(kept)
