@@ -85,7 +85,7 @@ class Answers:
             Reply(stream.response_id, self._voice(plan), marks, deliver, call.clock),
             stream,
             turn_item_id,
-            call.engine if plan.in_conversation else call.parts.engine.open(),
+            call.engine if plan.in_conversation else call.thinker.open(),
         )
         answer.task = call.spawn(self._make(answer, history))
         return answer
@@ -185,7 +185,7 @@ class Answers:
         if plan.modality == "text":
             return None
         return VoiceSetup(
-            self._call.parts.voice,
+            self._call.parts.voice_of(plan.voice),
             self._call.parts.voice_steps,
             plan.audio_format.sample_rate,
             max(MIN_SPEED, plan.speed * self._call.config.voice.speed),

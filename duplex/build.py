@@ -4,30 +4,33 @@ Model code is imported inside the functions, so that the command line starts wit
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
+from duplex.build_native import load_native, load_own_voice
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
 from duplex.models import ModelStore, Progress, parse_source
 from duplex.models.manifest import load_manifest
 
 if TYPE_CHECKING:
-    import torch
-
     from duplex.call import Parts
     from duplex.interfaces import Engine
     from engine.brain.interface import Brain
     from engine.ear.whisper import WhisperEar
-    from engine.native.load import NativeModel
     from engine.types import GenerationOptions
     from tts.piper import PiperVoice
+    from tts.shifted import ShiftedVoice
     from tts.types import Voice
+
+    PlainVoice = PiperVoice | ShiftedVoice
 
 VAD = "silero-vad"
 G2P = "g2p-en"
-LATENT_MS = 80  # of audio in one latent of Step-Audio's adaptor
 
 
 def open_store(config: Config) -> ModelStore:
@@ -53,9 +56,11 @@ def install(config: Config, store: ModelStore, progress: Progress) -> None:
         ModelError: something could not be fetched or is not what it should be.
     """
     store.ensure(_references(config), progress)
-    _voice_dir(config, store, progress)
+    for voice in sorted({_shift(name)[0] for name in _voices(config)}):
+        _voice_dir(voice, store, progress)
     if config.brain.kind == "embedded":
-        _brain_dir(config, store, progress)
+        for brain in (config.brain.model, *config.brain.others):
+            _brain_dir(brain, store, progress)
 
 
 def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
@@ -79,8 +84,8 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
 
     install(config, store, progress)
     with progress.task("loading the models"):
-        engine = load_engine(config, store, progress)
-        voice = _answer_voice(config, store, progress)
+        engine, engines = load_engines(config, store, progress)
+        voice, *others = _answer_voices(config, store, progress)
         vad = SileroVad(store.path(VAD) / "silero_vad.onnx")
     turn = config.turn
     thinking = config.brain.thinking != "off" and config.brain.kind != "native"
@@ -96,19 +101,35 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
             AudioInput(turn_detection=detection), AudioOutput(voice=config.voice.model)
         ),
     )
-    return Parts(engine, vad, voice, Worker("voice"), defaults, generation(config))
+    voices = dict(zip(_voices(config)[1:], others, strict=True)) if others else {}
+    worker = Worker("voice")
+    return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
 
 
-def load_engine(config: Config, store: ModelStore, progress: Progress) -> "Engine":
-    """What hears and thinks.
+def load_engines(
+    config: Config, store: ModelStore, progress: Progress
+) -> "tuple[Engine, dict[str, Engine]]":
+    """What hears and thinks, and the others by the name of their model. They share the ear.
 
     Raises:
-        ConfigError: the configuration asks for what is not there.
+        ConfigError: the configuration asks for what is not there, or what cannot be.
         ModelError: the native engine's checkpoint cannot be used.
     """
+    if config.brain.kind == "native" and config.brain.others:
+        raise ConfigError('brain.others: brain.kind = "native" has one model at a time')
+    ear = load_ear(config, store)
+    others: dict[str, Engine] = {}
+    for name in config.brain.others:
+        other = structs.replace(config, brain=structs.replace(config.brain, model=name))
+        others[name] = _load_engine(other, ear, store, progress)
+    return _load_engine(config, ear, store, progress), others
+
+
+def _load_engine(
+    config: Config, ear: "WhisperEar", store: ModelStore, progress: Progress
+) -> "Engine":
     from engine.embedded import EmbeddedEngine
 
-    ear = load_ear(config, store)
     if config.brain.kind == "native":
         from engine.native.engine import NativeEngine
 
@@ -154,8 +175,19 @@ def load_ear(config: Config, store: ModelStore) -> "WhisperEar":
         raise ConfigError(f"ear: {error}") from error
 
 
-def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PiperVoice":
+def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice":
     """The voice.
+
+    Raises:
+        ConfigError: espeak is asked for and not there.
+    """
+    return load_voices(config, [config.voice.model], store, progress)[0]
+
+
+def load_voices(
+    config: Config, names: Sequence[str], store: ModelStore, progress: Progress
+) -> "list[PlainVoice]":
+    """The voices of those names. What only differs in pitch is loaded once.
 
     Raises:
         ConfigError: espeak is asked for and not there.
@@ -163,41 +195,52 @@ def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PiperV
     from tts.espeak import Espeak
     from tts.g2p import G2P as DictionaryG2P
     from tts.piper import PiperVoice
+    from tts.shifted import ShiftedVoice
 
-    directory = _voice_dir(config, store, progress)
     try:
         espeak = config.voice.g2p == "espeak"
         phonemizer = Espeak() if espeak else DictionaryG2P(store.path(G2P))
     except ImportError as error:
         raise ConfigError(f"voice.g2p: {error}") from error
-    return PiperVoice(directory, phonemizer, threads=config.voice.threads)
+    shifts = [_shift(name) for name in names]
+    loaded = {
+        model: PiperVoice(
+            _voice_dir(model, store, progress), phonemizer, threads=config.voice.threads
+        )
+        for model in {model for model, _ in shifts}
+    }
+    return [
+        ShiftedVoice(loaded[model], semitones) if semitones else loaded[model]
+        for model, semitones in shifts
+    ]
 
 
-def _answer_voice(config: Config, store: ModelStore, progress: Progress) -> "Voice":
+def _answer_voices(config: Config, store: ModelStore, progress: Progress) -> "Sequence[Voice]":
+    """The voice of those who name none, and the others."""
     if config.brain.kind == "native" and config.native.speaks:
-        return load_own_voice(config, store)
-    return load_voice(config, store, progress)
+        return [load_own_voice(config, store)]
+    return load_voices(config, _voices(config), store, progress)
 
 
-def load_own_voice(config: Config, store: ModelStore) -> "Voice":
-    """The voice of a Step-Audio checkpoint that speaks itself.
+def _voices(config: Config) -> list[str]:
+    """All voices by name, the one of those who name none first."""
+    model = config.voice.model
+    plain = _shift(model)[0]
+    return [model, *(plain + o if o.startswith("@") else o for o in config.voice.others)]
+
+
+def _shift(name: str) -> tuple[str, int]:
+    """A voice's name apart from how far it is moved.
 
     Raises:
-        ConfigError: no voice prompt is given.
-        ModelError: the checkpoint has no voice, or its files or the prompt cannot be used.
+        ConfigError: too far.
     """
-    from tts.token2wav.prompt import read_prompt
-    from tts.token2wav.voice import TokenVoice
+    from tts.shifted import parse_shift
 
-    if not config.native.voice_prompt:
-        raise ConfigError("native.speaks needs native.voice_prompt")
-    directory = store.path(config.brain.model) / "token2wav"
-    device, dtype = _device(config)
     try:
-        prompt = read_prompt(Path(config.native.voice_prompt).expanduser(), directory)
-        return TokenVoice.load(directory, prompt, device=device, dtype=dtype)
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{directory}: {error}") from error
+        return parse_shift(name)
+    except ValueError as error:
+        raise ConfigError(f"voice: {error}") from error
 
 
 def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
@@ -213,7 +256,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
             from engine.brain.local import LocalBrain
 
             return LocalBrain(
-                _brain_dir(config, store, progress),
+                _brain_dir(brain.model, store, progress),
                 threads=brain.threads,
                 context_tokens=brain.context(),
             )
@@ -230,100 +273,35 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
             return OpenAIBrain(brain.base_url, brain.model, api_key=key or "none")
 
 
-def load_native(config: Config, store: ModelStore, progress: Progress) -> "NativeModel":
-    """The model of the native engine, on its device.
-
-    Raises:
-        ConfigError: a package or the device that it needs is missing.
-        ModelError: the checkpoint cannot be used.
-    """
-    try:
-        from engine.native.load import load_model
-        from engine.native.minds import Pace
-        from engine.native.placing import NativeOptions
-        from engine.native.planning import Limits
-        from engine.native.sound import SoundConfig
-    except ImportError as error:
-        raise ConfigError(f'brain.kind = "native" needs the extra "native": {error}') from error
-    brain, native = config.brain, config.native
-    device, dtype = _device(config)
-    options = NativeOptions(
-        device=device,
-        dtype=dtype,
-        weight_bits=native.weight_bits,
-        context_tokens=brain.context(),
-        cache_tokens=native.cache_tokens,
-        calls=config.server.max_calls,
-        limits=Limits(prefill_beside_decode=native.prefill_tokens),
-        sound=SoundConfig(
-            chunk=max(1, native.chunk_ms // LATENT_MS),
-            lookahead=native.lookahead_ms // LATENT_MS,
-        ),
-        pace=Pace(
-            native.thought_tokens,
-            native.speech_tokens or (100 if native.speaks else 20),
-            speak_margin_s=native.speak_margin_s,
-        ),
-        speaks=native.speaks,
-    )
-    with progress.task(f"loading {brain.model}") as task:
-
-        def tell(what: str, done: float) -> None:
-            task.detail = f"{what}, {done:.0%}"
-
-        try:
-            return load_model(store.path(brain.model), options, tell)
-        except (ValueError, OSError) as error:
-            raise ModelError(f"{brain.model}: {error}") from error
-
-
-def _device(config: Config) -> "tuple[str, torch.dtype]":
-    """Where the native engine runs, and in what precision."""
-    import torch
-
-    device, name = config.native.device, config.native.dtype
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "auto":
-        name = "bfloat16" if device.startswith("cuda") else "float32"
-    torch.set_num_threads(config.brain.threads)
-    dtype: torch.dtype = getattr(torch, name)
-    return device, dtype
-
-
 def _references(config: Config) -> list[str]:
     """All models that ``config`` needs."""
-    references = [VAD, G2P, config.ear.model, config.voice.model]
+    references = [VAD, G2P, config.ear.model, *dict.fromkeys(_shift(v)[0] for v in _voices(config))]
     if config.brain.kind != "openai":
-        references.append(config.brain.model)
+        references += [config.brain.model, *config.brain.others]
     return references
 
 
-def _voice_dir(config: Config, store: ModelStore, progress: Progress) -> Path:
+def _voice_dir(model: str, store: ModelStore, progress: Progress) -> Path:
     from tts.split import RECIPE, split
 
     def build(target: Path, progress: Progress) -> None:
-        split(_only(store.path(config.voice.model), "*.onnx"), target)
+        split(_only(store.path(model), "*.onnx"), target)
 
-    return store.derived(
-        f"{config.voice.model}-split", RECIPE, [config.voice.model], build, progress
-    )
+    return store.derived(f"{model}-split", RECIPE, [model], build, progress)
 
 
-def _brain_dir(config: Config, store: ModelStore, progress: Progress) -> Path:
+def _brain_dir(model: str, store: ModelStore, progress: Progress) -> Path:
     from engine.brain.convert import RECIPE, convert
 
     def build(target: Path, progress: Progress) -> None:
-        with progress.task(f"converting {config.brain.model}") as task:
+        with progress.task(f"converting {model}") as task:
 
             def tell(what: str, done: float) -> None:
                 task.detail = f"{what}, {done:.0%}"
 
-            convert(_only(store.path(config.brain.model), "*.gguf"), target, tell)
+            convert(_only(store.path(model), "*.gguf"), target, tell)
 
-    return store.derived(
-        f"{config.brain.model}-onnx", RECIPE, [config.brain.model], build, progress
-    )
+    return store.derived(f"{model}-onnx", RECIPE, [model], build, progress)
 
 
 def _only(directory: Path, pattern: str) -> Path:

@@ -1,8 +1,8 @@
 """What the parts of one call share. Made when the call opens, gone when it closes."""
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
+from collections.abc import Coroutine, Mapping
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 from duplex.config import Config
@@ -31,6 +31,32 @@ class Parts:
     voice_steps: Steps
     defaults: SessionConfig
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    engines: Mapping[str, Engine] = field(default_factory=dict)  # others to choose, by model
+    voices: Mapping[str, Voice] = field(default_factory=dict)  # others to choose
+
+    def engine_of(self, model: str) -> Engine:
+        """The engine of that name. Clients made for other servers name models that are not here:
+        they get the first."""
+        return self.engines.get(model, self.engine)
+
+    def voice_of(self, name: str) -> Voice:
+        """The voice of that name, else the first."""
+        return self.voices.get(name, self.voice)
+
+    def close(self) -> None:
+        """Stop the engines' threads."""
+        for engine in (self.engine, *self.engines.values()):
+            engine.close()
+
+    @property
+    def models(self) -> list[str]:
+        """All models that a call may name, the one of those who name none first."""
+        return [self.defaults.model, *self.engines]
+
+    @property
+    def voice_names(self) -> list[str]:
+        """All voices, likewise."""
+        return [self.defaults.audio.output.voice, *self.voices]
 
 
 @dataclass(slots=True)
@@ -43,7 +69,9 @@ class Call:
     outbox: Outbox
     clock: Clock
     new_id: NewId
+    start: InitVar[SessionConfig | None] = None  # what to begin with, if not the server's own
     conversation: Conversation = field(default_factory=Conversation)
+    thinker: Engine = field(init=False)  # the engine that the call was opened for
     engine: EngineSession = field(init=False)
     tasks: asyncio.TaskGroup = field(init=False)  # set when the call begins to run
     conversation_id: str = field(init=False)
@@ -53,10 +81,11 @@ class Call:
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.engine = self.parts.engine.open()
+    def __post_init__(self, start: SessionConfig | None) -> None:
+        self.session_config = start or self.parts.defaults
+        self.thinker = self.parts.engine_of(self.session_config.model)
+        self.engine = self.thinker.open()
         self.conversation_id = self.new_id("conv")
-        self.session_config = self.parts.defaults
 
     def send(self, *events: ServerEvent) -> None:
         """Queue events for the client.

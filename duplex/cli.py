@@ -144,7 +144,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"duplex: cannot listen: {error}", file=sys.stderr)
         return 1
     finally:
-        parts.engine.close()
+        parts.close()
     return 0
 
 

@@ -79,6 +79,7 @@ class EarConfig(Section, frozen=True):
 class BrainConfig(Section, frozen=True):
     kind: Literal["embedded", "native", "huggingface", "openai"] = "embedded"
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
+    others: tuple[str, ...] = ()  # of the same kind, loaded beside it for clients to choose
     threads: Positive = 2
     context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kind "native"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
@@ -121,7 +122,8 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
-    model: str = "piper-joe"
+    model: str = "piper-joe"  # a Piper voice, or VOICE@+4: four semitones higher
+    others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     threads: Positive = 2

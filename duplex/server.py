@@ -349,6 +349,7 @@ class DialogueServer:
         if request.path == http.SECRETS_PATH:
             return self._secrets_page.answer(request)
         pages = {
+            http.MODELS_PATH: self._models,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics_page,
@@ -360,6 +361,10 @@ class DialogueServer:
         if request.method not in ("GET", "HEAD"):
             return http.method_not_allowed("GET")
         return page(request)
+
+    def _models(self, request: http.HttpRequest) -> http.HttpAnswer:
+        parts = self._parts
+        return http.models_page(self._keys, parts.models, parts.voice_names, request)
 
     def _healthz(self, _: http.HttpRequest) -> http.HttpAnswer:
         return http.HttpAnswer(HTTPStatus.OK, b"ok\n", http.TEXT)

@@ -58,9 +58,7 @@ class Session:
     ) -> None:
         """``start`` is the configuration to begin with, if not the server's own. ``offer_resume``
         makes the event for clients that want to be able to take up a dropped call."""
-        self._call = Call(call_id, config, parts, outbox, clock, new_id)
-        if start is not None:
-            self._call.session_config = start
+        self._call = Call(call_id, config, parts, outbox, clock, new_id, start)
         if metrics is not None:
             self._call.metrics = metrics
         self._offer_resume = offer_resume

@@ -1,7 +1,7 @@
 """The few plain requests that the port answers beside calls. Sans-IO: requests in, answers out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -25,6 +25,7 @@ from duplex.protocol.codes import Code
 from duplex.protocol.session_config import SessionConfig
 
 SECRETS_PATH = "/v1/realtime/client_secrets"
+MODELS_PATH = "/v1/models"
 MAX_BODY_BYTES = 64 * 1024  # of a client secret's session; instructions and tools fit
 MAX_HEAD_BYTES = 32 * 1024  # of any request, before anything is known of who sends it
 JSON = "application/json"
@@ -49,13 +50,14 @@ class HttpAnswer:
     body: bytes
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = field(default=())
+    cache: str = "no-store"
 
     def all_headers(self) -> list[tuple[str, str]]:
         """With those that every answer has."""
         return [
             ("Content-Type", self.content_type),
             ("Content-Length", str(len(self.body))),
-            ("Cache-Control", "no-store"),
+            ("Cache-Control", self.cache),
             ("Connection", "close"),
             *self.headers,
         ]
@@ -128,6 +130,21 @@ class SecretsPage:
             "session": {"object": "realtime.session", **session.to_dict()},
         }
         return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(told))
+
+
+def models_page(
+    keys: Keys, models: Sequence[str], voices: Sequence[str], request: HttpRequest
+) -> HttpAnswer:
+    """``GET /v1/models``: what a call may name as its model, in the OpenAI API's shape, and,
+    beside it, as its voice."""
+    if key_owner(keys, request) is None:
+        return unauthorized()
+    told = {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "owned_by": "duplex-r1"} for name in models],
+        "voices": [{"id": name, "name": name} for name in voices],
+    }
+    return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(told))
 
 
 def key_owner(keys: Keys, request: HttpRequest) -> Principal | None:

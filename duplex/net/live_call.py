@@ -7,7 +7,9 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
+from msgspec import structs
 from websockets.exceptions import ConnectionClosed
 
 from duplex.call import Parts
@@ -18,6 +20,7 @@ from duplex.net.gate import POLICY_VIOLATION, Gate
 from duplex.outbox import Journal, Outbox
 from duplex.protocol.codes import Code
 from duplex.protocol.server_events import ResumeOffered, server_error
+from duplex.protocol.session_config import SessionConfig
 from duplex.session import Session
 
 logger = logging.getLogger(__name__)
@@ -70,7 +73,7 @@ class LiveCall:
             parts,
             self._outbox,
             beta=beta,
-            start=caller.principal.session,
+            start=_beginning(caller, parts),
             metrics=metrics,
             offer_resume=self._offer_resume,
         )
@@ -255,6 +258,17 @@ class LiveCall:
             self._writer.cancel()
         if self._socket is not None:
             await self._socket.close(ending.code, ending.reason)
+
+
+def _beginning(caller: Gate, parts: Parts) -> SessionConfig:
+    """What a call begins with: its client secret's session, or the server's; and the model that
+    its address names, if that is one of ours."""
+    session = caller.principal.session or parts.defaults
+    path = caller.request.path if caller.request is not None else ""
+    for name in parse_qs(urlsplit(path).query).get("model", []):
+        if name in parts.models:
+            return structs.replace(session, model=name)
+    return session
 
 
 def token_digest(token: str) -> bytes:

@@ -217,7 +217,7 @@ async def test_a_text_model_serves_as_a_brain_of_this_engine(
         brain=BrainConfig(kind="native", model=f"path:{plain}"),
         native=NativeConfig(cache_tokens=4096),
     )
-    engine = build.load_engine(config, store, Progress(sys.stderr))
+    engine, _ = build.load_engines(config, store, Progress(sys.stderr))
     try:
         assert not isinstance(engine, NativeEngine)
         call = engine.open()

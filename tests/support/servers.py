@@ -1,7 +1,7 @@
 """A real server on a free port of this machine, with scripted models behind it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from calls import LoudnessVad
@@ -15,6 +15,7 @@ from duplex.server import DialogueServer, address
 from engine.fake import FakeEngine, Script
 from engine.worker import Worker
 from tts.fake import FakeVoice
+from tts.types import Voice
 
 FAST = Script(ear_s=0.001, piece_s=0.001)
 NO_KEYS = Keys({}, Principal("", Allowance(), may_read_metrics=True))
@@ -32,9 +33,14 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running_server(
-    config: Config, script: Script = FAST, keys: Keys = NO_KEYS
+    config: Config,
+    script: Script = FAST,
+    keys: Keys = NO_KEYS,
+    *,
+    engines: Mapping[str, FakeEngine] | None = None,
+    voices: Mapping[str, Voice] | None = None,
 ) -> AsyncIterator[Running]:
-    """Serve until the block ends."""
+    """Serve until the block ends; ``engines`` and ``voices`` are others to choose from."""
     engine = FakeEngine(script)
     worker = Worker("voice")
     parts = Parts(
@@ -43,6 +49,8 @@ async def running_server(
         voice=FakeVoice(),
         voice_steps=worker,
         defaults=SessionConfig(instructions="Be brief."),
+        engines=engines or {},
+        voices=voices or {},
     )
     try:
         server = DialogueServer(config, parts, keys=keys)
