@@ -3,9 +3,11 @@
     python -m benchmarks.endpointing
 
 Callers are the project's own voice, speaking `endpointing_corpus.txt` with silences of 150 to
-900 ms in it; what they said up to a pause is what the project's own ear makes of it. Three sets:
+900 ms in it; what they said up to a pause is what the project's own ear makes of it. Four sets:
 ``written``, pauses where the corpus has them; ``random``, one pause at any word boundary of each
-line, so that nobody who wrote the rule chose it; ``recordings``, given WAV files of one turn each.
+line, so that nobody who wrote the rule chose it; ``stretched``, as random, by callers who are slow
+or quick and draw out the last 0.4 s before each silence, without a change of pitch;
+``recordings``, given WAV files of one turn each.
 
 Delay is from the last loud sample to the end of the turn, in sample time: it has the detector's
 lag and the hangover in it, and no computing. A pause is cut off if the policy's wait at it ends
@@ -49,6 +51,8 @@ HERE = Path(__file__).parent
 PAUSE_MS = (150, 900)
 LEAD_SAMPLES = SAMPLE_RATE * 3 // 10
 TAIL_SAMPLES = SAMPLE_RATE * 3 // 2
+DRAWN_SAMPLES = SAMPLE_RATE * 2 // 5
+TEMPO, DRAWN_TEMPO = (0.8, 1.25), (0.5, 0.8)
 FRAME_MS = FRAME_SAMPLES * 1000 // SAMPLE_RATE
 MODELS = ["silero-vad", "smart-turn-v3", "whisper-tiny.en", "piper-joe", "g2p-en"]
 
@@ -135,7 +139,24 @@ def loud(samples: Samples) -> tuple[int, int]:
     return int(above[0]), int(above[-1]) + 1
 
 
-def speak(voice: Voice, line: str, rng: np.random.Generator) -> tuple[Samples, int]:
+def stretched(samples: Samples, tempo: float) -> Samples:
+    """At another tempo, 0.5 to 2, and the same pitch: ffmpeg's WSOLA."""
+    raw = ["-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1"]
+    command = ["ffmpeg", "-v", "error", *raw, "-i", "-", "-af", f"atempo={tempo:.3f}", *raw, "-"]
+    done = subprocess.run(command, input=samples.tobytes(), check=True, capture_output=True)
+    return np.frombuffer(done.stdout, "<f4")
+
+
+def drawn_out(piece: Samples, rng: np.random.Generator) -> Samples:
+    """A piece of a turn as a slow or quick caller says it, its end drawn out."""
+    head, tail = piece[:-DRAWN_SAMPLES], piece[-DRAWN_SAMPLES:]
+    parts = [stretched(head, rng.uniform(*TEMPO))] if len(head) > SAMPLE_RATE // 10 else [head]
+    return np.concatenate([*parts, stretched(tail, rng.uniform(*DRAWN_TEMPO))])
+
+
+def speak(
+    voice: Voice, line: str, rng: np.random.Generator, *, stretch: bool = False
+) -> tuple[Samples, int]:
     """The line as a caller's 16 kHz audio, and the sample where the speech ends.
 
     The voice speaks it in one breath, so that the words before a pause do not sound final; it is
@@ -157,7 +178,7 @@ def speak(voice: Voice, line: str, rng: np.random.Generator) -> tuple[Samples, i
     fade = np.linspace(0, 1, SAMPLE_RATE // 100, dtype=np.float32)
     for piece in np.split(spoken, cuts):
         start, end = loud(piece)
-        piece = piece[start:end].copy()
+        piece = drawn_out(piece[start:end], rng) if stretch else piece[start:end].copy()
         piece[: len(fade)] *= fade
         piece[-len(fade) :] *= fade[::-1]
         pause = int(rng.integers(*PAUSE_MS)) * SAMPLE_RATE // 1000
@@ -201,18 +222,27 @@ def listen(samples: Samples, end: int, models: Models) -> Iterator[Pause]:
         yield Pause(pause[1], pause[2], None, (pause[0] - end) * 1000 / SAMPLE_RATE)
 
 
+def randomly_cut(rng: np.random.Generator) -> Iterator[str]:
+    """The corpus's lines of more than three words, with one pause anywhere."""
+    for line in corpus():
+        words = line.replace("|", " ").split()
+        if len(words) > 3:
+            words.insert(int(rng.integers(1, len(words))), "|")
+            yield " ".join(words)
+
+
 def collect(models: Models, recordings: Path | None, seed: int) -> Iterator[Turn]:
     """Play every line of every set to the server's ears."""
     rng = np.random.default_rng(seed)
     for line in corpus():
         for _ in range(2 if "|" in line else 1):  # two lengths for each pause
             yield Turn("written", line, tuple(listen(*speak(models.voice, line, rng), models)))
-    for line in corpus():
-        words = line.replace("|", " ").split()
-        if len(words) > 3:
-            words.insert(int(rng.integers(1, len(words))), "|")
-            cut = " ".join(words)
-            yield Turn("random", cut, tuple(listen(*speak(models.voice, cut, rng), models)))
+    for cut in randomly_cut(rng):
+        yield Turn("random", cut, tuple(listen(*speak(models.voice, cut, rng), models)))
+    rng = np.random.default_rng([seed, 1])
+    for cut in randomly_cut(rng):
+        audio, end = speak(models.voice, cut, rng, stretch=True)
+        yield Turn("stretched", cut, tuple(listen(audio, end, models)))
     for path in sorted(recordings.glob("*.wav")) if recordings else ():
         yield Turn("recordings", path.name, tuple(listen(*recorded(path, rng), models)))
 

@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import assert_never
+from dataclasses import dataclass
 
+from duplex.answer import Answer, Suspended
 from duplex.call import Call, stop
 from duplex.errors import ProtocolError
 from duplex.events import ReplyEnded, ReplyStarted
-from duplex.interfaces import EngineSession
 from duplex.metrics import TurnMarks
-from duplex.pcm import encode_alaw, encode_pcm16, encode_ulaw
+from duplex.pcm import Samples
 from duplex.playback import PlaybackLedger
 from duplex.protocol import server_events as wire
 from duplex.protocol.codes import Code
@@ -20,34 +19,32 @@ from duplex.protocol.response_stream import (
     CLIENT_CANCELLED,
     COMPLETED,
     MAX_OUTPUT_TOKENS,
+    TURN_DETECTED,
     ResponseStream,
     failed,
 )
-from duplex.protocol.response_types import StatusDetails, Usage
-from duplex.protocol.session_config import Pcm, Pcma, Pcmu
-from duplex.response import Reply, ReplyAudio, ReplyEvent, ReplyText, ReplyThought, VoiceSetup
+from duplex.protocol.response_types import StatusDetails
+from duplex.reply_parts import ReplyAudio, ReplyEvent, Rest
+from duplex.response import Reply, VoiceSetup
 from duplex.turn import TurnMachine
 from engine.errors import EngineError
-from engine.types import CallArguments, CallEnded, CallStarted, Finished, Message
+from engine.types import Message
 from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
 
+_REST_KEPT_S = 30.0  # later, nobody means it with "go on"
+_ASIDE_WORDS = 12  # a longer answer is what "go on" is about from then on
 MAX_BESIDE = 4  # answers out of band at a time: each has an engine session of its own
-_ENCODERS = {Pcm: encode_pcm16, Pcmu: encode_ulaw, Pcma: encode_alaw}
 
 
-@dataclass(slots=True)
-class Answer:
-    """One reply and its place in the protocol."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The rest of an answer by ``plan``, until a caller can no longer mean it."""
 
-    reply: Reply
-    stream: ResponseStream
-    turn_item_id: str | None  # the caller's turn it answers; set at the latest when released
-    engine: EngineSession  # the call's, or out of band one of its own: a session answers one
-    done: asyncio.Event = field(default_factory=asyncio.Event)  # set with response.done
-    gate_open: bool = True  # shut first of all when the answer is cut
-    task: asyncio.Task[None] = field(init=False)  # set by `Answers.begin`
+    rest: Rest
+    plan: ResponsePlan
+    until_s: float  # by the call's clock
 
 
 class Answers:
@@ -59,6 +56,10 @@ class Answers:
         self._machine = machine
         self.current: Answer | None = None  # released, and generating or playing
         self.heard_id: str | None = None  # the last response, if words of it were played to the end
+        self.suspended: Suspended | None = None
+        self.is_incomplete = False  # whether the last answer that was played came to its limit
+        self._leaving: set[asyncio.Task[None]] = set()  # of answers that still let go of the engine
+        self._rest: _Kept | None = None  # of the last cut answer
         self._beside: dict[str, Answer] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
@@ -73,8 +74,12 @@ class Answers:
         history: Sequence[Message],
         marks: TurnMarks,
         turn_item_id: str | None = None,
+        rest: Rest | None = None,
     ) -> Answer:
-        """Start to make an answer; nothing of it goes out before `release`."""
+        """Start to make an answer, or to speak the ``rest`` of one; nothing of it goes out before
+        `release`. A suspended one is given up for it."""
+        if plan.in_conversation:
+            self.drop_suspended()
         call = self._call
         stream = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
 
@@ -82,12 +87,13 @@ class Answers:
             await self._deliver(answer, event)
 
         answer = Answer(
-            Reply(stream.response_id, self._voice(plan), marks, deliver, call.clock),
+            Reply(self._voice(plan), marks, deliver, call.clock, rest),
             stream,
             turn_item_id,
             call.engine if plan.in_conversation else call.thinker.open(),
+            marks,
         )
-        answer.task = call.spawn(self._make(answer, history))
+        answer.task = call.spawn(self._make(answer, history, rest))
         return answer
 
     @property
@@ -117,12 +123,16 @@ class Answers:
             return
         if self.current is not None:
             self._retire(self.current)
+        self.is_incomplete = False
+        self._let_out(answer)
+        answer.reply.released.set()
+
+    def _let_out(self, answer: Answer) -> None:
         kept = self._call.conversation
         self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
         self.current, self.heard_id = answer, None
         self._machine.reply_changed(ReplyStarted(answer.stream.response_id))
         self._call.send(*answer.stream.start())
-        answer.reply.released.set()
 
     async def drop(self, answer: Answer) -> None:
         """Forget an answer that was not released. When this returns, its work has stopped."""
@@ -134,15 +144,106 @@ class Answers:
         answer = self.current
         if answer is None:
             return
-        heard_samples = answer.reply.ledger.heard_samples(self._call.clock())
         answer.gate_open = False
-        self._call.outbox.drop_audio(answer.stream.response_id)
-        if answer.stream.is_active:  # told before its work has stopped: the caller waits
-            self._finish(answer, ending)
+        heard_samples = self._silence(answer, ending)
         await stop(answer.task)
+        if ending is TURN_DETECTED:
+            self._keep_rest(answer, heard_samples)
+        self._close_item(answer, heard_samples)
+
+    async def cut_in(self, by_item_id: str, *, may_resume: bool) -> None:
+        """The caller's turn ``by_item_id`` interrupts the current answer: it is cut for all to
+        see, and suspended if it can be resumed."""
+        answer = self.current
+        if answer is None:
+            return
+        is_plain = answer.stream.plan.modality == "audio" and not answer.calls
+        if not (may_resume and is_plain and self._call.config.turn.resume_interrupted):
+            await self.cut(TURN_DETECTED)
+            return
+        answer.reply.pause()
+        heard_samples = self._silence(answer, TURN_DETECTED)
+        self.suspended = Suspended(answer, heard_samples, by_item_id)
+        self._close_item(answer, heard_samples)
+
+    def was_cut_in(self, by_item_id: str) -> bool:
+        """Whether it was that turn which interrupted the suspended answer."""
+        return self.suspended is not None and self.suspended.by_item_id == by_item_id
+
+    def is_suspended(self, response_id: str | None) -> bool:
+        """Whether an answer is suspended, and has that id if one is given."""
+        if self.suspended is None:
+            return False
+        return response_id in (None, self.suspended.answer.stream.response_id)
+
+    def _silence(self, answer: Answer, ending: StatusDetails) -> int:
+        """Take back what was not sent yet, and end the response if it is not over. That is told
+        before its work has stopped: the caller waits. Returns the samples that were heard."""
+        heard_samples = answer.reply.ledger.heard_samples(self._call.clock())
+        self._call.outbox.drop_audio(answer.stream.response_id)
+        if answer.stream.is_active:
+            answer.finish(self._call, ending)
+        return heard_samples
+
+    def _close_item(self, answer: Answer, heard_samples: int) -> None:
         self._retire(answer)
         if answer.stream.plan.modality == "audio" and answer.stream.words:
             self._cut_history(answer.stream.item_id, 0, heard_samples)
+
+    def resume(self, marks: TurnMarks, turn_item_id: str) -> None:
+        """The caller did not mean to interrupt: go on with what was suspended, where the caller
+        stopped hearing it. ``marks`` and ``turn_item_id`` are those of what they said."""
+        suspended, self.suspended = self.suspended, None
+        if suspended is None:
+            return
+        self._call.metrics.count("duplex_interruptions_total", meant="no")
+        answer = suspended.answer
+        if not answer.reply.has_more(suspended.at_sample):
+            self._leave(answer)
+            self.heard_id = answer.stream.response_id
+            return
+        answer.open_next(self._call, marks, turn_item_id)
+        self._let_out(answer)
+        marks.reach("released")
+        answer.reply.resume(suspended.at_sample)
+
+    def drop_suspended(self) -> None:
+        """The caller meant it. What is not heard is kept for a while, in case they ask for it."""
+        suspended, self.suspended = self.suspended, None
+        if suspended is not None:
+            self._call.metrics.count("duplex_interruptions_total", meant="yes")
+            self._leave(suspended.answer)
+            self._keep_rest(suspended.answer, suspended.at_sample)
+
+    def _leave(self, answer: Answer) -> None:
+        """Stop work on an answer; `left` waits for it."""
+        answer.gate_open = False
+        answer.task.cancel()
+        self._leaving.add(answer.task)
+        answer.task.add_done_callback(self._leaving.discard)
+
+    async def left(self) -> None:
+        """Wait until no answer that was given up holds the engine."""
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
+    def _keep_rest(self, answer: Answer, heard_samples: int) -> None:
+        rest = answer.reply.rest(heard_samples)
+        until_s = self._call.clock() + _REST_KEPT_S
+        self._rest = None if rest is None else _Kept(rest, answer.stream.plan, until_s)
+
+    def rest_for(self, plan: ResponsePlan) -> Rest | None:
+        """What the caller did not hear of the last answer that they interrupted, if it is kept
+        and can be told by that plan."""
+        kept = self._rest
+        if kept is None or self._call.clock() > kept.until_s:
+            return None
+        told = (plan.modality, plan.audio_format)
+        return kept.rest if told == (kept.plan.modality, kept.plan.audio_format) else None
+
+    def sounding(self, frame_samples: int) -> Samples | None:
+        """What of the current answer sounds at the caller, as the next frame of 16 kHz."""
+        return None if self.current is None else self.current.reply.sounding(frame_samples)
 
     async def cut_beside(self, response_id: str) -> bool:
         """Stop an answer out of band, as the client wants; False if there is none of that id."""
@@ -151,7 +252,7 @@ class Answers:
             return False
         answer.gate_open = False
         self._call.outbox.drop_audio(response_id)
-        self._finish(answer, CLIENT_CANCELLED)
+        answer.finish(self._call, CLIENT_CANCELLED)
         await stop(answer.task)
         return True
 
@@ -174,10 +275,15 @@ class Answers:
                 code=Code.ITEM_TRUNCATE_INVALID,
                 param="item_id",
             )
-        self._cut_history(item_id, content_index, ledger.cut(audio_end_ms))
+        heard_samples = ledger.cut(audio_end_ms)
+        self._cut_history(item_id, content_index, heard_samples)
+        if self.suspended is not None and self.suspended.answer.stream.item_id == item_id:
+            self.suspended.at_sample = heard_samples
 
     def forget(self, item_id: str) -> None:
         """The item was deleted."""
+        if self.suspended is not None and self.suspended.answer.stream.item_id == item_id:
+            self.drop_suspended()
         self._ledgers.pop(item_id, None)
         self._call.sounds.pop(item_id, None)
 
@@ -192,86 +298,65 @@ class Answers:
             self._call.config.server.playout_lead_s,
         )
 
-    async def _make(self, answer: Answer, history: Sequence[Message]) -> None:
+    async def _make(self, answer: Answer, history: Sequence[Message], rest: Rest | None) -> None:
         """The answer's task: make it, close it, and wait until it was played."""
         try:
-            await self._run(answer, history)
+            if answer.stream.plan.in_conversation:
+                await self.left()
+            ending = await self._run(answer, history, rest)
+            if answer.gate_open:  # cut or dropped while it failed: a cancel is lost in that
+                await answer.reply.released.wait()  # one that failed early has not waited for it
+                await self._play_out(answer, ending)
         finally:
             if answer.engine is not self._call.engine:
                 self._beside.pop(answer.stream.response_id, None)
                 await answer.engine.close()
 
-    async def _run(self, answer: Answer, history: Sequence[Message]) -> None:
+    async def _run(
+        self, answer: Answer, history: Sequence[Message], rest: Rest | None
+    ) -> StatusDetails:
         options = self._call.generation_options(answer.stream.plan)
         ending = COMPLETED
         try:
-            finished = await answer.reply.run(answer.engine, history, options)
+            finished = await answer.reply.run(rest or answer.engine, history, options)
             ending = MAX_OUTPUT_TOKENS if finished.reason == "length" else COMPLETED
         except* EngineError as errors:
             message = str(errors.exceptions[0])
             kind = type(errors.exceptions[0]).__name__  # its message may quote what was said
             logger.warning("%s: the engine failed: %s", self._call.call_id, kind)
             ending = failed(message)
-        if not answer.gate_open:  # cut or dropped while it failed: a cancel is lost in that
-            return
-        await answer.reply.released.wait()  # one that failed early has not waited for it
+        return ending
+
+    async def _play_out(self, answer: Answer, ending: StatusDetails) -> None:
+        """It was made: end the response, and wait until it was played, however often it is
+        interrupted and resumed meanwhile."""
+        reply = answer.reply
+        await reply.deliver_again()
         if ending.type == "failed":
             self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
-        self._finish(answer, ending)
+        answer.finish(self._call, ending)
         if not answer.stream.plan.in_conversation:
             return
-        await asyncio.sleep(answer.reply.ledger.ahead_s(self._call.clock()))
+        while await reply.was_paused_within(reply.ledger.ahead_s(self._call.clock())):
+            await reply.deliver_again()
+            answer.finish(self._call, ending)
         if self.current is answer:
             self._retire(answer)
+            self.is_incomplete = ending is MAX_OUTPUT_TOKENS
+            if len(answer.stream.words.split()) > _ASIDE_WORDS:
+                self._rest = None
             if answer.stream.words and not answer.stream.called:
                 self.heard_id = answer.stream.response_id
 
     async def _deliver(self, answer: Answer, event: ReplyEvent) -> None:
+        stream = answer.stream
         if isinstance(event, ReplyAudio):
             await self._call.outbox.room()
-        if not answer.gate_open:
-            return
-        stream = answer.stream
-        match event:
-            case ReplyAudio(samples, words):
-                pcm = _ENCODERS[type(stream.plan.audio_format)](samples)
-                text = "".join(word.text for word in words)
-                if pcm or text:
-                    self._call.send_audio(stream.response_id, *stream.audio(pcm, text))
-                    if stream.plan.in_conversation:
-                        self._ledgers[stream.item_id] = answer.reply.ledger
-            case ReplyText(text):
-                self._call.send(*stream.text(text))
-            case ReplyThought(text):
-                self._call.send(*stream.thought(text))
-            case CallStarted(name):
-                self._call.send(*stream.call(name))
-            case CallArguments(text):
-                self._call.send(*stream.arguments(text))
-            case CallEnded():
-                self._call.send(*stream.end_call())
-            case _:
-                assert_never(event)
-
-    def _finish(self, answer: Answer, ending: StatusDetails) -> None:
-        """End the response on the wire, and tell its times to those who asked. What it cost is
-        not known if it was stopped before the brain was done."""
-        finished = answer.reply.finished
-        usage = None if finished is None else _usage(finished)
-        self._call.send(*answer.stream.finish(ending, usage))
-        answer.done.set()
-        marks = answer.reply.marks.as_ms()
-        if answer.stream.plan.in_conversation:
-            self._call.metrics.turn(ending.type, marks, self._call.clock())
-        if self._call.session_config.duplex.metrics:
-            self._call.send(
-                wire.TurnMetrics(
-                    response_id=answer.stream.response_id,
-                    item_id=answer.turn_item_id,
-                    marks_ms=marks,
-                )
-            )
-        logger.info("%s: response %s, ms %s", self._call.call_id, ending.type, marks)
+        if not answer.gate_open or answer.reply.is_paused or answer.stream is not stream:
+            return  # was cut; what is resumed sends again what was not heard
+        answer.send(self._call, event)
+        if isinstance(event, ReplyAudio) and stream.plan.in_conversation:
+            self._ledgers[stream.item_id] = answer.reply.ledger
 
     def _retire(self, answer: Answer) -> None:
         """The answer no longer sounds."""
@@ -289,11 +374,3 @@ class Answers:
         self._call.send(
             wire.ItemTruncated(item_id=item_id, content_index=content_index, audio_end_ms=end_ms)
         )
-
-
-def _usage(finished: Finished) -> Usage:
-    return Usage.of_text(
-        input_tokens=finished.input_tokens,
-        cached_tokens=finished.cached_tokens,
-        output_tokens=finished.output_tokens,
-    )

@@ -93,6 +93,7 @@ def load(config: Config, store: ModelStore, progress: Progress) -> "Parts":
         threshold=turn.threshold,
         prefix_padding_ms=turn.prefix_padding_ms,
         silence_duration_ms=turn.hangover_ms,
+        idle_timeout_ms=round(turn.idle_prompt_s * 1000) or None,
     )
     defaults = SessionConfig(
         model=config.brain.model,

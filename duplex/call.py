@@ -1,13 +1,14 @@
 """What the parts of one call share. Made when the call opens, gone when it closes."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 from duplex.config import Config
 from duplex.history import call_rule, messages_of, system_messages
-from duplex.interfaces import Engine, EngineSession, Steps
+from duplex.interfaces import Engine, EngineSession, Judge, Steps
+from duplex.interruption import InterruptionConfig, InterruptionJudge
 from duplex.metrics import Clock, Metrics
 from duplex.outbox import Outbox
 from duplex.protocol.beta import GaShape, Shape
@@ -33,6 +34,7 @@ class Parts:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     engines: Mapping[str, Engine] = field(default_factory=dict)  # others to choose, by model
     voices: Mapping[str, Voice] = field(default_factory=dict)  # others to choose
+    open_judge: Callable[[InterruptionConfig], Judge] = InterruptionJudge
 
     def engine_of(self, model: str) -> Engine:
         """The engine of that name. Clients made for other servers name models that are not here:

@@ -6,6 +6,7 @@ import contextlib
 
 from duplex.answers import Answers
 from duplex.call import Call, stop
+from duplex.doubts import Doubts
 from duplex.errors import ProtocolError
 from duplex.events import (
     BufferOpened,
@@ -16,15 +17,20 @@ from duplex.events import (
 )
 from duplex.hearing import Hearing, TurnDetection
 from duplex.idle import IdleTimeout
+from duplex.interruption import asks_to_go_on
 from duplex.listening import Attempt, Listening
 from duplex.metrics import TurnMarks
 from duplex.pcm import Samples
 from duplex.protocol.codes import Code
 from duplex.protocol.input_stream import InputStream
-from duplex.protocol.response_plan import ResponsePlan, plan_prompt, plan_response
+from duplex.protocol.response_plan import (
+    ResponsePlan,
+    plan_continuation,
+    plan_prompt,
+    plan_response,
+)
 from duplex.protocol.response_stream import (
     CLIENT_CANCELLED,
-    TURN_DETECTED,
     check_can_cancel,
     check_can_respond,
     response_active,
@@ -61,7 +67,9 @@ class Dialogue:
         self.answers = Answers(call, self._machine)
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
-        self._hearing = Hearing(call.parts.vad.open(), self._limit_samples)
+        parts = call.parts
+        self._hearing = Hearing(parts.vad.open(), self._limit_samples, parts.open_judge)
+        self._doubts = Doubts(call, self._hearing, self.answers)
         self._detects = False  # whether turns are found in the audio, or told by the client
         self._listening = Listening(call, self._input)
         self._idle = IdleTimeout()
@@ -96,11 +104,13 @@ class Dialogue:
             if self._machine.floor is Floor.LISTENING:
                 await self._happen(BufferOpened(self._hearing.now_sample))
             self._call.engine.append_audio(samples)
-        for heard in self._hearing.push(samples):
+        for heard in self._hearing.push(samples, self._doubts.sounding):
             if self._detects and self._machine.floor is not Floor.LISTENING:
                 self._call.engine.append_audio(heard.samples)
             for event in heard.events:
                 await self._happen(event)
+            if self._doubts.are_over():
+                self.prefill()
             self._prompt_if_idle()
 
     async def commit(self) -> None:
@@ -119,6 +129,7 @@ class Dialogue:
     async def clear(self) -> None:
         """Forget the audio that is not committed."""
         self._hearing.end_turn()
+        self.answers.drop_suspended()
         self._idle.restart(self._hearing.now_sample)
         await self._happen(TurnDiscarded(self._hearing.now_sample))
         self._call.send(*self._input.clear())
@@ -138,6 +149,7 @@ class Dialogue:
         if self._is_due:
             raise response_active()
         check_can_respond(self.answers.current_stream)
+        self.answers.drop_suspended()
         if self._attempt is not None:
             await self._drop_answer(self._attempt)
         self._answer_when_possible(plan)
@@ -153,6 +165,9 @@ class Dialogue:
         if self._due is not None and self._is_due and response_id is None:
             self._due.cancel()
             return
+        if self.answers.is_suspended(response_id):
+            self.answers.drop_suspended()
+            return
         check_can_cancel(self.answers.current_stream, response_id)
         await self.answers.cut(CLIENT_CANCELLED)
         self.prefill()
@@ -164,6 +179,7 @@ class Dialogue:
         self._prefilling = self._call.spawn(self._prefill())
 
     async def _prefill(self) -> None:
+        await self.answers.left()
         with contextlib.suppress(EngineError):  # the answer that needs it will say so
             await self._call.engine.prefill(self._history())
 
@@ -177,8 +193,9 @@ class Dialogue:
             case Interrupt():
                 if isinstance(event, SpeechStarted):  # first: clients stop their playback on it
                     self._call.send(*self._input.speech_started(event.from_sample))
-                if self._interrupts:
-                    await self.answers.cut(TURN_DETECTED)
+                if self._doubts.interrupts:
+                    # Clients that answer turns themselves would find an answer begun.
+                    await self.answers.cut_in(self._input.item_id, may_resume=self._creates)
                     self.prefill()
             case OpenTurn():
                 self._open(event)
@@ -200,15 +217,11 @@ class Dialogue:
         detection = self._call.session_config.audio.input.turn_detection
         return detection is not None and detection.create_response
 
-    @property
-    def _interrupts(self) -> bool:
-        """Whether the caller's speech stops an answer."""
-        detection = self._call.session_config.audio.input.turn_detection
-        return detection is not None and detection.interrupt_response
-
     def _open(self, event: FloorEvent) -> None:
         self._idle.caller_spoke()
         self._attempt = None
+        if not self.answers.was_cut_in(self._input.item_id):  # but by a turn before, not judged yet
+            self.answers.drop_suspended()
         audio = None
         if isinstance(event, SpeechStarted):
             if not self._input.is_speaking:
@@ -238,6 +251,7 @@ class Dialogue:
         silence_s = (self._hearing.now_sample - at_sample) / SAMPLE_RATE
         clock = self._call.clock
         attempt = Attempt(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
+        attempt.speech_ms = self._hearing.speech_ms(at_sample)
         self._attempt = attempt
         attempt.task = self._call.spawn(self._try(attempt))
         await asyncio.sleep(0)  # it takes the audio as it is now, before more is appended
@@ -245,10 +259,13 @@ class Dialogue:
 
     async def _try(self, attempt: Attempt) -> None:
         transcript = await attempt.hear(self._call)
+        self._doubts.settle(attempt, transcript.text)
         if attempt.item_id is not None:
             self._listening.tell_words(attempt, attempt.item_id)
+            self._doubts.resume(attempt)
         else:
-            for ended in self._hearing.words_known(transcript.text):
+            # An answer goes on after the shorter silence, whatever the words.
+            for ended in self._hearing.words_known("" if attempt.resumes else transcript.text):
                 await self._happen(ended)
         if attempt.is_answerable and attempt.answer is None:
             self._begin_answer(attempt)
@@ -266,7 +283,14 @@ class Dialogue:
         if attempt.item_id is None and attempt.transcript is not None:
             words = attempt.transcript
             history.append(Message("user", words.text, words.sound))
-        attempt.answer = self.answers.begin(plan, history, attempt.marks, attempt.item_id)
+        rest = None
+        if attempt.transcript is not None and asks_to_go_on(attempt.transcript.text):
+            rest = self.answers.rest_for(plan)
+            if rest is None and self.answers.is_incomplete:
+                plan = plan_continuation(self._call.session_config)
+                history.append(Message("system", plan.note))
+        answer = self.answers.begin(plan, history, attempt.marks, attempt.item_id, rest)
+        attempt.answer = answer
         if attempt.item_id is not None:
             self.answers.release(attempt.answer)
 
@@ -277,7 +301,8 @@ class Dialogue:
         if attempt is None:
             attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
         if by_client:  # who ends turns also asks for the answers
-            attempt.wants_answer = False
+            attempt.wants_answer = attempt.resumes = False
+            self.answers.drop_suspended()
             await self._drop_answer(attempt)
         attempt.marks.reach("endpoint")
         if self._input.is_speaking:
@@ -288,6 +313,7 @@ class Dialogue:
         if attempt.transcript is None:
             return  # `_try` goes on when it is known
         self._listening.tell_words(attempt, attempt.item_id)
+        self._doubts.resume(attempt)
         if attempt.answer is not None:
             attempt.answer.turn_item_id = attempt.item_id
             self.answers.release(attempt.answer)
@@ -333,7 +359,7 @@ class Dialogue:
     def _was_overtaken(self, attempt: Attempt) -> bool:
         """Whether the caller speaks again and interrupts: the answer to that turn sees both."""
         speaks = self._detects and self._machine.floor is not Floor.LISTENING
-        return attempt.item_id is not None and speaks and self._interrupts
+        return attempt.item_id is not None and speaks and self._doubts.interrupts
 
     def _answer_when_possible(self, plan: ResponsePlan) -> None:
         self._due = self._call.spawn(self._answer_later(plan))

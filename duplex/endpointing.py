@@ -22,6 +22,8 @@ class EndpointConfig:
     to come down to 25 %. Smart Turn (a network that listens to the sound) instead of the words
     is worse, 45 % at 581 ms; added to them, 21 % at 458 ms, no better than a longer wait
     (400/1000: 20 % at 498 ms) and at 50-100 ms of computing for each pause, so it is left out.
+    Of 137 such pauses in speech that is slowed or hurried, its last word before each silence drawn
+    out, they cut off 24 % at 412 ms; 300 ms for all 63 % at 376 ms, 600 ms for all 31 % at 664 ms.
     """
 
     finished_ms: int = 300

@@ -57,6 +57,29 @@ class Engine(Protocol):
         """Free the models."""
 
 
+class Judge(Protocol):
+    """Says whether a caller who makes a sound during an answer interrupts it; one call's state.
+    See `duplex.interruption.InterruptionJudge`."""
+
+    def learn(self, samples: NDArray[np.float32], probability: float) -> None:
+        """Take one VAD frame of the caller while no answer sounds."""
+
+    def hear(
+        self,
+        samples: NDArray[np.float32],
+        probability: float,
+        answer: NDArray[np.float32] | None,
+    ) -> bool:
+        """Take one while an answer sounds; whether there is enough evidence by now."""
+
+    @property
+    def heard_caller(self) -> bool:
+        """Whether some of the speech since the last `reset` was the caller's own, not our echo."""
+
+    def reset(self) -> None:
+        """The speech that was judged is over, or was taken for an interruption."""
+
+
 class Steps(Protocol):
     """Runs blocking work off the event loop; see `engine.worker.Worker`."""
 

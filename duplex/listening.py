@@ -5,7 +5,7 @@ import contextlib
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from duplex.answers import Answer
+from duplex.answer import Answer
 from duplex.call import Call
 from duplex.metrics import TurnMarks
 from duplex.pcm import Samples
@@ -22,7 +22,9 @@ class Attempt:
     marks: TurnMarks
     transcript: Transcript | None = None  # set when the exact pass is done
     failure: str | None = None  # set when the ear could not do it
+    speech_ms: int = 0  # how long the turn was at the pause
     wants_answer: bool = True  # until the client is seen to end its turns itself
+    resumes: bool = False  # set when the words show that an answer was not meant to be interrupted
     answer: Answer | None = None  # set when one was begun
     item_id: str | None = None  # set when the turn is committed
     task: asyncio.Task[None] = field(init=False)  # set when it is started

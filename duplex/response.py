@@ -6,17 +6,26 @@ speculation that the turn is over is simply one that is not released yet.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from duplex.interfaces import EngineSession, Steps
+from duplex.interfaces import Steps
 from duplex.metrics import Clock, TurnMarks
-from duplex.pcm import Resampler
-from duplex.playback import PlaybackLedger
+from duplex.pcm import Resampler, Samples
+from duplex.playback import KEPT_S, EchoReference, PlaybackLedger, SentAudio
+from duplex.reply_parts import (
+    ReplyAudio,
+    ReplyEvent,
+    ReplyText,
+    ReplyThought,
+    Rest,
+    length,
+    moved,
+    pieces,
+)
 from engine.types import (
     CallArguments,
     CallEnded,
@@ -25,36 +34,13 @@ from engine.types import (
     Finished,
     GenerationOptions,
     Message,
+    Piece,
     Thought,
 )
 from engine.worker import Priority
 from tts.segment import Segmenter
 from tts.types import AudioChunk, SpokenWord, Utterance, Voice
 
-
-@dataclass(frozen=True, slots=True)
-class ReplyText:
-    """Answer text of a reply without a voice."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyThought:
-    """Reasoning; for the channel of its own."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyAudio:
-    """Audio and the words that end in it, offsets from the reply's first sample."""
-
-    samples: NDArray[np.float32]
-    words: tuple[SpokenWord, ...]
-
-
-ReplyEvent = ReplyText | ReplyThought | ReplyAudio | CallPiece
 Sink = Callable[[ReplyEvent], Awaitable[None]]
 _CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
 _CODES_PER_S = 25  # of a brain that speaks itself
@@ -87,22 +73,44 @@ class VoiceSetup:
     lead_s: float
 
 
+class Mind(Protocol):
+    """Where the words of a reply come from; see `duplex.interfaces.EngineSession`."""
+
+    def respond(
+        self, history: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[Piece, None]:
+        """Answer the last message."""
+
+
 class Reply:
-    """One reply. Owned by the session that starts, releases or cancels its `run`."""
+    """One reply. Owned by the session that starts, releases or cancels its `run`.
+
+    It can be paused and resumed while it is made or played; each time it is resumed what follows
+    belongs to a new item, so its ledger begins anew.
+    """
 
     def __init__(
         self,
-        response_id: str,
         speech: VoiceSetup | None,
         marks: TurnMarks,
         sink: Sink,
         clock: Clock,
+        rest: Rest | None = None,
     ) -> None:
-        self.response_id = response_id
+        """``rest`` is spoken before what `run` gives."""
         self.marks = marks
         self.released = asyncio.Event()  # set when the turn is confirmed; output goes out then
         self.finished: Finished | None = None  # set when the brain is done; the voice may not be
-        self.ledger = PlaybackLedger(speech.output_hz if speech else 24_000)
+        self.is_over = False  # set when all of it was delivered
+        self._going = asyncio.Event()  # cleared while it is paused
+        self._going.set()
+        self._paused = asyncio.Event()  # the opposite
+        self._rate_hz = speech.output_hz if speech else 24_000
+        self._open_item(0)
+        self._again: deque[ReplyAudio] = deque(rest.audio if rest else ())  # goes before the queue
+        self._made_before = sum(len(audio.samples) for audio in self._again)
+        self._text = ""  # all that is to be spoken so far
+        self._voiced = 0  # characters of it whose audio was made
         self._speech = speech
         self._sink = sink
         self._clock = clock
@@ -114,48 +122,127 @@ class Reply:
         )
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
         self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
-        self._queued_samples = 0  # synthesised and not yet delivered
+        self._deliverable = asyncio.Event()  # set when there may be something to deliver
+        self._queued_samples = self._made_before  # synthesised and not yet delivered
         self._unspoken_s = 0.0  # about how long that will last which is not synthesised
         self._sounds = asyncio.Event()  # set when the first audio was made
         self._spoken = False  # whether all of the speech was made
 
     async def run(
-        self, engine: EngineSession, history: Sequence[Message], options: GenerationOptions
+        self, mind: Mind, history: Sequence[Message], options: GenerationOptions
     ) -> Finished:
         """Make the whole reply and deliver it; returns why it ended and what it cost."""
         async with asyncio.TaskGroup() as tasks:
-            brain = tasks.create_task(self._think(engine, history, options))
+            brain = tasks.create_task(self._think(mind, history, options))
             if self._speech is not None:
                 tasks.create_task(self._speak(self._speech))
             tasks.create_task(self._deliver())
         return brain.result()
 
+    def pause(self) -> None:
+        """Make and deliver nothing more for now; what is begun may still be finished."""
+        self._going.clear()
+        self._paused.set()
+
+    def resume(self, from_sample: int) -> None:
+        """Go on with a new item, whose audio begins at the current one's ``from_sample``."""
+        waited = length(self._again)
+        self._again = self._unheard(from_sample)
+        self._queued_samples += length(self._again) - waited
+        self._paused.clear()
+        self._going.set()
+        self._deliverable.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether `pause` was called, and `resume` was not."""
+        return self._paused.is_set()
+
+    async def was_paused_within(self, seconds: float) -> bool:
+        """Wait so long for a pause; whether there was one."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._paused.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def deliver_again(self) -> None:
+        """After `run`: deliver what `resume` has taken up again. Waits while it is paused."""
+        await self._going.wait()
+        while self._again:
+            await self._hand_over(self._again.popleft())
+            await self._going.wait()
+
+    def has_more(self, from_sample: int) -> bool:
+        """Whether there are words after the current item's ``from_sample``, as far as is known."""
+        return not self.is_over or bool(self._again or self.ledger.words_unheard(from_sample))
+
+    def rest(self, from_sample: int) -> Rest | None:
+        """What comes after the current item's ``from_sample``, of a reply that is given up."""
+        audio = self._unheard(from_sample)
+        while not self._outgoing.empty():
+            event = self._outgoing.get_nowait()
+            if isinstance(event, ReplyAudio):
+                audio.append(event)
+        text = self._text[self._voiced :]
+        if not text.strip() and not any(word.text.strip() for part in audio for word in part.words):
+            return None
+        is_whole = self.finished is not None and self.finished.reason == "stop"
+        return Rest(tuple(moved(part, self._item_from) for part in audio), text, is_whole)
+
+    def sounding(self, frame_samples: int) -> Samples:
+        """What of it sounds at the caller, in a frame of 16 kHz that follows the one before."""
+        return self._reference.frame(self._clock(), frame_samples)
+
+    def _open_item(self, from_sample: int) -> None:
+        """What is delivered from the reply's sample ``from_sample`` on belongs to a new item."""
+        self._item_from = from_sample
+        self.ledger = PlaybackLedger(self._rate_hz)
+        self._sent = SentAudio()  # since the item began
+        self._reference = EchoReference(self._rate_hz)
+
+    def _unheard(self, from_sample: int) -> deque[ReplyAudio]:
+        """Close the item at its sample ``from_sample``; what was to be delivered of it."""
+        samples = self._sent.since(from_sample)
+        words = self.ledger.words_unheard(from_sample)
+        sent_to = self._item_from + self.ledger.sent_samples
+        start = sent_to - len(samples)
+        spoken = [SpokenWord(word.text, self._item_from + word.end_sample) for word in words]
+        self._open_item(start)
+        return deque([*pieces(samples, spoken, start, self._rate_hz), *self._again])
+
     async def _think(
-        self, engine: EngineSession, history: Sequence[Message], options: GenerationOptions
+        self, mind: Mind, history: Sequence[Message], options: GenerationOptions
     ) -> Finished:
         segmenter = Segmenter()
         finished: Finished | None = None
         options = replace(options, speech_ahead_s=self._speech_ahead_s)
-        async with aclosing(engine.respond(history, options)) as pieces:
+        async with aclosing(mind.respond(history, options)) as pieces:
             async for piece in pieces:
+                await self._going.wait()
                 if isinstance(piece, Finished):
                     self.finished = finished = piece
                     break
                 self.marks.reach("first_token")
                 if isinstance(piece, Thought):
-                    await self._outgoing.put(ReplyThought(piece.text))
+                    await self._put_out(ReplyThought(piece.text))
                 elif isinstance(piece, CallStarted | CallArguments | CallEnded):
                     await self._put_clauses(segmenter.finish())
-                    await (self._outgoing if self._speech is None else self._segments).put(piece)
+                    if self._speech is None:
+                        await self._put_out(piece)
+                    else:
+                        await self._segments.put(piece)
                 elif self._speech is None:
                     if piece.text:  # codes may come without any
-                        await self._outgoing.put(ReplyText(piece.text))
+                        await self._put_out(ReplyText(piece.text))
                 elif self._speech.voice.takes_codes:
                     await self._put(_Segment(piece.text, piece.codes))
                 else:
+                    self._text += piece.text
                     await self._put_clauses(segmenter.feed(piece.text))
         if self._speech is None:
-            await self._outgoing.put(None)
+            await self._put_out(None)
         else:
             await self._put_clauses(segmenter.finish())
             await self._segments.put(None)
@@ -179,13 +266,13 @@ class Reply:
         while (segment := await self._segments.get()) is not None:
             if not isinstance(segment, _Segment):
                 await self._end_speech(utterance, resampler, speech)
-                await self._outgoing.put(segment)
+                await self._put_out(segment)
                 continue
             chunks = utterance.push(segment.text, segment.codes)
             await self._sound(chunks, resampler, speech, segment.lasts_s)
             self._sounds.set()  # also after a segment that has no sound
         await self._end_speech(utterance, resampler, speech)
-        await self._outgoing.put(None)
+        await self._put_out(None)
 
     async def _end_speech(
         self, utterance: Utterance, resampler: Resampler, speech: VoiceSetup
@@ -212,8 +299,10 @@ class Reply:
                 self.marks.reach("first_audio")
                 self._sounds.set()
                 words = tuple(
-                    SpokenWord(word.text, round(word.end_sample * ratio)) for word in chunk.words
+                    SpokenWord(word.text, self._made_before + round(word.end_sample * ratio))
+                    for word in chunk.words
                 )
+                self._voiced += sum(len(word.text) for word in words)
                 made_s = min(expected_s, len(chunk.samples) / rate_hz)
                 expected_s -= made_s
                 self._unspoken_s -= made_s
@@ -234,11 +323,16 @@ class Reply:
 
     async def _put_audio(self, audio: ReplyAudio) -> None:
         self._queued_samples += len(audio.samples)
-        await self._outgoing.put(audio)
+        await self._put_out(audio)
+
+    async def _put_out(self, event: ReplyEvent | None) -> None:
+        await self._outgoing.put(event)
+        self._deliverable.set()
 
     async def _keep_pace(self, speech: VoiceSetup) -> None:
         """Wait until less than ``lead_s`` of audio is made and not yet heard."""
         while True:
+            await self._going.wait()
             excess_s = self._made_ahead_s() - speech.lead_s
             if excess_s <= 0:
                 return
@@ -249,11 +343,33 @@ class Reply:
 
     async def _deliver(self) -> None:
         await self.released.wait()
-        while (event := await self._outgoing.get()) is not None:
-            if isinstance(event, ReplyAudio):
-                self._queued_samples -= len(event.samples)
-                self.ledger.push(len(event.samples), event.words, self._clock())
-                self.marks.reach("released")
-            elif not isinstance(event, ReplyThought):
-                self.marks.reach("released")
-            await self._sink(event)
+        while (event := await self._next()) is not None:
+            await self._hand_over(event)
+        self.is_over = True
+
+    async def _next(self) -> ReplyEvent | None:
+        while True:
+            await self._going.wait()
+            if self._again:
+                return self._again.popleft()
+            if not self._outgoing.empty():
+                return self._outgoing.get_nowait()
+            self._deliverable.clear()
+            await self._deliverable.wait()
+
+    async def _hand_over(self, event: ReplyEvent) -> None:
+        if isinstance(event, ReplyAudio):
+            self._queued_samples -= len(event.samples)
+            event = moved(event, self._item_from)
+            self._note_sent(event)
+            self.marks.reach("released")
+        elif not isinstance(event, ReplyThought):
+            self.marks.reach("released")
+        await self._sink(event)
+
+    def _note_sent(self, audio: ReplyAudio) -> None:
+        now = self._clock()
+        self.ledger.push(len(audio.samples), audio.words, now)
+        self._sent.push(audio.samples)
+        self._sent.forget(self.ledger.heard_samples(now) - round(KEPT_S * self._rate_hz))
+        self._reference.push(audio.samples, now)

@@ -13,6 +13,7 @@ from duplex.endpointing import EndpointConfig, from_eagerness, from_silence_dura
 from duplex.errors import ProtocolError
 from duplex.hearing import TurnDetection
 from duplex.intake import AudioPace, check_cost
+from duplex.interruption import InterruptionConfig
 from duplex.metrics import Clock, Metrics
 from duplex.outbox import Outbox
 from duplex.pcm import Resampler, decode_alaw, decode_pcm16, decode_ulaw
@@ -67,7 +68,8 @@ class Session:
             self._call.shape = BetaShape(self._call.conversation_id)
         self._session_id = new_id("sess")
         self._dialogue = Dialogue(self._call)
-        self._resampler = Resampler(Pcm.sample_rate, SAMPLE_RATE)
+        heard = self._call.session_config.audio.input.format
+        self._resampler = Resampler(heard.sample_rate, SAMPLE_RATE)
 
     async def run(self, messages: AsyncIterable[str | bytes]) -> None:
         """Obey ``messages`` until they end, then free everything the call held.
@@ -201,10 +203,14 @@ def turn_detection(session: SessionConfig, config: Config) -> TurnDetection | No
             threshold, padding_ms = config.turn.threshold, config.turn.prefix_padding_ms
             endpoint = from_eagerness(wanted.eagerness)
     threshold = max(threshold, _LOWEST_THRESHOLD)
+    speech_ms = config.turn.interruption_ms
+    interruption = InterruptionConfig(
+        speech_ms=speech_ms, certain_ms=max(speech_ms, InterruptionConfig().certain_ms)
+    )
     detector = DetectorConfig(
         threshold=threshold,
         hysteresis=min(DetectorConfig().hysteresis, threshold / 2),
         pause_ms=min(config.turn.speculate_after_ms, endpoint.finished_ms),
         prefix_padding_ms=padding_ms,
     )
-    return TurnDetection(detector, endpoint)
+    return TurnDetection(detector, endpoint, interruption)

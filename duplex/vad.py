@@ -173,6 +173,11 @@ class SpeechDetector:
         return end - self._silent_from
 
     @property
+    def paused_from(self) -> int | None:
+        """Where the silence of the pause began; None unless the open turn is in one."""
+        return self._silent_from if self._paused else None
+
+    @property
     def is_speaking(self) -> bool:
         """Whether a turn is open and not in a pause."""
         return self._in_turn and not self._paused

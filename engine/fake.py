@@ -51,6 +51,7 @@ class FakeSession:
         self.options: list[GenerationOptions] = []  # asked of `respond`, in order
         self.cancelled = 0  # replies closed before their end
         self.closed = False
+        self._responding = False
 
     def begin_turn(self) -> None:
         self.audio.clear()
@@ -77,6 +78,9 @@ class FakeSession:
     async def respond(
         self, history: Sequence[Message], options: GenerationOptions
     ) -> AsyncGenerator[Piece, None]:
+        if self._responding:  # as the real ones do
+            raise RuntimeError("an answer is being generated; close it first")
+        self._responding = True
         answer = self._script.says[min(len(self.histories), len(self._script.says) - 1)]
         self.histories.append(tuple(history))
         self.options.append(options)
@@ -88,6 +92,7 @@ class FakeSession:
             done = True
             yield Finished("stop", input_tokens=10, cached_tokens=8, output_tokens=len(answer))
         finally:
+            self._responding = False
             if not done:
                 self.cancelled += 1
 

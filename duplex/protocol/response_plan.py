@@ -14,6 +14,10 @@ _CALLER_IS_SILENT = (
     "The caller has been silent for a while and may be gone. Offer them your help again, in a few "
     "words."
 )
+_GO_ON = (
+    "Your last answer was cut short. Go on with it from where it ended, without repeating any of "
+    "it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,11 @@ def plan_response(
         in_conversation=own.conversation != "none",
         input=context,
     )
+
+
+def plan_continuation(config: SessionConfig) -> ResponsePlan:
+    """Return the plan for more of an answer that came to its limit."""
+    return replace(plan_response(config), note=_GO_ON)
 
 
 def plan_prompt(config: SessionConfig) -> ResponsePlan:

@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
-from calls import LoudnessVad
+from calls import LoudnessVad, PatientJudge
 
 from duplex.call import Parts
 from duplex.config import Config, ServerConfig
@@ -95,6 +95,7 @@ async def serving(scenario: str) -> AsyncIterator[str]:
         voice=FakeVoice(),
         voice_steps=worker,
         defaults=SessionConfig(instructions="Be brief."),
+        open_judge=PatientJudge,
     )
     config = Config(server=ServerConfig(port=0, max_calls=16))
     keys = load_keys(config.access, {config.access.key_env: KEY})

@@ -1,10 +1,12 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duplex.playback import PlaybackLedger
+from duplex.pcm import Samples
+from duplex.playback import EchoReference, PlaybackLedger, SentAudio
 from tts.types import SpokenWord
 
 RATE = 1000  # a sample is a millisecond
@@ -124,3 +126,86 @@ def test_hearing_never_goes_back_nor_past_what_was_sent(
     assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     if end:
         assert ledger.text_heard(end) == "".join(word.text for word in words)
+
+
+def test_words_are_heard_or_unheard_and_never_both() -> None:
+    ledger = PlaybackLedger(RATE)
+    words = [SpokenWord("one ", 300), SpokenWord("two ", 600), SpokenWord(".", 600)]
+    ledger.push(600, words, now=0.0)
+    for samples in range(0, 601, 25):
+        unheard = "".join(word.text for word in ledger.words_unheard(samples))
+        assert ledger.text_heard(samples) + unheard == "one two ."
+
+
+@given(st.lists(st.integers(0, 40), max_size=12), st.data())
+def test_sent_audio_is_what_was_pushed_as_far_back_as_it_is_kept(
+    lengths: list[int], data: st.DataObject
+) -> None:
+    whole = np.arange(1, sum(lengths) + 1, dtype=np.float32)
+    sent, at, kept_from = SentAudio(), 0, 0
+    for length in lengths:
+        sent.push(whole[at : at + length])
+        at += length
+        kept_from = max(kept_from, data.draw(st.integers(0, at)))
+        sent.forget(kept_from)
+    position = data.draw(st.integers(kept_from, at))
+    assert np.array_equal(sent.since(position), whole[position:])
+    start = data.draw(st.integers(kept_from, at + 20))
+    stop = data.draw(st.integers(start, at + 40))
+    padded = np.concatenate([whole, np.zeros(60, np.float32)])
+    assert np.array_equal(sent.between(start, stop), padded[start:stop])
+
+
+def ramp(samples: int) -> Samples:
+    return np.arange(samples, dtype=np.float32) / samples
+
+
+def test_the_echo_reference_follows_the_clock_without_gaps() -> None:
+    reference = EchoReference(16_000)
+    audio = ramp(64_000)
+    reference.push(audio, 5.0)
+    frames = [reference.frame(5.0 + (1000 + 512 * n) / 16_000, 512) for n in range(1, 21)]
+    assert np.array_equal(np.concatenate(frames), audio[1000 : 1000 + 20 * 512])
+
+
+def test_the_echo_reference_stays_whole_when_the_callers_audio_comes_in_bursts() -> None:
+    reference = EchoReference(16_000)
+    audio = ramp(64_000)
+    reference.push(audio, 0.0)
+    burst = 5 * 512  # 160 ms, within which the clock stands still
+    frames = [reference.frame((1000 + burst * (n // 5 + 1)) / 16_000, 512) for n in range(20)]
+    start = 1000 + burst - 512
+    assert np.array_equal(np.concatenate(frames), audio[start : start + 20 * 512])
+
+
+def test_the_echo_reference_catches_up_when_it_is_far_off() -> None:
+    reference = EchoReference(16_000)
+    audio = ramp(64_000)
+    reference.push(audio, 0.0)
+    reference.frame(0.1, 512)
+    assert np.array_equal(reference.frame(1.25, 512), audio[20_000 - 512 : 20_000])
+    assert not reference.frame(10.0, 512).any()  # past its end there is silence
+
+
+def test_the_echo_reference_is_silent_while_there_is_nothing_to_play() -> None:
+    reference = EchoReference(16_000)
+    audio = ramp(16_000) + 1
+    reference.push(audio[:8_000], 0.0)
+    reference.push(audio[8_000:12_000], 0.25)  # in time
+    reference.push(audio[12_000:], 1.0)  # 250 ms late
+    frames = [reference.frame(n * 512 / 16_000, 512) for n in range(1, 40)]
+    played = np.concatenate(frames)
+    assert np.array_equal(played[:12_000], audio[:12_000])
+    assert not played[12_000:16_000].any()
+    assert np.array_equal(played[16_000:19_000], audio[12_000:15_000])
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 24_000])
+def test_the_echo_reference_is_at_16_khz(rate_hz: int) -> None:
+    reference = EchoReference(rate_hz)
+    tone = np.sin(2 * np.pi * 440 / rate_hz * np.arange(rate_hz)).astype(np.float32)
+    for chunk in np.split(tone, 10):
+        reference.push(chunk, 0.0)
+    frame = reference.frame(0.5, 512)
+    expected = np.sin(2 * np.pi * 440 / 16_000 * np.arange(8_000 - 512, 8_000))
+    assert np.abs(frame - expected).max() < 0.01

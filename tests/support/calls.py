@@ -11,6 +11,7 @@ from virtual_time import VirtualTimeLoop
 
 from duplex.call import Parts
 from duplex.config import Config
+from duplex.metrics import Metrics
 from duplex.outbox import Outbox
 from duplex.pcm import Samples, encode_pcm16
 from duplex.protocol.ids import counting_ids
@@ -48,6 +49,31 @@ class LoudnessVad:
         return [frame]
 
 
+class PatientJudge:
+    """Stands in for the judge of interruptions: ``PROOF_MS`` of speech at a stretch is one."""
+
+    PROOF_MS = 160
+
+    def __init__(self, _config: object) -> None:
+        self._speech_ms = 0
+
+    def learn(self, samples: Samples, probability: float) -> None:
+        assert len(samples) == FRAME_SAMPLES
+
+    def hear(self, samples: Samples, probability: float, answer: Samples | None) -> bool:
+        assert len(samples) == FRAME_SAMPLES
+        assert answer is None or len(answer) == FRAME_SAMPLES
+        self._speech_ms = self._speech_ms + 32 if probability > 0.5 else 0
+        return self._speech_ms >= self.PROOF_MS
+
+    @property
+    def heard_caller(self) -> bool:
+        return True
+
+    def reset(self) -> None:
+        self._speech_ms = 0
+
+
 class TimedSteps:
     """Stands in for the worker thread: each step takes ``step_s`` of the loop's time."""
 
@@ -78,8 +104,10 @@ class Caller:
             voice=FakeVoice(),
             voice_steps=TimedSteps(),
             defaults=SessionConfig(instructions="Be brief."),
+            open_judge=PatientJudge,
         )
         self.outbox = Outbox(self.config.server.max_outbox_bytes)
+        self.metrics = Metrics()
         self.events: list[dict[str, Any]] = []
         self.times_s: list[float] = []  # when each event came
         self._inbox: asyncio.Queue[str | bytes | None] = asyncio.Queue()
@@ -99,6 +127,7 @@ class Caller:
             self.outbox,
             clock=loop.time,
             new_id=counting_ids(),
+            metrics=self.metrics,
         )
         self._session = asyncio.create_task(session.run(self._messages()))
         self._reader = asyncio.create_task(self._read())
@@ -151,6 +180,11 @@ class Caller:
         """The only event of a type."""
         (event,) = self.all(kind)
         return event
+
+    @property
+    def now_s(self) -> float:
+        """The time, in virtual seconds."""
+        return asyncio.get_running_loop().time()
 
     def time_of(self, kind: str) -> float:
         """When the first event of a type came, in virtual seconds."""

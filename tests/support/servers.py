@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from calls import LoudnessVad
+from calls import LoudnessVad, PatientJudge
 
 from duplex.call import Parts
 from duplex.config import Config, ServerConfig
@@ -49,6 +49,7 @@ async def running_server(
         voice=FakeVoice(),
         voice_steps=worker,
         defaults=SessionConfig(instructions="Be brief."),
+        open_judge=PatientJudge,
         engines=engines or {},
         voices=voices or {},
     )

@@ -1,0 +1,104 @@
+"""What the server's ears make of each event: voice activity and cues, frame by frame."""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.events.corpus import Corpus, Event
+from benchmarks.events.sounds import Sounds
+from benchmarks.events.sources import fetch
+from benchmarks.events.voices import Voices
+from duplex.cues import OVER_FRAMES, Cue, Cues
+from duplex.models import default_root
+from duplex.probe import Probe, default_probe
+from duplex.vad import FRAME_SAMPLES, SileroVad
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event's frames from the answer's first on; frame n ends ``ends[n]`` samples in."""
+
+    event: Event
+    ends: NDArray[np.int64]
+    cues: tuple[Cue, ...]
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """What the network sees of each frame."""
+        return np.stack([cue.features for cue in self.cues])
+
+    def sounds(self) -> list[tuple[int, int]]:
+        """The frames from and to which the network follows a sound that overlaps the event."""
+        found, first = [], None
+        for index, cue in enumerate((*self.cues, None)):
+            if cue is not None and cue.interrupts is not None:
+                first = index if first is None else first
+            elif first is not None:
+                last = index - OVER_FRAMES + 1
+                scene = self.event.scene
+                if self.ends[first] <= scene.end or self.event.kind == "echo":
+                    found.append((first, max(last, first + 1)))
+                first = None
+        return found
+
+
+def hear(event: Event, vad: SileroVad, probe: Probe) -> Heard:
+    """Play an event's microphone track to the server's ears."""
+    scene, stream, cues = event.scene, vad.open(), Cues(probe)
+    ends, found = [], []
+    for frame in stream.push(scene.microphone):
+        at = slice(frame.at_sample, frame.at_sample + FRAME_SAMPLES)
+        samples = scene.microphone[at]
+        if frame.at_sample < scene.answer_from:
+            cues.learn(samples, frame.probability)
+        else:
+            found.append(cues.hear(samples, frame.probability, scene.answer[at]))
+            ends.append(at.stop)
+    return Heard(event, np.array(ends), tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """All that is needed to draw events and hear them."""
+
+    voices: Voices
+    sounds: Sounds
+    vad: SileroVad
+    models: Path
+    seed: int
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """The command line's options of `from_arguments`."""
+        parser.add_argument("--models", type=Path, default=default_root(), help="the model store")
+        parser.add_argument(
+            "--sounds",
+            type=Path,
+            required=True,
+            help="a folder for packages of sounds and what is made of them (1 GB)",
+        )
+        parser.add_argument("--seed", type=int, default=0)
+
+    @staticmethod
+    def from_arguments(arguments: argparse.Namespace) -> "Workbench":
+        """Fetch the packages that are missing, and load."""
+        fetch(arguments.sounds)
+        return Workbench(
+            Voices(arguments.models, arguments.sounds / "kokoro", arguments.sounds / "said"),
+            Sounds(arguments.sounds / "packages", arguments.sounds / "decoded"),
+            SileroVad(arguments.models / "models" / "silero-vad" / "silero_vad.onnx"),
+            arguments.models,
+            arguments.seed,
+        )
+
+    def heard(
+        self, split: str, counts: Mapping[str, int], seed: int | None = None
+    ) -> Iterator[Heard]:
+        """So many events of each kind."""
+        corpus = Corpus(split, self.voices, self.sounds, self.seed if seed is None else seed)
+        for event in corpus.events(counts):
+            yield hear(event, self.vad, default_probe())

@@ -1,0 +1,82 @@
+"""What a sound over an answer is, from its first 100 to 300 ms: a small recurrent network.
+
+Trained by benchmarks/train_probe.py; see there, and benchmarks/results/interruptions.json, for
+what on and what it is worth. It is shared by all calls; a call's state is passed in and out.
+"""
+
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duplex.echo import BANDS, Bands
+
+Vector = NDArray[np.float32]
+
+FEATURES = 2 * BANDS + 3
+_FLOOR_DB = -50.0  # below the loudest band so far
+
+
+class Probe:
+    """A gated recurrent unit (Cho et al. 2014, as in torch.nn.GRU) and a logistic output.
+
+    Args:
+        weights: input [3H, FEATURES], hidden [3H, H], their biases [3H], output [H] and bias [1].
+    """
+
+    def __init__(self, weights: dict[str, Vector]) -> None:
+        self._input, self._hidden = weights["input"], weights["hidden"]
+        self._input_bias, self._hidden_bias = weights["input_bias"], weights["hidden_bias"]
+        self._output, self._output_bias = weights["output"], float(weights["output_bias"][0])
+        self._width = len(self._output)
+
+    def start(self) -> Vector:
+        """The state before the first frame."""
+        return np.zeros(self._width, np.float32)
+
+    def step(self, features: Vector, state: Vector) -> tuple[float, Vector]:
+        """One frame, [FEATURES]: the probability of an interruption, and the new state."""
+        width = self._width
+        given = self._input @ features + self._input_bias
+        kept = self._hidden @ state + self._hidden_bias
+        gates = 1 / (1 + np.exp(-(given[: 2 * width] + kept[: 2 * width])))
+        reset, update = gates[:width], gates[width:]
+        candidate = np.tanh(given[2 * width :] + reset * kept[2 * width :])
+        state = (1 - update) * candidate + update * state
+        score = float(self._output @ state) + self._output_bias
+        return float(1 / (1 + np.exp(-score))), state
+
+
+@cache
+def default_probe() -> Probe:
+    """The network that comes with the package."""
+    with resources.files("duplex").joinpath("probe.npz").open("rb") as file:
+        return Probe(dict(np.load(file)))
+
+
+class ProbeInput:
+    """The network's features of one stream of frames, without its absolute level."""
+
+    def __init__(self) -> None:
+        self._loudest = 1e-9
+
+    def features(
+        self, powers: Bands, probability: float, unexplained: float, level_db: float | None
+    ) -> Vector:
+        """One frame.
+
+        Args:
+            powers: of its two hops, [2, BANDS].
+            probability: of speech.
+            unexplained: the share of its power that is not our echo.
+            level_db: its level against the caller's usual speech, None if that is not known.
+        """
+        # Falls by 3 dB a second: an onset is seen against what was loud before.
+        self._loudest = max(float(powers.max()), 0.978 * self._loudest, 1e-9)
+        shape = 10 * np.log10(np.maximum(powers, 1e-12) / self._loudest)
+        found = np.empty(FEATURES, np.float32)
+        found[: 2 * BANDS] = np.clip(shape, _FLOOR_DB, 0).ravel() / 20 + 1
+        level = 0.0 if level_db is None else float(np.clip(level_db, -40, 20))
+        found[2 * BANDS :] = probability, unexplained, level / 20
+        return found

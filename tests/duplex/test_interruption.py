@@ -1,0 +1,256 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from duplex.cues import Cue, Cues
+from duplex.echo import HOP, BandFilter, EchoConfig, EchoPath
+from duplex.interruption import (
+    FRAME_MS,
+    Evidence,
+    InterruptionConfig,
+    InterruptionJudge,
+    asks_to_go_on,
+    is_false_interruption,
+)
+from duplex.pcm import Samples
+from duplex.probe import FEATURES, Probe, ProbeInput, default_probe
+
+FRAME = 512
+SPEECH = Cue(0.9, 1.0, 0.0, 0.99, np.zeros(FEATURES, np.float32))
+SILENCE = replace(SPEECH, probability=0.0, interrupts=None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "  ", ".", "...", "Mm-hmm.", "Mhm.", "Mm.", "Hmm...", "Uh-huh.", "Yeah.", "Yeah, yeah.",
+     "Okay.", "OK.", "Right.", "Right, right.", "Oh, okay.", "I see.", "Oh, I see.", "Sure.",
+     "All right.", "Got it.", "Ha ha ha!", "Hahaha.", "Heh heh.", "(laughing)", "[LAUGHTER]",
+     "*coughs*", "[BLANK_AUDIO]", "♪ ♪", "Wow.", "Oh, really?", "That’s right."],
+)  # fmt: skip
+def test_leaves_the_answer_its_turn(words: str) -> None:
+    assert is_false_interruption(words, 500)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["No.", "Stop.", "Wait.", "Stop!", "No, no.", "Okay, stop.", "Yeah, but what about Monday?",
+     "Hold on.", "What?", "Why?", "Right, and how much is it?", "Thank you, that's enough.",
+     "Hang on a second.", "I see a problem.", "Enough.", "Never mind.", "Hello?", "Paris.",
+     "Who said that?", "(laughing) No, I meant the other one.", "Be quiet.", "7"],
+)  # fmt: skip
+def test_is_an_interruption(words: str) -> None:
+    assert not is_false_interruption(words, 500)
+
+
+def test_what_lasts_is_no_backchannel() -> None:
+    assert is_false_interruption("Yeah, yeah, yeah, okay.", 1500)
+    assert not is_false_interruption("Yeah, yeah, yeah, okay.", 1501)
+
+
+def test_sounds_without_words_are_false_however_long() -> None:
+    assert is_false_interruption("(audience laughing)", 10_000)
+    assert is_false_interruption("Ha ha ha ha.", 10_000)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Go on.", "Go on, please.", "Please continue.", "Sorry, keep going.", "No, go ahead.",
+     "Okay, carry on.", "Don't stop.", "Sorry, please go on.", "What were you saying?",
+     "Tell me more.", "Continue with that."],
+)  # fmt: skip
+def test_asks_for_the_rest(words: str) -> None:
+    assert asks_to_go_on(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "Go on holiday.", "Stop.", "Tell me more about Paris.", "Should I continue?",
+     "Keep going north?", "Please."],
+)  # fmt: skip
+def test_does_not_ask_for_the_rest(words: str) -> None:
+    assert not asks_to_go_on(words)
+
+
+@given(st.text(), st.integers(0, 10_000))
+def test_any_words_are_judged(words: str, speech_ms: int) -> None:
+    if is_false_interruption(words, speech_ms + 1):
+        assert is_false_interruption(words, speech_ms)
+    asks_to_go_on(words)
+
+
+def frames_until(cue: Cue, config: InterruptionConfig, most: int = 100) -> int | None:
+    evidence = Evidence(config)
+    return next((n for n in range(1, most + 1) if evidence.weigh(cue)), None)
+
+
+def test_convinced_after_speech_ms_if_the_network_is() -> None:
+    config = InterruptionConfig(speech_ms=128)
+    assert frames_until(SPEECH, config) == 4
+    doubted = replace(SPEECH, interrupts=0.0)
+    assert frames_until(doubted, config) == config.certain_ms // FRAME_MS
+
+
+@pytest.mark.parametrize(
+    "cue",
+    [
+        replace(SPEECH, probability=0.4),
+        replace(SPEECH, unexplained=0.1),
+        replace(SPEECH, level_db=-25.0),
+    ],
+)
+def test_quiet_sounds_echo_and_far_speech_never_convince(cue: Cue) -> None:
+    assert frames_until(cue, InterruptionConfig()) is None
+
+
+def test_an_unknown_level_is_no_reason() -> None:
+    assert frames_until(replace(SPEECH, level_db=None), InterruptionConfig()) is not None
+
+
+def test_clicks_do_not_add_up_but_speech_bridges_a_short_gap() -> None:
+    config = InterruptionConfig(speech_ms=96, gap_ms=64)
+    evidence = Evidence(config)
+    for _ in range(20):
+        assert not any(evidence.weigh(cue) for cue in (SPEECH, SPEECH, SILENCE, SILENCE, SILENCE))
+    evidence.reset()
+    assert [evidence.weigh(c) for c in (SPEECH, SPEECH, SILENCE, SILENCE, SPEECH)][-1]
+
+
+def test_reset_forgets_the_speech() -> None:
+    evidence = Evidence(InterruptionConfig(speech_ms=64))
+    assert not evidence.weigh(SPEECH)
+    evidence.reset()
+    assert not evidence.weigh(SPEECH)
+    assert evidence.weigh(SPEECH)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 0.0},
+        {"interrupts": 1.5},
+        {"unexplained": -0.1},
+        {"below_db": -1.0},
+        {"speech_ms": 0},
+        {"speech_ms": 200, "certain_ms": 100},
+        {"gap_ms": -1},
+    ],
+)
+def test_wrong_configuration_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        InterruptionConfig(**wrong)  # type: ignore[arg-type]
+
+
+def syllables(seed: int, frames: int, level: float) -> Samples:
+    """Noise that comes and goes and changes its colour, as speech does."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    while sum(map(len, parts)) < frames * FRAME:
+        length = int(rng.integers(1500, 5000))
+        colour = np.convolve(rng.standard_normal(length), rng.standard_normal(12), "same")
+        parts.append(colour * np.hanning(length) * rng.uniform(0.3, 1))
+    return (level * np.concatenate(parts)[: frames * FRAME]).astype(np.float32)
+
+
+def unexplained(microphone: Samples, answer: Samples) -> list[float]:
+    path, ours, theirs = EchoPath(EchoConfig()), BandFilter(), BandFilter()
+    return [
+        path.hear(p, a)
+        for at in range(0, len(microphone), FRAME)
+        for p, a in zip(
+            ours.push(microphone[at : at + FRAME]),
+            theirs.push(answer[at : at + FRAME]),
+            strict=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize("late_ms", [-50, 0, 120, 390])
+def test_a_late_and_quiet_echo_is_explained(late_ms: int) -> None:
+    answer = syllables(0, 120, 0.1)
+    late = np.roll(answer, late_ms * 16) * np.float32(0.2)
+    left = unexplained(late, answer)
+    assert np.mean(left[-120:]) < 0.3
+
+
+def test_speech_over_an_echo_is_not_explained() -> None:
+    answer = syllables(0, 120, 0.1)
+    microphone = np.roll(answer, 3200) * np.float32(0.2)
+    microphone[80 * FRAME :] += syllables(1, 40, 0.1)
+    left = unexplained(microphone, answer)
+    assert np.mean(left[100:160]) < 0.15
+    assert np.mean(left[160:200]) > 0.5
+
+
+def test_without_an_answer_all_is_unexplained() -> None:
+    microphone = syllables(1, 20, 0.1)
+    assert min(unexplained(microphone, np.zeros_like(microphone))[2:]) > 0.99
+
+
+def test_band_powers_do_not_depend_on_the_cuts() -> None:
+    samples = syllables(2, 8, 0.1)
+    whole = BandFilter().push(samples)
+    cut = BandFilter()
+    hops = [cut.push(samples[at : at + HOP]) for at in range(0, len(samples), HOP)]
+    np.testing.assert_allclose(np.concatenate(hops), whole)
+
+
+def test_the_callers_level_is_learnt() -> None:
+    cues, speech = Cues(default_probe()), syllables(3, 60, 0.1)
+    frames = list(speech.reshape(-1, FRAME))
+    assert cues.hear(frames[0], 0.9, None).level_db is None
+    for frame in frames:
+        cues.learn(frame, 0.9)
+    near = [cues.hear(frame, 0.9, None).level_db or 0.0 for frame in frames]
+    far = [cues.hear(frame * np.float32(0.05), 0.9, None).level_db or 0.0 for frame in frames]
+    assert abs(np.median(near)) < 8
+    assert np.median(near) - np.median(far) == pytest.approx(26, abs=0.5)
+
+
+def test_two_calls_do_not_share_a_state() -> None:
+    speech = syllables(4, 30, 0.1).reshape(-1, FRAME)
+    alone, first, second = (InterruptionJudge(InterruptionConfig()) for _ in range(3))
+    expected = [alone.hear(frame, 0.9, None) for frame in speech]
+    found = []
+    for frame in speech:
+        found.append(first.hear(frame, 0.9, None))
+        second.hear(-frame[::-1], 0.2, frame)
+    assert found == expected
+
+
+def test_the_network_is_torchs_gru() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    unit = torch.nn.GRU(FEATURES, 8, batch_first=True)
+    output = torch.nn.Linear(8, 1)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    kept = ("input", "hidden", "input_bias", "hidden_bias")
+    weights = {k: getattr(unit, n).detach().numpy() for k, n in zip(kept, names, strict=True)}
+    weights |= {
+        "output": output.weight[0].detach().numpy(),
+        "output_bias": output.bias.detach().numpy(),
+    }
+    probe = Probe(weights)
+    features = rng.standard_normal((10, FEATURES)).astype(np.float32)
+    expected = torch.sigmoid(output(unit(torch.from_numpy(features[None]))[0]))[0, :, 0]
+    state, found = probe.start(), []
+    for row in features:
+        probability, state = probe.step(row, state)
+        found.append(probability)
+    np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-5)
+
+
+@settings(max_examples=20)
+@given(st.floats(-10, 30))
+def test_features_do_not_depend_on_the_absolute_level(gain_db: float) -> None:
+    powers = BandFilter().push(syllables(5, 4, 0.05)).reshape(4, 2, -1)
+    gain = 10 ** (gain_db / 10)
+    plain, louder = ProbeInput(), ProbeInput()
+    for frame in powers:
+        np.testing.assert_allclose(
+            plain.features(frame, 0.9, 1.0, None),
+            louder.features(gain * frame, 0.9, 1.0, None),
+            atol=0.05,
+        )

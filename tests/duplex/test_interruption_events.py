@@ -1,0 +1,97 @@
+"""The benchmark of interruptions, on a handful of events that need no package but espeak-ng."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # benchmarks are not installed
+
+from benchmarks import interruptions  # noqa: E402
+from benchmarks.events.corpus import Event  # noqa: E402
+from benchmarks.events.hearing import Heard, hear  # noqa: E402
+from benchmarks.events.scenes import Echo, Place, lay  # noqa: E402
+from benchmarks.events.sounds import made_cough  # noqa: E402
+from benchmarks.events.voices import Voices  # noqa: E402
+from duplex.interruption import InterruptionConfig  # noqa: E402
+from duplex.probe import default_probe  # noqa: E402
+from duplex.vad import SAMPLE_RATE, SileroVad  # noqa: E402
+
+pytestmark = pytest.mark.slow
+CALLER, OTHER, ASSISTANT = "es-en-us+f3", "es-en-gb+m3", "es-en-us+max"
+PLAIN = Place(-24, 35, phone=False, echo=None)
+LOUDSPEAKER = Place(-24, 35, phone=False, echo=Echo(12, 180))
+
+
+@pytest.fixture(scope="module")
+def heard(
+    models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Heard]:
+    voices = Voices(Path(), Path(), tmp_path_factory.mktemp("said"))
+    vad = SileroVad(models("silero-vad") / "silero_vad.onnx")
+    rng = np.random.default_rng(0)
+    question = voices.say(CALLER, "Can you tell me how that works?")
+    answer = voices.say(ASSISTANT, "The city was founded in the twelfth century, and for a long"
+                        " time it was not much more than a harbour with a few houses.")  # fmt: skip
+    wait = voices.say(CALLER, "Wait, I meant the other one.")
+    other = voices.say(OTHER, "What about tomorrow?")
+
+    def event(kind: str, sound: np.ndarray | None, place: Place, **how: float | bool) -> Event:
+        scene = lay(sound, question, answer, place, rng, **how)  # type: ignore[arg-type]
+        return Event(kind, "test", "", "", place, scene)
+
+    events = {
+        "interruption": event("interruption", wait, PLAIN),
+        "over echo": event("interruption", wait, LOUDSPEAKER),
+        "cough": event("cough", made_cough(rng, "test").samples, PLAIN),
+        "far-away": event("far-away", other, PLAIN, relative_db=-28, far=True),
+        "echo": event("echo", None, LOUDSPEAKER),
+    }
+    return {name: hear(one, vad, default_probe()) for name, one in events.items()}
+
+
+def test_the_caller_is_heard_and_neither_echo_nor_the_other_end_of_the_room(
+    heard: dict[str, Heard],
+) -> None:
+    decided = {
+        name: interruptions.decision(one, InterruptionConfig()) for name, one in heard.items()
+    }
+    assert decided["far-away"] is None
+    assert decided["echo"] is None
+    for name in ("interruption", "over echo"):
+        scene, at = heard[name].event.scene, decided[name]
+        assert at is not None
+        assert scene.onset < at <= scene.end  # while it is said
+
+
+def test_the_report_is_whole(heard: dict[str, Heard], tmp_path: Path) -> None:
+    words = [
+        interruptions.Words("Wait.", 600, one.event.scene.end)
+        if one.event.kind == "interruption"
+        else None
+        for one in heard.values()
+    ]
+    found = interruptions.report(list(heard.values()), words, seed=0)
+    interruptions.write(found, tmp_path)
+    written = json.loads((tmp_path / "interruptions.json").read_text())
+    row = written["policies"][written["default"]]
+    assert row["interruptions"] == row["caught"] == 2
+    assert row["wrongly_resumed"] == 0
+    assert row["false"]["echo"] == {
+        "events": 1, "stops": 0, "stops_percent": 0.0, "resumed": 0, "answers_lost": 0,
+    }  # fmt: skip
+    assert (tmp_path / "interruptions.svg").read_text().startswith("<svg")
+
+
+def test_levels_are_as_asked() -> None:
+    rng = np.random.default_rng(1)
+    tone = np.sin(np.arange(SAMPLE_RATE) / 5).astype(np.float32)
+    place = Place(-20, 60, phone=False, echo=None)
+    answer = np.zeros(SAMPLE_RATE, np.float32)
+    scene = lay(tone, tone, answer, place, rng, relative_db=-6)
+    heard = scene.microphone[scene.onset : scene.end]
+    assert 20 * np.log10(np.sqrt(np.mean(heard**2))) == pytest.approx(-26, abs=0.2)
