@@ -3,12 +3,13 @@
 Every option stands here with its default and its unit. Unknown keys are rejected by name.
 """
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
 from duplex.models import default_root
@@ -136,6 +137,83 @@ class TurnConfig(Section, frozen=True):
     hangover_ms: Positive = 300  # silence that ends a turn whose words sound finished
     unfinished_ms: Positive = 1000  # silence that ends a turn whose words call for more
     max_turn_s: PositiveFloat = 120.0  # a longer turn is ended as if the caller had paused
+    interruption_ms: Positive = 96  # speech over an answer that may be an interruption
+    resume_interrupted: bool = True  # go on with an answer after a cough or an "mm-hm"
+    false_interruption_ms: Positive = 2000  # longer speech is always meant
+    idle_prompt_s: Annotated[float, Meta(ge=0, le=30)] = 0.0  # 5 to 30: prompt the silent; 0: never
+
+
+class PhoneConfig(Section, frozen=True):
+    """Calls of providers of phone numbers, and what they may cost."""
+
+    public_url: str = ""  # how the provider reaches this server: https://bot.example.org
+    trust_forwarded: bool = False  # else learn it from a proxy's X-Forwarded-Host and -Proto
+    twilio_token_env: str = "TWILIO_AUTH_TOKEN"  # the variable with the account's auth token
+    twilio_api: str = "https://api.twilio.com"  # for transfers
+    assistant: str = ""  # who answers if the call names nobody; empty: the server's defaults
+    max_call_s: PositiveFloat = 1800.0  # a longer call is ended with a goodbye
+    cost_per_minute: Annotated[float, Meta(ge=0)] = 0.0  # what a minute costs you, in any currency
+    max_cost: Annotated[float, Meta(ge=0)] = 0.0  # of one call; 0: no limit
+    minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # of all calls of Twilio; 0: no limit
+    hold_s: PositiveFloat = 120.0  # a caller who is waited for is asked after so long
+    out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
+    busy: str = "All lines are busy. Please call again later."  # said when the server is full
+    trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
+
+
+class AssistantConfig(Section, frozen=True):
+    """Who answers the phone; empty: as the server's other calls."""
+
+    instructions: str = ""
+    voice: str = ""
+    model: str = ""
+    greeting: str = ""  # said first, word by word
+    goodbye: str = ""  # said if the model hangs up without a word
+    tools: tuple[Literal["hang_up", "transfer", "hold"], ...] = ()  # what it may do with the line
+    transfer_to: dict[str, str] = msgspec.field(default_factory=dict)  # name -> phone number
+    functions: str = ""  # a Python file of what it can do besides; see examples/appointments.py
+
+
+class SipConfig(Section, frozen=True):
+    """Calls of phones and exchanges over SIP, with UDP and G.711. Needs the extra ``sip``."""
+
+    enabled: bool = False
+    listen: str = "127.0.0.1:5060"  # others than this machine may call only with the password
+    public_address: str = ""  # the address that phones are told; empty: that of `listen`
+    rtp_ports: str = ""  # for sound: "16384-16484"; empty: any free
+    user: str = "duplex"
+    password_env: str = "DUPLEX_SIP_PASSWORD"  # the variable with the password, if it is set
+    register: str = ""  # our number at a provider, which then calls us: sip:USER@HOST[:PORT]
+    register_password_env: str = "DUPLEX_SIP_REGISTER_PASSWORD"  # the variable with its password
+    assistant: str = ""  # who answers a number that is no assistant's; empty: [phone]'s
+    max_calls: NonNegative = 0  # at a time; 0: as many as the server holds
+    ring_s: Annotated[float, Meta(ge=0)] = 0.0  # before a call is answered
+    silent_s: PositiveFloat = 60.0  # a call from which nothing comes any more is ended
+
+    def address(self) -> tuple[str, int]:
+        """``listen`` as host and port.
+
+        Raises:
+            ConfigError: it is no IPv4 address and port.
+        """
+        host, _, port = self.listen.rpartition(":")
+        try:
+            return str(ipaddress.IPv4Address(host)), int(port)
+        except ValueError:
+            raise ConfigError(f"sip.listen: {self.listen!r} is not an address:port") from None
+
+    def ports(self) -> tuple[int, int]:
+        """``rtp_ports`` as the first and the last; (0, 0) for any.
+
+        Raises:
+            ConfigError: it is no range.
+        """
+        if not self.rtp_ports:
+            return 0, 0
+        first, _, last = self.rtp_ports.partition("-")
+        if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
+            raise ConfigError(f"sip.rtp_ports: {self.rtp_ports!r} is not of the form 16384-16484")
+        return int(first), int(last)
 
 
 class Config(Section, frozen=True):
@@ -148,6 +226,9 @@ class Config(Section, frozen=True):
     native: NativeConfig = NativeConfig()
     voice: VoiceConfig = VoiceConfig()
     turn: TurnConfig = TurnConfig()
+    phone: PhoneConfig = PhoneConfig()
+    sip: SipConfig = SipConfig()
+    assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name
 
     def cache_dir(self) -> Path:
         """Where models are kept; reads the environment when it is called, not at import."""
@@ -199,6 +280,34 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         raise ConfigError("server.tls_certificate and server.tls_key go together")
     if config.brain.context() < MIN_CONTEXT_TOKENS:
         raise ConfigError(f"brain.context_tokens must be at least {MIN_CONTEXT_TOKENS}, or 0")
+    if 0 < config.turn.idle_prompt_s < 5:
+        raise ConfigError("turn.idle_prompt_s must be 0, or 5 to 30")
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
-    return config
+    _check_phone(config)
+    return config if path is None else _beside(path, config)
+
+
+def _beside(path: Path, config: Config) -> Config:
+    """The files of functions that assistants name are found from where the configuration is."""
+    assistants = {
+        name: structs.replace(a, functions=str(path.parent / Path(a.functions).expanduser()))
+        if a.functions
+        else a
+        for name, a in config.assistants.items()
+    }
+    return structs.replace(config, assistants=assistants)
+
+
+def _check_phone(config: Config) -> None:
+    if config.phone.assistant and config.phone.assistant not in config.assistants:
+        raise ConfigError(f"phone.assistant: there is no [assistants.{config.phone.assistant}]")
+    if config.sip.assistant and config.sip.assistant not in config.assistants:
+        raise ConfigError(f"sip.assistant: there is no [assistants.{config.sip.assistant}]")
+    if bool(config.phone.max_cost) and not config.phone.cost_per_minute:
+        raise ConfigError("phone.max_cost needs phone.cost_per_minute")
+    if config.phone.hold_s >= config.server.idle_timeout_s:
+        raise ConfigError("phone.hold_s must be less than server.idle_timeout_s")
+    for name, assistant in config.assistants.items():
+        if "transfer" in assistant.tools and not assistant.transfer_to:
+            raise ConfigError(f"assistants.{name}.transfer_to is empty: nobody to transfer to")

@@ -92,7 +92,7 @@ class Gate(ServerConnection):
         self._begins_call = False  # set when the first bytes say so
         self._plain: PlainHttp | None = None  # set when it is a plain request
         self.was_dropped = False  # set when nothing more is read from it
-        self._abort: asyncio.TimerHandle | None = None  # set when the end must come soon
+        self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
         rate = door.limits.messages_per_s
         self._frames = TokenBucket(rate, rate * _BURST_S, self.loop.time())
 
@@ -104,8 +104,8 @@ class Gate(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.leave(self)
-        if self._abort is not None:
-            self._abort.cancel()
+        if self._aborting is not None:
+            self._aborting.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -150,6 +150,10 @@ class Gate(ServerConnection):
             self.send_data()
         self._abort_soon()
 
+    def abort(self) -> None:
+        """End this connection without a word."""
+        self.transport.abort()
+
     def _receive_head(self, data: bytes) -> None:
         if not self._begins_call:
             data = self._head + data
@@ -189,5 +193,5 @@ class Gate(ServerConnection):
             self.transport.abort()
 
     def _abort_soon(self) -> None:
-        if self._abort is None:
-            self._abort = self.loop.call_later(_GRACE_S, self.transport.abort)
+        if self._aborting is None:
+            self._aborting = self.loop.call_later(_GRACE_S, self.transport.abort)

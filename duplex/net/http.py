@@ -40,6 +40,7 @@ class HttpRequest:
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,5 +198,5 @@ class PlainHttp:
 
 def _request(head: h11.Request, body: bytes) -> HttpRequest:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-    path = head.target.decode("latin-1").partition("?")[0]
-    return HttpRequest(head.method.decode("latin-1"), path, headers, body)
+    path, _, query = head.target.decode("latin-1").partition("?")
+    return HttpRequest(head.method.decode("latin-1"), path, headers, body, query)

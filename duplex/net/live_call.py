@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from msgspec import structs
@@ -16,7 +17,8 @@ from duplex.call import Parts
 from duplex.config import Config
 from duplex.errors import CallOverrun, ResumeError
 from duplex.metrics import Metrics
-from duplex.net.gate import POLICY_VIOLATION, Gate
+from duplex.net.access import Principal
+from duplex.net.gate import POLICY_VIOLATION
 from duplex.outbox import Journal, Outbox
 from duplex.protocol.codes import Code
 from duplex.protocol.server_events import ResumeOffered, server_error
@@ -49,6 +51,37 @@ TOO_LONG = Ending("too_long", POLICY_VIOLATION, "the call has lasted too long", 
 FAULT = Ending("fault", _INTERNAL_ERROR, "internal error", Code.SERVER_ERROR)
 
 
+class Socket(Protocol):
+    """What a call is held over: a `Gate`, or what looks like one."""
+
+    @property
+    def was_dropped(self) -> bool:
+        """Whether nothing more is read from it."""
+
+    @property
+    def close_code(self) -> int | None:
+        """How it was closed; None while it is open."""
+
+    async def recv(self) -> str | bytes:
+        """The client's next message.
+
+        Raises:
+            ConnectionClosed: there is none.
+        """
+
+    async def send(self, message: str) -> None:
+        """Send an event."""
+
+    async def close(self, code: int = _NORMAL, reason: str = "") -> None:
+        """End it."""
+
+    async def wait_closed(self) -> None:
+        """Until it is closed."""
+
+    def abort(self) -> None:
+        """End it without a word."""
+
+
 class LiveCall:
     """One call from its admission to its end: `run` is its life, `hold` lends it a socket."""
 
@@ -58,12 +91,13 @@ class LiveCall:
         config: Config,
         parts: Parts,
         metrics: Metrics,
-        caller: Gate,
+        principal: Principal,
+        start: SessionConfig,
         *,
         beta: bool,
     ) -> None:
         self.call_id = call_id
-        self.principal = caller.principal
+        self.principal = principal
         self._config = config.server
         self._metrics = metrics
         self._outbox = Outbox(config.server.max_outbox_bytes)
@@ -72,14 +106,15 @@ class LiveCall:
             config,
             parts,
             self._outbox,
+            clock=asyncio.get_running_loop().time,
             beta=beta,
-            start=_beginning(caller, parts),
+            start=start,
             metrics=metrics,
             offer_resume=self._offer_resume,
         )
         self._token = secrets.token_urlsafe(32)
         self._journal: Journal | None = None  # set when the client asks for a resumable call
-        self._socket: Gate | None = None  # set while there is one
+        self._socket: Socket | None = None  # set while there is one
         self._attached = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None  # sends to `_socket`
         self._ending: Ending | None = None  # set when the call is to end
@@ -138,7 +173,7 @@ class LiveCall:
         logger.error("%s failed", self.call_id, exc_info=fault)
         return FAULT
 
-    async def hold(self, socket: Gate, after: str | None = None) -> None:
+    async def hold(self, socket: Socket, after: str | None = None) -> None:
         """Use ``socket`` until it is closed. With ``after`` it takes the place of the one before,
         and its client is sent what followed that event.
 
@@ -153,7 +188,7 @@ class LiveCall:
             before = self._socket
             if before is not None:  # it is dead, or its client has two
                 self._let_go()
-                before.transport.abort()
+                before.abort()
         self._socket = socket
         self._writer = asyncio.create_task(self._write(socket, missed))
         self._attached.set()
@@ -185,7 +220,7 @@ class LiveCall:
                 elif message is not None:
                     yield message
 
-    async def _next(self, socket: Gate | None) -> str | bytes | None:
+    async def _next(self, socket: Socket | None) -> str | bytes | None:
         """The client's next message; None when there is a socket where there was none.
 
         Raises:
@@ -202,7 +237,7 @@ class LiveCall:
         finally:
             self._patience = None
 
-    def _lose(self, socket: Gate) -> None:
+    def _lose(self, socket: Socket) -> None:
         """The socket is gone; the call goes on if its client may come back."""
         if socket is not self._socket:  # another has taken its place
             return
@@ -212,7 +247,7 @@ class LiveCall:
         else:
             self._ending = self._ending or (DROPPED if socket.was_dropped else HUNG_UP)
 
-    def _may_return(self, socket: Gate) -> bool:
+    def _may_return(self, socket: Socket) -> bool:
         """Whether the client of a closed socket may come back with another."""
         return self._journal is not None and not socket.was_dropped and socket.close_code != _NORMAL
 
@@ -222,7 +257,7 @@ class LiveCall:
         self._socket = self._writer = None
         self._attached.clear()
 
-    async def _write(self, socket: Gate, missed: Sequence[str]) -> None:
+    async def _write(self, socket: Socket, missed: Sequence[str]) -> None:
         """Send what was missed and what is queued. A client that has gone ends its call by its
         silence on the other side, so nothing is done about it here."""
         try:
@@ -237,12 +272,12 @@ class LiveCall:
         except TimeoutError:
             logger.info("%s: its client takes nothing", self.call_id)
             self._metrics.count("duplex_dropped_total", reason="stalled")
-            socket.transport.abort()
+            socket.abort()
         except Exception:
             logger.exception("%s failed in sending", self.call_id)
             self.end(FAULT)
 
-    async def _send(self, socket: Gate, message: str) -> None:
+    async def _send(self, socket: Socket, message: str) -> None:
         async with asyncio.timeout(self._config.stall_s):
             await socket.send(message)
         self._metrics.count("duplex_sent_bytes_total", len(message))
@@ -260,11 +295,10 @@ class LiveCall:
             await self._socket.close(ending.code, ending.reason)
 
 
-def _beginning(caller: Gate, parts: Parts) -> SessionConfig:
+def beginning(principal: Principal, path: str, parts: Parts) -> SessionConfig:
     """What a call begins with: its client secret's session, or the server's; and the model that
     its address names, if that is one of ours."""
-    session = caller.principal.session or parts.defaults
-    path = caller.request.path if caller.request is not None else ""
+    session = principal.session or parts.defaults
     for name in parse_qs(urlsplit(path).query).get("model", []):
         if name in parts.models:
             return structs.replace(session, model=name)

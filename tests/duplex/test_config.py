@@ -76,7 +76,12 @@ def test_single_options_that_are_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("server = 3", "server"), ("[turn]\nhangover_ms = 2000", "unfinished_ms")]
+    ("text", "named"),
+    [
+        ("server = 3", "server"),
+        ("[turn]\nhangover_ms = 2000", "unfinished_ms"),
+        ("[turn]\nidle_prompt_s = 3.0", "idle_prompt_s"),
+    ],
 )
 def test_what_only_looks_right_is_refused_too(tmp_path: Path, text: str, named: str) -> None:
     path = tmp_path / "duplex.toml"

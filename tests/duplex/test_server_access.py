@@ -274,7 +274,7 @@ async def test_one_holder_of_a_client_secret_does_not_lock_the_others_out() -> N
         noisy, quiet = (bearer(secret.value) for secret in made)
         async with connect(running.url, additional_headers=noisy) as connection:
             await until(connection, "session.created")
-            (call,) = running.server._calls
+            (call,) = running.server.calls
             assert call._socket is not None
             call._socket.drop("messages", "too many")
         with pytest.raises(InvalidStatus) as refused:

@@ -1,0 +1,49 @@
+"""What a `duplex.phone.line.Line` wants done."""
+
+from dataclasses import dataclass
+
+from duplex.phone.playout import Frame, Mark
+from duplex.protocol.client_events import ClientEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """An event for the session."""
+
+    event: ClientEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """The line is to forget the audio it has; overtakes all other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """These words are to be synthesised and given to `Line.announce`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of the assistant's own is to be called; its result goes to `Line.called`."""
+
+    name: str
+    arguments: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """The call is over, from our side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The line is to be connected with ``number``; if it cannot be, `Line.not_transferred`."""
+
+    number: str
+
+
+Action = Tell | Frame | Mark | Clear | Say | Call | HangUp | Transfer

@@ -1,0 +1,102 @@
+"""A phone call from its first message to its last: who answers is chosen, and the line held."""
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+
+from websockets.exceptions import ConnectionClosed
+
+from duplex.call import Parts
+from duplex.config import AssistantConfig, Config
+from duplex.errors import ProtocolError
+from duplex.metrics import Metrics
+from duplex.net.access import Principal
+from duplex.net.calls import Calls
+from duplex.net.gate import POLICY_VIOLATION
+from duplex.phone.assistants import assistant_named, manners_of, session_of
+from duplex.phone.codec import PhoneCodec
+from duplex.phone.functions import Functions, load_functions
+from duplex.phone.leg import Leg, PhoneSocket, Switchboard
+from duplex.phone.line import Line
+from duplex.phone.speech import Speaker, Spoken
+
+logger = logging.getLogger(__name__)
+
+
+class PhoneCalls:
+    """All phone calls of a server, whatever they come over."""
+
+    def __init__(self, config: Config, parts: Parts, metrics: Metrics, calls: Calls) -> None:
+        """
+        Raises:
+            ConfigError: an assistant's functions cannot be used.
+        """
+        self._config = config
+        self._parts = parts
+        self._metrics = metrics
+        self._calls = calls
+        self._spoken: Spoken = {}
+        self._functions: dict[str, Functions] = {}  # by the file
+        for assistant in config.assistants.values():
+            if assistant.functions and assistant.functions not in self._functions:
+                self._functions[assistant.functions] = load_functions(Path(assistant.functions))
+
+    async def hold(
+        self,
+        socket: PhoneSocket,
+        codec: PhoneCodec,
+        principal: Principal,
+        provider: str,
+        switchboard: Switchboard | None = None,
+        assistant: str = "",
+    ) -> None:
+        """Be on the phone until either side hangs up. ``assistant`` is who answers if the call's
+        own parameters name nobody."""
+        leg = Leg(socket, codec, switchboard, self._config.server.stall_s)
+        try:
+            async with asyncio.timeout(self._config.limits.handshake_s):
+                started = await leg.receive_start()
+        except (ProtocolError, TimeoutError):
+            logger.info("a phone line of %s did not begin as it should", provider)
+            self._metrics.count("duplex_refused_total", reason="phone_start")
+            await socket.close(POLICY_VIOLATION, "no start")
+            return
+        except ConnectionClosed:
+            return
+        refusal = self._calls.refusal(principal)
+        if refusal is not None:
+            self._calls.refuse(refusal)
+            await socket.close(refusal.close_code, refusal.kind.replace("_", " "))
+            return
+        answering = self._assistant(started.parameters.get("assistant") or assistant)
+        functions = self._functions.get(answering.functions)
+        session = session_of(
+            self._parts.defaults,
+            answering,
+            started.encoding,
+            transfers=switchboard is not None,
+            functions=functions.tools if functions is not None else (),
+        )
+        speed, output = self._config.voice.speed, session.audio.output
+        speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)
+        line = Line(
+            started.encoding,
+            session.audio.input.format,
+            manners_of(self._config, answering, can_say=speaker.can_say),
+            frame_ms=codec.frame_ms,
+            has_marks=codec.has_marks,
+        )
+        self._metrics.count("duplex_phone_calls_total", provider=provider)
+        async with leg.running(line, speaker, functions):
+            with contextlib.suppress(ConnectionClosed):
+                await self._calls.open(principal, session, provider).hold(leg)
+
+    def _assistant(self, name: str) -> AssistantConfig:
+        """Who answers to that name."""
+        assistant = assistant_named(self._config, name)
+        if assistant is None:
+            logger.warning("a call names an assistant that is not configured: the default answers")
+            assistant = assistant_named(self._config, None)
+        assert assistant is not None, "the configuration was checked"
+        return assistant
