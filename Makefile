@@ -18,6 +18,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) -e '.[convert,native,huggingface,openai,dev]'
 	$(PIP) --no-deps "$$(grep '^stepaudio2-minicpmo==' constraints.txt)"
+	@$(PIP) -e '.[mic]' >$(VENV)/mic.log 2>&1 || \
+		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (README.md); all else works"
 	touch $@
 
 setup: $(VENV)/.installed  ## virtual environment, dependencies, models

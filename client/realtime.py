@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import numpy as np
@@ -20,6 +20,12 @@ from duplex.pcm import encode_pcm16
 SAMPLE_RATE_HZ = 24_000  # of audio/pcm in the GA API, both ways
 CHUNK_MS = 20
 CHUNK_SAMPLES = SAMPLE_RATE_HZ * CHUNK_MS // 1000
+AudioFormat = Literal["pcm16", "ulaw", "alaw"]
+FORMATS: dict[AudioFormat, dict[str, Any]] = {
+    "pcm16": {"type": "audio/pcm", "rate": SAMPLE_RATE_HZ},
+    "ulaw": {"type": "audio/pcmu"},  # 8 kHz
+    "alaw": {"type": "audio/pcma"},
+}
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # a server may send a long answer's audio in one delta
 REALTIME_PATH = "/v1/realtime"
 BUSY_STATUSES = frozenset({429, 503})
@@ -42,6 +48,10 @@ class ConnectionLost(ClientError):
     """The call ended before it was over."""
 
 
+class ConnectionDropped(ConnectionLost):
+    """The connection went without a word: a server may still hold the call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A server event and when it came, on the running loop's monotonic clock."""
@@ -54,8 +64,10 @@ class Received:
 class SessionOptions:
     """What a call asks for; None leaves the server's own default.
 
-    ``duplex`` asks for this project's extras (stage marks, and thoughts if ``thoughts``). A
-    foreign server must not be sent it: it would reject the whole update.
+    ``manual_turns``: the server is to judge no turns (``turn_detection`` null); the client
+    commits them. ``duplex`` asks for this project's extras (stage marks; ``thoughts``; with
+    ``resume``, a call that can be taken up when its connection drops). A foreign server must not
+    be sent it: it would reject the whole update.
     """
 
     instructions: str | None = None
@@ -64,10 +76,13 @@ class SessionOptions:
     transcription_model: str | None = "whisper-1"
     duplex: bool = False
     thoughts: bool = False
+    manual_turns: bool = False
+    resume: bool = False
+    audio_format: AudioFormat = "pcm16"
 
     def update(self) -> dict[str, Any]:
-        """The ``session.update`` event. The audio format is always PCM16 at 24 kHz."""
-        audio_format = {"type": "audio/pcm", "rate": SAMPLE_RATE_HZ}
+        """The ``session.update`` event, with the same audio format both ways."""
+        audio_format = FORMATS[self.audio_format]
         audio_in: dict[str, Any] = {"format": audio_format}
         audio_out: dict[str, Any] = {"format": audio_format}
         session: dict[str, Any] = {
@@ -79,12 +94,16 @@ class SessionOptions:
             audio_in["transcription"] = {"model": self.transcription_model}
         if self.turn_detection is not None:
             audio_in["turn_detection"] = dict(self.turn_detection)
+        if self.manual_turns:
+            audio_in["turn_detection"] = None
         if self.voice is not None:
             audio_out["voice"] = self.voice
         if self.instructions is not None:
             session["instructions"] = self.instructions
         if self.duplex:
             session["duplex"] = {"metrics": True, "thoughts": self.thoughts}
+            if self.resume:
+                session["duplex"]["resume"] = True
         return {"type": "session.update", "session": session}
 
 
@@ -126,7 +145,15 @@ class RealtimeClient:
         Raises:
             ConnectionLost: the call is over.
         """
-        audio = base64.b64encode(encode_pcm16(samples)).decode("ascii")
+        await self.append_coded(encode_pcm16(samples))
+
+    async def append_coded(self, data: bytes) -> None:
+        """Send audio that is in the session's format already.
+
+        Raises:
+            ConnectionLost: the call is over.
+        """
+        audio = base64.b64encode(data).decode("ascii")
         await self._send_text(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
 
     async def receive(self) -> Received:
@@ -152,7 +179,13 @@ class RealtimeClient:
             raise _lost(error) from error
 
 
-async def connect(url: str, *, key: str | None = None, timeout_s: float = 10.0) -> RealtimeClient:
+async def connect(
+    url: str,
+    *,
+    key: str | None = None,
+    timeout_s: float = 10.0,
+    headers: Mapping[str, str] | None = None,
+) -> RealtimeClient:
     """Open a call and wait for ``session.created``; compression is off, for its delay and cost.
 
     A server is known to have taken the call only then: one that is full may say so in the
@@ -162,11 +195,46 @@ async def connect(url: str, *, key: str | None = None, timeout_s: float = 10.0) 
         Unreachable: no Realtime server there.
         Refused: it does not take the call; the message has its words.
     """
-    headers = {"Authorization": f"Bearer {key}"} if key else None
+    websocket = await _open(url, key, timeout_s, headers or {})
     try:
-        websocket = await open_websocket(
+        async with asyncio.timeout(timeout_s):
+            first = _decode(await websocket.recv())
+    except ConnectionClosed as error:
+        raise _refused_by_close(url, error) from error
+    except TimeoutError as error:
+        await websocket.close()
+        raise Unreachable(f"{url} opened no session within {timeout_s:g} s") from error
+    if first.get("type") == "session.created":
+        return RealtimeClient(websocket, first.get("session") or {})
+    await websocket.close()
+    if first.get("type") == "error":
+        raise Refused(error_text(first))
+    raise Unreachable(f"{url} began with {first.get('type')!r} instead of session.created")
+
+
+async def take_up(
+    url: str, token: str, after: str, *, key: str | None = None, timeout_s: float = 10.0
+) -> RealtimeClient:
+    """Go on with a call whose connection dropped, on a server of this project that has offered
+    it (``duplex.resume``); the events that followed ``after`` come again.
+
+    Raises:
+        Unreachable: the server is not there, or not yet again.
+        Refused: it does not take calls.
+    """
+    joint = "&" if urlsplit(url).query else "?"
+    wanted = urlencode({"resume": token, "after": after})
+    return RealtimeClient(await _open(f"{url}{joint}{wanted}", key, timeout_s, {}), {})
+
+
+async def _open(
+    url: str, key: str | None, timeout_s: float, headers: Mapping[str, str]
+) -> ClientConnection:
+    sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **headers}
+    try:
+        return await open_websocket(
             url,
-            additional_headers=headers,
+            additional_headers=sent,
             subprotocols=[Subprotocol("realtime")],
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
@@ -182,20 +250,6 @@ async def connect(url: str, *, key: str | None = None, timeout_s: float = 10.0) 
     except OSError as error:
         reason = error.strerror or str(error)
         raise Unreachable(f"no server at {url}: {reason}. Is `duplex serve` running?") from error
-    try:
-        async with asyncio.timeout(timeout_s):
-            first = _decode(await websocket.recv())
-    except ConnectionClosed as error:
-        raise _refused_by_close(url, error) from error
-    except TimeoutError as error:
-        await websocket.close()
-        raise Unreachable(f"{url} opened no session within {timeout_s:g} s") from error
-    if first.get("type") == "session.created":
-        return RealtimeClient(websocket, first.get("session") or {})
-    await websocket.close()
-    if first.get("type") == "error":
-        raise Refused(error_text(first))
-    raise Unreachable(f"{url} began with {first.get('type')!r} instead of session.created")
 
 
 def error_text(event: Mapping[str, Any]) -> str:
@@ -217,7 +271,7 @@ def _decode(message: str | bytes) -> dict[str, Any]:
 
 def _lost(error: ConnectionClosed) -> ConnectionLost:
     if error.rcvd is None:
-        return ConnectionLost("the connection was lost")
+        return ConnectionDropped("the connection was lost")
     return ConnectionLost(f"the server ended the call: {_close_words(error)}")
 
 

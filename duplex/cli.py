@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from client.bench import SCENARIOS
-from duplex import build, logs
+from duplex import bench_command, build, logs
 from duplex.config import Config, load, parse_assignment
 from duplex.errors import ConfigError, DuplexError
 from duplex.models import Progress, render_status
@@ -129,12 +128,14 @@ def _add_serve(commands: Any) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from duplex import memory
     from duplex.net.access import check_exposure, load_keys
+    from duplex.phone import sip_door
     from duplex.server import DialogueServer
 
     config = _config(options)
     logs.configure(config.server.log_format, verbose=options.verbose)
     keys = load_keys(config.access)
     check_exposure(config.server.host, config.server.insecure, keys)  # before minutes of loading
+    sip_door.check(config)
     parts = build.load(config, build.open_store(config), Progress(sys.stderr))
     memory.settle()
     server = DialogueServer(config, parts, keys=keys)
@@ -149,18 +150,9 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _add_talk(commands: Any) -> None:
-    parser = _command(commands, "talk", _talk, "Speak recordings to a server, one turn each.")
+    summary = "Talk to a server with microphone and loudspeaker, or play recordings to it."
+    parser = _command(commands, "talk", _talk, summary)
     parser.add_argument("--url", default=DEFAULT_URL, help=f"server (default {DEFAULT_URL})")
-    parser.add_argument(
-        "--file",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="WAV",
-        help="a recording; give it again for the next turn",
-    )
-    parser.add_argument("--save", type=Path, metavar="WAV", help="write what was heard")
-    parser.add_argument("--timeline", type=Path, metavar="SVG", help="draw the call")
     parser.add_argument("--key", help="API key, for servers that want one")
     parser.add_argument(
         "--foreign",
@@ -168,6 +160,27 @@ def _add_talk(commands: Any) -> None:
         help="the server is not of this project: ask it for nothing special",
     )
     parser.add_argument("--thoughts", action="store_true", help="show the model's reasoning")
+    live = parser.add_argument_group("with the microphone")
+    live.add_argument("--devices", action="store_true", help="list the sound devices and stop")
+    live.add_argument("--input", metavar="DEVICE", help="microphone: number or part of its name")
+    live.add_argument("--output", metavar="DEVICE", help="loudspeaker: number or part of its name")
+    live.add_argument("--push-to-talk", action="store_true", help="speak only while a key says so")
+    live.add_argument(
+        "--echo-guard",
+        choices=["auto", "on", "off"],
+        default="auto",
+        help="keep the loudspeaker out of the microphone (default auto: where it is installed)",
+    )
+    played = parser.add_argument_group("with recordings, one turn each")
+    played.add_argument(
+        "--file",
+        type=Path,
+        action="append",
+        metavar="WAV",
+        help="a recording; give it again for the next turn",
+    )
+    played.add_argument("--save", type=Path, metavar="WAV", help="write what was heard")
+    played.add_argument("--timeline", type=Path, metavar="SVG", help="draw the call")
 
 
 def _talk(options: argparse.Namespace) -> int:
@@ -175,6 +188,8 @@ def _talk(options: argparse.Namespace) -> int:
     from client.talk import TalkOptions, talk
 
     session = SessionOptions(duplex=not options.foreign, thoughts=options.thoughts)
+    if not options.file:
+        return _talk_live(options, session)
     wanted = TalkOptions(
         url=options.url,
         files=options.file,
@@ -184,6 +199,27 @@ def _talk(options: argparse.Namespace) -> int:
         session=session,
     )
     return asyncio.run(talk(wanted))
+
+
+def _talk_live(options: argparse.Namespace, session: Any) -> int:
+    from dataclasses import replace
+
+    from client.live.terminal import LiveOptions, list_devices, live_talk
+
+    if options.devices:
+        return list_devices()
+    if options.save or options.timeline:
+        raise ConfigError("--save and --timeline go with --file")
+    wanted = LiveOptions(
+        url=options.url,
+        key=options.key,
+        session=replace(session, manual_turns=options.push_to_talk, resume=True),
+        input=options.input,
+        output=options.output,
+        push_to_talk=options.push_to_talk,
+        echo_guard=options.echo_guard,
+    )
+    return asyncio.run(live_talk(wanted))
 
 
 def _add_demo(commands: Any) -> None:
@@ -238,43 +274,24 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _add_bench(commands: Any) -> None:
-    summary = "Measure latency from audio, at the client; write JSON and an HTML page."
-    parser = _command(commands, "bench", _bench, summary)
-    parser.add_argument("--url", help="a running server (default: start one and measure it too)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("out/bench"),
-        metavar="DIR",
-        help="where the report goes (default out/bench)",
-    )
-    parser.add_argument("--turns", type=int, default=24, help="turns of the single call")
-    parser.add_argument("--calls", default="1,2,4,8", help="numbers of concurrent calls")
-    parser.add_argument(
-        "--scenarios",
-        default=",".join(SCENARIOS),
-        help=f"some of {', '.join(SCENARIOS)} (default: all)",
-    )
-    parser.add_argument("--quick", action="store_true", help="a few turns, to see that it works")
+    parser = _command(commands, "bench", _bench, bench_command.SUMMARY)
+    bench_command.add_arguments(parser)
     _add_model_options(parser)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from duplex.benchmark import benchmark
+    from duplex.benchmark import USAGE, benchmark, self_test
 
+    if options.list_metrics:
+        print("\n".join(bench_command.metric_lines()))
+        return 0
+    if options.self_test:
+        return self_test()
     try:
-        calls = [int(number) for number in options.calls.split(",")]
-    except ValueError:
-        raise ConfigError(f"--calls wants numbers such as 1,2,4, not {options.calls!r}") from None
-    scenarios = options.scenarios.split(",")
-    if unknown := set(scenarios) - set(SCENARIOS):
-        raise ConfigError(f"unknown scenario {', '.join(sorted(unknown))}")
-    return benchmark(
-        _config(options),
-        _server_arguments(options),
-        url=options.url,
-        out=options.out,
-        turns=4 if options.quick else options.turns,
-        calls=[1, 2] if options.quick else calls,
-        scenarios=scenarios,
-    )
+        wanted = bench_command.wanted(options)
+        if options.url is not None:
+            options.model = None  # it named the server's model, not one of ours
+        return benchmark(_config(options), _server_arguments(options), wanted)
+    except ConfigError as error:
+        print(f"duplex: {error}", file=sys.stderr)
+        return USAGE

@@ -1,0 +1,1 @@
+"""A live conversation at a terminal: microphone, loudspeaker and keys."""
