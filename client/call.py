@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.line import Earpiece, LineConditions, Telephone
 from client.listener import Listener
 from client.microphone import Microphone
 from client.realtime import (
@@ -26,7 +27,7 @@ from client.realtime import (
     error_text,
 )
 from client.speech import Recording, SpeechBounds, speech_bounds
-from client.turns import Span, TurnResult, measure
+from client.turns import Ear, Span, TurnResult, measure
 
 LEAD_IN_MS = 300  # a caller does not speak in the first instant
 SETTLE_MS = 3000  # after a cut-off, silence for this long means that no second answer comes
@@ -37,19 +38,25 @@ SETUP_TIMEOUT_S = 10.0
 @dataclass(frozen=True, slots=True)
 class Line:
     """One thing to say. With ``interrupt_after_ms`` it is said into the answer before it, when
-    that has been audible for so long; else after that answer has been heard to its end."""
+    that has been audible for so long; else after that answer has been heard to its end. A
+    ``backchannel`` ("mm-hm") wants no answer; what follows it is said a few seconds later, into
+    the answer that goes on."""
 
     recording: Recording
     interrupt_after_ms: float | None = None
+    backchannel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How a caller behaves."""
+    """How a caller behaves, and from where: ``background`` is heard in the room (24 kHz, over
+    and over), ``line`` is the telephone line between, in both directions."""
 
     session: SessionOptions = field(default_factory=SessionOptions)
     gap_ms: float = 600.0  # between hearing an answer's end and speaking again
     noise_dbfs: float | None = -70.0
+    background: NDArray[np.float32] | None = None
+    line: LineConditions | None = None
     seed: int = 0
     answer_timeout_s: float = 20.0  # silence on the line for so long ends a turn with an error
 
@@ -59,8 +66,9 @@ class CallResult:
     """A call that has ended.
 
     ``said`` and ``heard`` are 24 kHz timelines from the call's beginning: the caller's speech,
-    and the assistant as a person would have heard it. ``lost`` tells why a call ended early.
-    ``late_ms`` is the longest that a chunk left after its time: the client's own fault.
+    and the assistant as a person would have heard it, at the end of the line if there is one.
+    ``lost`` tells why a call ended early. ``late_ms`` is the longest that a chunk left after its
+    time: the client's own fault.
     """
 
     turns: tuple[TurnResult, ...]
@@ -104,16 +112,17 @@ class Caller:
         if len(self.spans) == len(self.lines):
             self.finished = True
         elif now >= self.next_at:
-            self._speak(interrupts=False)
+            self._speak(interrupts=self.listener.playout.end > now)
         return ended
 
-    def results(self) -> tuple[TurnResult, ...]:
-        """The turns so far, measured."""
+    def results(self, ear: Ear | None = None) -> tuple[TurnResult, ...]:
+        """The turns so far, measured at the loudspeaker or at another ``ear``."""
         return tuple(
             measure(
                 span,
                 self.listener,
                 self.spans[index + 1] if index + 1 < len(self.spans) else None,
+                ear,
             )
             for index, span in enumerate(self.spans)
         )
@@ -134,6 +143,7 @@ class Caller:
                 inputs_before=len(self.listener.inputs),
                 replies_before=len(self.listener.replies),
                 errors_before=len(self.listener.errors),
+                backchannel=self.lines[index].backchannel,
             )
         )
 
@@ -151,6 +161,8 @@ class Caller:
     def _over(self, now: int) -> bool:
         span, listener = self.spans[-1], self.listener
         quiet_since = max(span.speech_end, listener.playout.end, listener.last_event)
+        if span.backchannel:  # what becomes of the answer is seen by then
+            return now - span.end >= _samples(SETTLE_MS)
         if now < span.end or listener.playout.end > now:
             return False
         if now - quiet_since >= _samples(self.options.answer_timeout_s * 1000):
@@ -185,12 +197,17 @@ async def hold_call(
         ValueError: a recording holds no speech.
         ClientError: the server did not accept the session.
     """
-    microphone = Microphone(options.noise_dbfs, options.seed)
-    caller = Caller(lines, options, microphone=microphone)
+    microphone = Microphone(options.noise_dbfs, options.seed, background=options.background)
+    session, telephone = options.session, None
+    if options.line is not None:
+        telephone = Telephone(options.line, options.seed)
+        session = replace(session, audio_format=options.line.codec)
+    listener = Listener(audio_format=session.audio_format)
+    caller = Caller(lines, options, listener, microphone)
     loop = asyncio.get_running_loop()
     late_s, lost = 0.0, None
     try:
-        await set_up(client, options.session, on_event)
+        await set_up(client, session, on_event)
         began_s = loop.time()
         receiving = asyncio.create_task(_receive(client, caller, began_s, on_event))
         try:
@@ -198,11 +215,15 @@ async def hold_call(
                 due_s = began_s + (microphone.position + CHUNK_SAMPLES) / SAMPLE_RATE_HZ
                 await asyncio.sleep(due_s - loop.time())
                 late_s = max(late_s, loop.time() - due_s)
-                await client.append(microphone.take())
+                chunk = microphone.take()
+                if telephone is None:
+                    await client.append(chunk)
+                else:
+                    await client.append_coded(telephone.speak(chunk))
                 if receiving.done():
                     await receiving  # raises why
                 turn = caller.tick()
-                if turn is not None and on_turn is not None:
+                if turn is not None and on_turn is not None and telephone is None:
                     on_turn(caller.results()[turn])
         finally:
             receiving.cancel()
@@ -212,12 +233,20 @@ async def hold_call(
         lost = str(error)
     finally:
         await client.close()
-    length = max(microphone.position, caller.listener.playout.end)
+    length = max(microphone.position, listener.playout.end)
+    heard, ear = listener.playout.timeline(length), None
+    if telephone is not None:  # what it did to the answers is worked out when there is time
+        heard = await asyncio.to_thread(telephone.listen, heard)
+        ear = Earpiece(listener.playout, heard, telephone.delay_samples)
+    turns = caller.results(ear)
+    if telephone is not None and on_turn is not None:
+        for result in turns:
+            on_turn(result)
     return CallResult(
-        turns=caller.results(),
+        turns=turns,
         said=microphone.timeline(length),
-        heard=caller.listener.playout.timeline(length),
-        errors=tuple(caller.listener.errors),
+        heard=heard,
+        errors=tuple(listener.errors),
         late_ms=late_s * 1000,
         lost=lost,
     )

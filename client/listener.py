@@ -5,14 +5,22 @@ All times are samples at 24 kHz since the call began, on the caller's own clock.
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from client.playout import Playout
-from client.realtime import SAMPLE_RATE_HZ, error_text
-from duplex.pcm import decode_pcm16
+from client.realtime import SAMPLE_RATE_HZ, AudioFormat, error_text
+from duplex.pcm import Resampler, Samples, decode_alaw, decode_pcm16, decode_ulaw
 
 Event = dict[str, Any]
+
+DECODE: dict[AudioFormat, Callable[[bytes], Samples]] = {
+    "pcm16": decode_pcm16,
+    "ulaw": decode_ulaw,
+    "alaw": decode_alaw,
+}
+G711_HZ = 8000
 
 
 @dataclass(slots=True)
@@ -35,6 +43,7 @@ class Reply:
     transcript: str = ""
     first_delta: int | None = None  # when its first audio arrived
     status: str | None = None  # set by response.done
+    resumes: str | None = None  # the cut response that this one goes on with, if that is told
     marks: dict[str, float] = field(default_factory=dict)  # duplex.turn_metrics, if it was sent
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -49,6 +58,8 @@ class Listener:
     errors: list[str] = field(default_factory=list)
     caller_heard: bool = False  # between speech_started and speech_stopped or committed
     last_event: int = 0
+    audio_format: AudioFormat = "pcm16"  # of the server's audio
+    _upsampling: dict[str, Resampler] = field(default_factory=dict)  # of items under way
 
     @property
     def busy(self) -> bool:
@@ -85,7 +96,9 @@ class Listener:
     def _audio(self, event: Event, now: int) -> None:
         reply = self._reply(event.get("response_id", ""), now)
         try:
-            samples = decode_pcm16(base64.b64decode(event.get("delta", ""), validate=True))
+            samples = DECODE[self.audio_format](
+                base64.b64decode(event.get("delta", ""), validate=True)
+            )
         except (binascii.Error, ValueError) as error:
             self.errors.append(f"audio that cannot be decoded: {error}")
             return
@@ -94,6 +107,9 @@ class Listener:
             reply.item_ids.append(item_id)
         if reply.first_delta is None:
             reply.first_delta = now
+        if self.audio_format != "pcm16":
+            stream = self._upsampling.setdefault(item_id, Resampler(G711_HZ, SAMPLE_RATE_HZ))
+            samples = stream.push(samples)
         self.playout.push(item_id, samples, now)
 
     def _interrupt(self, now: int) -> list[Event]:
@@ -126,6 +142,11 @@ class Listener:
         reply = self._reply(event.get("response_id") or response.get("id", ""), now)
         if kind in ("response.output_audio_transcript.delta", "response.output_text.delta"):
             reply.transcript += event.get("delta", "")
+        elif kind == "response.output_audio.done":
+            if stream := self._upsampling.pop(event.get("item_id", ""), None):
+                self.playout.push(event["item_id"], stream.flush(), now)
+        elif kind == "response.created":
+            reply.resumes = (response.get("metadata") or {}).get("duplex_resumes")
         elif kind == "response.done":
             reply.status = response.get("status", "completed")
             if reply.status == "failed":

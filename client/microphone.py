@@ -15,17 +15,24 @@ class Microphone:
     """An endless stream of 20 ms chunks at 24 kHz.
 
     ``noise_dbfs`` is the RMS of white noise under everything, as a room has it; None sends
-    exact zeros between the recordings. ``position`` is the first sample not yet taken.
+    exact zeros between the recordings. ``background`` is heard in that room, over and over.
+    ``position`` is the first sample not yet taken.
     """
 
     noise_dbfs: float | None = -70.0
     seed: int = 0
     position: int = 0
     said: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
+    background: NDArray[np.float32] | None = None
     _bed: NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._bed = np.zeros(BED_S * SAMPLE_RATE_HZ, dtype=np.float32)
+        length = BED_S * SAMPLE_RATE_HZ
+        if self.background is not None:  # whole chunks of it
+            length = max(len(self.background) // CHUNK_SAMPLES, 1) * CHUNK_SAMPLES
+        self._bed = np.zeros(length, dtype=np.float32)
+        if self.background is not None:
+            self._bed[: len(self.background)] += self.background[:length]
         if self.noise_dbfs is not None:
             amplitude = 10.0 ** (self.noise_dbfs / 20.0)
             noise = np.random.default_rng(self.seed).standard_normal(len(self._bed))

@@ -99,12 +99,22 @@ class Playout:
                 return piece.start + index
         return None
 
+    def stopped_at(self, item_id: str) -> int | None:
+        """When the item was cut off while it played, or None. What was cut need not have been
+        audible just then: a voice pauses."""
+        ends = [piece.end for piece in self.pieces if piece.item_id == item_id]
+        return ends[-1] if ends and item_id in self.cut else None
+
     def last_audible(self, item_id: str) -> int | None:
         """When the item's last audible sample plays, or None."""
         for piece in reversed(self.pieces):
             if piece.item_id == item_id and (index := last_audible(piece.samples)) is not None:
                 return piece.start + index
         return None
+
+    def items_at(self, position: int) -> list[str]:
+        """The items that had begun to play by ``position``, in that order."""
+        return [piece.item_id for piece in self.pieces if piece.start <= position]
 
     def timeline(self, length: int) -> NDArray[np.float32]:
         """The call as it was heard: ``length`` samples from its beginning, silence between."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,27 @@ from numpy.typing import NDArray
 from client.listener import CallerItem, Listener, Reply
 from client.realtime import SAMPLE_RATE_HZ
 from client.speech import Recording
+
+RESUME_WITHIN_MS = 2000.0  # an answer that is silent for longer was given up
+
+
+class Ear(Protocol):
+    """Where the answers are heard: at the loudspeaker, or at the end of a telephone line."""
+
+    def items_at(self, position: int) -> list[str]:
+        """The items that had begun to be heard by ``position``, in that order."""
+
+    def item(self, item_id: str) -> NDArray[np.float32]:
+        """The item's audio, without the gaps."""
+
+    def first_audible(self, item_id: str) -> int | None:
+        """When the item's first audible sample is heard, or None."""
+
+    def last_audible(self, item_id: str) -> int | None:
+        """When the item's last audible sample is heard, or None."""
+
+    def stopped_at(self, item_id: str) -> int | None:
+        """When the item was cut off while it played, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +51,7 @@ class Span:
     replies_before: int
     errors_before: int
     over: int | None = None
+    backchannel: bool = False  # wants no answer
 
     def items(self, listener: Listener, until: "Span | None" = None) -> list[CallerItem]:
         """The committed caller items of this turn."""
@@ -46,15 +68,11 @@ class Span:
         """Those that were begun after the caller had finished: not the ones to a cut-off."""
         return [r for r in self.replies(listener, until) if r.created > self.speech_end]
 
-    def first_audible(self, listener: Listener, until: "Span | None" = None) -> int | None:
-        """When the first audible sample of an answer plays, or None."""
-        times = [
-            time
-            for reply in self.answers(listener, until)
-            for item_id in reply.item_ids
-            if (time := listener.playout.first_audible(item_id)) is not None
-        ]
-        return min(times, default=None)
+    def first_audible(
+        self, listener: Listener, until: "Span | None" = None, ear: Ear | None = None
+    ) -> int | None:
+        """When the first audible sample of an answer is heard, or None."""
+        return _first_audible(self.answers(listener, until), ear or listener.playout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +85,11 @@ class TurnResult:
     ``marks``, ``counts``: the server's own stages, if it was asked and tells them.
     ``committed_ms``, ``created_ms``, ``first_delta_ms``: when those events arrived.
     ``cut_offs``: how often the server took the turn to be over before the speech was.
-    ``barge_in_ms``: from the onset of this speech to the last audible sample of the answer it
-    interrupted; ``interrupted``: that answer was in fact cut short.
+    ``barge_in_ms``: from the onset of this speech to the last sample that was played of the
+    answer it interrupted (of one that was not cut, the last audible one); ``interrupted``: that
+    answer was in fact cut short. ``backchannel``: this was said into an answer that was to go on
+    ("mm-hm"), and wants none; ``resume_gap_ms``: the silence after which an answer that was cut
+    short went on, None if it did not.
     """
 
     question_id: str
@@ -93,21 +114,27 @@ class TurnResult:
     underruns: int
     status: str | None
     errors: tuple[str, ...]
+    backchannel: bool
+    resume_gap_ms: float | None
     answer_samples: NDArray[np.float32]  # 24 kHz, as far as it was heard, without gaps
 
 
-def measure(span: Span, listener: Listener, following: Span | None = None) -> TurnResult:
-    """Work out one turn's figures; ``following`` is the next turn's span, if it has begun."""
+def measure(
+    span: Span, listener: Listener, following: Span | None = None, ear: Ear | None = None
+) -> TurnResult:
+    """Work out one turn's figures; ``following`` is the next turn's span, if it has begun.
+    ``ear`` is where the answers are heard, if not at the listener's loudspeaker."""
+    ear = ear or listener.playout
     replies = span.replies(listener, following)
     answers = span.answers(listener, following)
     items = span.items(listener, following)
     item_ids = [item_id for reply in replies for item_id in reply.item_ids]
-    answer = [listener.playout.item(item_id) for item_id in item_ids]
+    answer = [ear.item(item_id) for item_id in item_ids]
     samples = np.concatenate(answer) if answer else np.zeros(0, dtype=np.float32)
     first = answers[0] if answers else None
     committed = [item.committed for item in items if item.committed is not None]
     after = [at for at in committed if at > span.speech_end]
-    barge_in_ms, interrupted = _barge_in(span, listener)
+    barge_in = _barge_in(span, listener, replies, ear)
     errors = listener.errors[span.errors_before : following.errors_before if following else None]
 
     def since_end(at: int | None) -> float | None:
@@ -121,7 +148,9 @@ def measure(span: Span, listener: Listener, following: Span | None = None) -> Tu
         speech_start_ms=_ms(span.speech_start),
         speech_end_ms=_ms(span.speech_end),
         speech_ms=_ms(span.speech_end - span.speech_start),
-        v2v_ms=since_end(span.first_audible(listener, following)),
+        v2v_ms=None
+        if span.backchannel
+        else since_end(span.first_audible(listener, following, ear)),
         committed_ms=since_end(after[0] if after else None),
         created_ms=since_end(first.created if first else None),
         first_delta_ms=since_end(first.first_delta if first else None),
@@ -129,26 +158,78 @@ def measure(span: Span, listener: Listener, following: Span | None = None) -> Tu
         counts=dict(first.counts) if first else {},
         cut_offs=sum(at <= span.speech_end for at in committed),
         interrupts=span.interrupts,
-        interrupted=interrupted,
-        barge_in_ms=barge_in_ms,
+        interrupted=barge_in.stopped,
+        barge_in_ms=barge_in.last_ms,
         answer_cut=any(item_id in listener.playout.cut for item_id in item_ids),
         answer_ms=_ms(len(samples)),
         underruns=sum(listener.playout.underruns.get(item_id, 0) for item_id in item_ids),
         status=replies[-1].status if replies else None,
         errors=tuple(errors),
+        backchannel=span.backchannel,
+        resume_gap_ms=barge_in.resume_gap_ms,
         answer_samples=samples,
     )
 
 
-def _barge_in(span: Span, listener: Listener) -> tuple[float | None, bool]:
-    """How long the answer went on after this speech began, and whether it was cut short."""
+@dataclass(frozen=True, slots=True)
+class _BargeIn:
+    """What speech into an answer did to it; ``last_ms``: to its last sample."""
+
+    last_ms: float | None = None
+    stopped: bool = False
+    resume_gap_ms: float | None = None
+
+
+def _barge_in(span: Span, listener: Listener, replies: list[Reply], ear: Ear) -> _BargeIn:
+    """How long the answer went on after this speech began, whether it was cut short, and whether
+    it went on after all, in a response of its own, among the ``replies`` to this speech."""
     if not span.interrupts:
-        return None, False
-    playing = [p.item_id for p in listener.playout.pieces if p.start <= span.speech_start]
-    last = listener.playout.last_audible(playing[-1]) if playing else None
+        return _BargeIn()
+    playing = ear.items_at(span.speech_start)
+    last = ear.last_audible(playing[-1]) if playing else None
     if last is None:
-        return None, False
-    return _ms(max(0, last - span.speech_start)), playing[-1] in listener.playout.cut
+        return _BargeIn()
+    cut = next((r for r in listener.replies.values() if playing[-1] in r.item_ids), None)
+    # The voice may have paused just then: that it did not sound is not to the server's credit.
+    last = max(last, ear.stopped_at(playing[-1]) or 0)
+    if last < span.speech_start:  # it had run dry: nothing was interrupted
+        return _BargeIn()
+    given_up = cut is not None and cut.status in ("cancelled", "incomplete")
+    stopped = playing[-1] in listener.playout.cut or given_up
+    last_ms = _ms(last - span.speech_start)
+    if not stopped or cut is None:
+        return _BargeIn(last_ms, stopped)
+    gap_ms = None
+    for reply in replies:
+        heard = _first_audible([reply], ear)
+        if heard is not None and _goes_on(span, listener, cut, reply):
+            gap_ms = _ms(heard - last)
+            break
+    if gap_ms is not None and gap_ms > RESUME_WITHIN_MS:
+        gap_ms = None
+    return _BargeIn(last_ms, stopped, gap_ms)
+
+
+def _goes_on(span: Span, listener: Listener, cut: Reply, reply: Reply) -> bool:
+    """Whether a response goes on with the answer that was cut, rather than answers anew.
+
+    A server may say so in the response's metadata (``duplex_resumes``). One that does not goes on
+    if it took no turn of the caller's between the two: a new answer answers a turn.
+    """
+    if reply.resumes is not None:
+        return reply.resumes == cut.response_id
+    turns = [item.committed for item in listener.inputs.values() if item.committed is not None]
+    return not any(span.speech_start < at <= reply.created for at in turns)
+
+
+def _first_audible(replies: list[Reply], ear: Ear) -> int | None:
+    times = [
+        time
+        for reply in replies
+        for item_id in reply.item_ids
+        if (time := ear.first_audible(item_id)) is not None
+    ]
+    return min(times, default=None)
 
 
 def _ms(samples: int) -> float:

@@ -1,3 +1,13 @@
 """The latency benchmark: callers, statistics and the report. Measures from audio, at the client."""
 
-SCENARIOS = ("single", "concurrent", "pauses", "barge-in", "long", "history")
+SCENARIOS = (
+    "short",
+    "long",
+    "pauses",
+    "interruptions",
+    "backchannels",
+    "noise",
+    "phone",
+    "concurrent",
+    "history",
+)

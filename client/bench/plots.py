@@ -64,7 +64,7 @@ def waterfall(turns: Sequence[BenchTurn]) -> str:
         return empty("no turn was answered")
     axis = axis_of(ends, "ms")
     height = ROW * len(rows)
-    drawn = _vertical_grid(axis, height)
+    drawn = vertical_grid(axis, height)
     for index, (turn, spans) in enumerate(rows):
         y = index * ROW + 4
         drawn.append(svg.text("0", y + 13, str(index + 1), "tick shift-left", "end"))
@@ -84,7 +84,7 @@ def waterfall(turns: Sequence[BenchTurn]) -> str:
             )
         if turn.turn.v2v_ms is not None:
             tip = f"{turn.turn.question_id}: heard after {turn.turn.v2v_ms:.0f} ms"
-            drawn.append(_dot(axis.x(turn.turn.v2v_ms), y + BAR + 1 + BAR / 2, 4.5, "f-ink", tip))
+            drawn.append(dot(axis.x(turn.turn.v2v_ms), y + BAR + 1 + BAR / 2, 4.5, "f-ink", tip))
     names = list(dict.fromkeys(span.name for _, spans in rows for span in spans))
     labels = {span.name: span.label for _, spans in rows for span in spans}
     key = legend([(labels[name], f"stage-{name}") for name in names])
@@ -101,7 +101,7 @@ def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], bin_m
     for value in values:
         counts[int(value // bin_ms)] = counts.get(int(value // bin_ms), 0) + 1
     most, height = max(counts.values()), 150.0
-    drawn = _vertical_grid(axis, height)
+    drawn = vertical_grid(axis, height)
     for index, count in sorted(counts.items()):
         start, end = index * bin_ms, (index + 1) * bin_ms
         bar = (height - 46) * count / most
@@ -111,7 +111,7 @@ def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], bin_m
         drawn.append(
             svg.rect(svg.percent(left), height - 16 - bar, width, bar, "f-series1 half", tip)
         )
-    drawn += [_dot(axis.x(v), height - 7, 3, "f-series1", f"{v:.0f} ms") for v in values]
+    drawn += [dot(axis.x(v), height - 7, 3, "f-series1", f"{v:.0f} ms") for v in values]
     for row, (label, value) in enumerate(marks):
         drawn.append(svg.line(axis.x(value), 12 + 13 * row, axis.x(value), height, "mark"))
         anchor = "end" if axis.at(value) > 0.6 else "start"
@@ -123,7 +123,7 @@ def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], bin_m
 
 def scatter(series: Sequence[Series], x: Axis, y: Axis, x_label: str, height: float = 220) -> str:
     """Points and lines over two axes."""
-    drawn = _vertical_grid(x, height)
+    drawn = vertical_grid(x, height)
 
     def down(value: float) -> float:
         return height * (1 - y.at(value))
@@ -140,7 +140,7 @@ def scatter(series: Sequence[Series], x: Axis, y: Axis, x_label: str, height: fl
                 drawn.append(svg.line(x.x(xa), down(ya), x.x(xb), down(yb), f"join l-{one.css}"))
         for px, py in one.points:
             tip = f"{one.label}: {px:g} {x.unit}, {py:.0f} {y.unit}"
-            drawn.append(_dot(x.x(px), down(py), one.radius, f"f-{one.css}{faint}", tip))
+            drawn.append(dot(x.x(px), down(py), one.radius, f"f-{one.css}{faint}", tip))
     named = {one.label: one.css for one in series if not one.faint}
     key = legend(list(named.items())) if len(named) > 1 else ""
     return key + figure(drawn, height, x_label)
@@ -175,14 +175,14 @@ def pause_strip(turns: Sequence[BenchTurn]) -> str:
     x = axis_of([turn.longest_pause_ms for turn in turns], "ms")
     rows = (("waited for the end", False, "series1"), ("cut off", True, "bad"))
     height = 74.0
-    drawn = _vertical_grid(x, height)
+    drawn = vertical_grid(x, height)
     for row, (label, cut, css) in enumerate(rows):
         y = 22.0 + 36 * row
         drawn.append(svg.text("0", y - 9, label, "tick"))
         for turn in turns:
             if (turn.turn.cut_offs > 0) == cut:
                 tip = f"{turn.turn.question_id}: {turn.longest_pause_ms:.0f} ms"
-                drawn.append(_dot(x.x(turn.longest_pause_ms), y, 5, f"f-{css}", tip))
+                drawn.append(dot(x.x(turn.longest_pause_ms), y, 5, f"f-{css}", tip))
     return figure(drawn, height, "longest pause within the utterance in milliseconds")
 
 
@@ -208,7 +208,8 @@ def empty(words: str) -> str:
     return f'<p class="none">{escape(words)}</p>'
 
 
-def _vertical_grid(axis: Axis, height: float) -> list[str]:
+def vertical_grid(axis: Axis, height: float) -> list[str]:
+    """Lines at the round values, with their numbers below."""
     drawn = []
     for tick in axis.ticks():
         drawn.append(svg.line(axis.x(tick), 0, axis.x(tick), height, "grid"))
@@ -216,7 +217,8 @@ def _vertical_grid(axis: Axis, height: float) -> list[str]:
     return drawn
 
 
-def _dot(x: str, y: float, radius: float, css: str, tip: str) -> str:
+def dot(x: str, y: float, radius: float, css: str, tip: str) -> str:
+    """A point; ``tip`` shows on hover and is read out."""
     return (
         f'<circle cx="{x}" cy="{svg.number(y)}" r="{svg.number(radius)}" class="{css}">'
         f"<title>{escape(tip)}</title></circle>"

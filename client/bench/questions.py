@@ -4,13 +4,16 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from client.bench.plan import Recordings
 from client.realtime import SAMPLE_RATE_HZ
 from client.speech import Recording, speech_bounds
+from duplex.pcm import read_wav, resample
 
 Speak = Callable[[str], NDArray[np.float32]]  # text -> 24 kHz samples
 
@@ -37,6 +40,9 @@ class QuestionSet:
     pauses: tuple[Question, ...]
     dialogue: tuple[Question, ...]
     long: tuple[Question, ...]
+    talkative: tuple[Question, ...]
+    interruptions: tuple[Question, ...]
+    backchannels: tuple[Question, ...]
 
 
 def load_questions() -> QuestionSet:
@@ -57,6 +63,55 @@ def record(question: Question, speak: Speak) -> Recording:
         if pause_ms is not None:
             pieces.append(np.zeros(pause_ms * SAMPLE_RATE_HZ // 1000, dtype=np.float32))
     return Recording(question.id, question.text, np.concatenate([*pieces, margin]))
+
+
+def record_all(questions: QuestionSet, speak: Speak) -> Recordings:
+    """Have a voice say everything that the bench's callers say."""
+    return Recordings(
+        *(
+            [record(question, speak) for question in part]
+            for part in (
+                questions.ordinary,
+                questions.pauses,
+                questions.long,
+                questions.talkative,
+                questions.interruptions,
+                questions.backchannels,
+            )
+        )
+    )
+
+
+def read_recordings(folder: Path) -> Recordings:
+    """Recordings of one's own: WAV files in ``folder`` are the questions, those in its folders
+    ``pauses``, ``long``, ``talkative``, ``interruptions`` and ``backchannels`` the rest. What a
+    file says stands in a .txt beside it, if it is to be scored.
+
+    Raises:
+        ValueError: there are no questions, or a file is no WAV or holds no speech.
+        OSError: a file cannot be read.
+    """
+    names = ("pauses", "long", "talkative", "interruptions", "backchannels")
+    found = Recordings(_read(folder), *(_read(folder / name) for name in names))
+    if not found.ordinary:
+        raise ValueError(f"there is no .wav file in {folder}")
+    return found
+
+
+def _read(folder: Path) -> list[Recording]:
+    recordings = []
+    for path in sorted(folder.glob("*.wav")):
+        samples, rate = read_wav(path)
+        if rate != SAMPLE_RATE_HZ:
+            samples = resample(samples, rate, SAMPLE_RATE_HZ)
+        try:
+            speech_bounds(samples)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        text = path.with_suffix(".txt")
+        words = text.read_text("utf-8").strip() if text.exists() else ""
+        recordings.append(Recording(f"{folder.name}-{path.stem}", words, samples))
+    return recordings
 
 
 def _question(entry: dict[str, Any]) -> Question:

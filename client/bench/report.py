@@ -2,58 +2,74 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from client.bench.metrics import MEASURING, figures, from_few
 from client.bench.page import render
-from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, outcomes
+from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, MeasuringError, Report
+from client.bench.stats import Summary
 
-FORMAT = 1  # raised when a field changes its meaning
+FORMAT = 2  # raised when a field changes its meaning; client/bench/README.md describes it
 
 
-def write_report(results: BenchResult | Sequence[BenchResult], folder: Path) -> tuple[Path, Path]:
-    """Write ``bench.json`` and ``bench.html``; several results are compared on one page.
-
-    Returns the two paths.
+def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
+    """Write ``bench.json`` and ``bench.html``; returns their paths.
 
     Raises:
         ValueError: there is no result.
         OSError: they cannot be written.
     """
-    several = [results] if isinstance(results, BenchResult) else list(results)
-    if not several:
+    if not report.results:
         raise ValueError("there is no result to report")
     folder.mkdir(parents=True, exist_ok=True)
     data, page = folder / "bench.json", folder / "bench.html"
-    table = {"format": FORMAT, "results": [as_json(result) for result in several]}
     data.write_text(
-        json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+        json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
     )
-    page.write_text(render(several), "utf-8")
+    page.write_text(render(report), "utf-8")
     return data, page
 
 
-def as_json(result: BenchResult) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, Any]:
     """Everything but the audio, with the summaries a reader wants first."""
-    table = {
-        name: getattr(result, name)
-        for name in ("condition", "made_at", "command", "commit", "models", "session")
-    }
     whole: dict[str, Any] = _rounded(
-        table
-        | {
-            "machine": asdict(result.machine),
-            "ready_s": result.ready_s,
-            "idle_mib": result.idle_mib,
-            "goals": [asdict(outcome) for outcome in outcomes(result)],
-            "question_errors": _optional(result.question_errors),
-            "answer_errors": _optional(result.answer_errors),
-            "groups": [_group(group) for group in result.groups],
+        {
+            "format": FORMAT,
+            "measuring_error": _measuring(report.measuring),
+            "checks": [asdict(one) for one in report.checks],
+            "compared": [asdict(one) for one in report.compared],
+            "results": [_result(result) for result in report.results],
         }
     )
     return whole
+
+
+def _measuring(error: MeasuringError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {
+        "metrics": {name: of(error) for name, (_, of) in MEASURING.items()},
+        "v2v_ms": _summary(error.v2v),
+        "stop_ms": _summary(error.stop),
+        "v2v_errors_ms": list(error.v2v_errors),
+        "stop_errors_ms": list(error.stop_errors),
+    }
+
+
+def _result(result: BenchResult) -> dict[str, Any]:
+    names = ("condition", "made_at", "command", "commit", "models", "session", "settings")
+    return {name: getattr(result, name) for name in names} | {
+        "machine": asdict(result.machine),
+        "ready_s": result.ready_s,
+        "idle_mib": result.idle_mib,
+        "aborted": result.aborted,
+        "metrics": figures(result),
+        "metrics_from_few": from_few(result),
+        "answer_errors": _optional(result.answer_errors),
+        "groups": [_group(group) for group in result.groups],
+    }
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -66,9 +82,14 @@ def _group(group: Group) -> dict[str, Any]:
         "cut_offs": group.cut_offs,
         "refused": group.refused,
         "lost": group.lost,
+        "said_into_answers": len(group.said_into_answers),
+        "stopped": len(group.stopped),
         "peak_mib": group.peak_mib,
-        "v2v_ms": _optional(group.v2v),
-        "marks_ms": {name: _optional(group.mark(name)) for name in marks},
+        "v2v_ms": _summary(group.v2v),
+        "stop_ms": _summary(group.stop),
+        "resume_gap_ms": _summary(group.resume_gap),
+        "question_errors": _optional(group.question_errors),
+        "marks_ms": {name: _summary(group.mark(name)) for name in marks},
         "calls": [_call(call) for call in group.calls],
     }
 
@@ -91,6 +112,12 @@ def _turn(scored: BenchTurn) -> dict[str, Any]:
         "answer_heard": scored.answer_heard,
         "answer_errors": _optional(scored.answer_errors),
     }
+
+
+def _summary(summary: Summary | None) -> dict[str, Any] | None:
+    if summary is None:
+        return None
+    return asdict(summary) | {"unsupported": list(summary.unsupported)}
 
 
 def _optional(value: Any) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.bench.machine import Machine
-from client.bench.stats import Summary, summarise
+from client.bench.stats import Ratio, Summary, summarise
 from client.turns import TurnResult
 
 
@@ -39,6 +39,15 @@ class BenchTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Lanes:
+    """A call to be looked at: the loudest sample of each ``step_ms`` on either side."""
+
+    step_ms: float
+    said: tuple[float, ...]
+    heard: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BenchCall:
     """One call; ``refused`` has the server's words if it did not take it."""
 
@@ -47,6 +56,7 @@ class BenchCall:
     late_ms: float = 0.0
     refused: str | None = None
     lost: str | None = None
+    lanes: Lanes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,20 @@ class Group:
     def turns(self) -> list[BenchTurn]:
         """All turns of all calls."""
         return [turn for call in self.calls for turn in call.turns]
+
+    @property
+    def asked(self) -> list[BenchTurn]:
+        """The turns that wanted an answer."""
+        return [turn for turn in self.turns if not turn.turn.backchannel]
+
+    @property
+    def said_into_answers(self) -> list[BenchTurn]:
+        """The turns that were in fact said into an answer that could be heard; of backchannels,
+        only these, not the questions that follow them."""
+        into = [turn for turn in self.turns if turn.turn.barge_in_ms is not None]
+        if self.scenario == "backchannels":
+            return [turn for turn in into if turn.turn.backchannel]
+        return into
 
     @property
     def refused(self) -> int:
@@ -80,13 +104,36 @@ class Group:
 
     @property
     def unanswered(self) -> int:
-        """Turns in which no answer was heard; no percentile holds them."""
-        return sum(turn.turn.v2v_ms is None for turn in self.turns)
+        """Turns that wanted an answer of which none was heard; no percentile holds them."""
+        return sum(turn.turn.v2v_ms is None for turn in self.asked)
+
+    @property
+    def stopped(self) -> list[BenchTurn]:
+        """The turns whose speech stopped an answer for good."""
+        into = self.said_into_answers
+        return [t for t in into if t.turn.interrupted and t.turn.resume_gap_ms is None]
 
     @property
     def v2v(self) -> Summary | None:
         """Voice-to-voice in ms."""
         return summarise(turn.turn.v2v_ms for turn in self.turns)
+
+    @property
+    def stop(self) -> Summary | None:
+        """From the caller's onset to the silence of an answer that stopped for good, in ms."""
+        return summarise(turn.turn.barge_in_ms for turn in self.stopped)
+
+    @property
+    def resume_gap(self) -> Summary | None:
+        """The silence within answers that were cut short and went on, in ms."""
+        return summarise(turn.turn.resume_gap_ms for turn in self.said_into_answers)
+
+    @property
+    def question_errors(self) -> WordErrors | None:
+        """Over its questions; None if the server transcribes nothing."""
+        if not any(turn.turn.transcript for turn in self.asked):
+            return None
+        return pooled(turn.question_errors for turn in self.asked)
 
     def mark(self, name: str) -> Summary | None:
         """One of the server's marks, in ms after the end of speech."""
@@ -94,24 +141,12 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Goals:
-    """What is aimed at; None is not asked for. Times in ms, memory in MiB, rates as fractions."""
-
-    v2v_p50_ms: float | None = 500.0
-    v2v_p95_ms: float | None = 900.0
-    load_calls: int = 4
-    load_factor: float | None = 1.5  # p50 with so many calls, over that of one
-    ready_s: float | None = 8.0
-    resident_mib: float | None = 1.6e9 / 2**20
-    answer_wer: float | None = 0.05
-
-
-@dataclass(frozen=True, slots=True)
 class BenchResult:
     """One run against one server.
 
     ``condition`` names it where several are compared. ``models`` is what the caller of `bench`
-    says the server runs, ``session`` what the server itself reported.
+    says the server runs, ``session`` what the server itself reported. ``settings``: what the
+    scenarios were run with. ``aborted`` tells why the run ended early, if it did.
     """
 
     condition: str
@@ -122,9 +157,10 @@ class BenchResult:
     models: dict[str, str]
     session: dict[str, Any]
     groups: tuple[Group, ...]
-    goals: Goals
+    settings: dict[str, Any]
     ready_s: float | None = None
     idle_mib: float | None = None
+    aborted: str | None = None
 
     def group(self, scenario: str, callers: int | None = None) -> Group | None:
         """The group of a scenario, or None if it was not run."""
@@ -139,28 +175,54 @@ class BenchResult:
         return [turn for group in self.groups for turn in group.turns]
 
     @property
-    def question_errors(self) -> WordErrors | None:
-        """Over all questions, those that were not understood at all included; None if the
-        server transcribes nothing."""
-        if not any(turn.turn.transcript for turn in self.turns):
-            return None
-        return pooled(turn.question_errors for turn in self.turns)
-
-    @property
     def answer_errors(self) -> WordErrors | None:
         """Over all answers that were heard to the end."""
         return pooled(turn.answer_errors for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
-class GoalOutcome:
-    """A goal beside what was measured. ``met`` is None if it was not measured."""
+class MeasuringError:
+    """What the bench adds to a delay that is known exactly, in ms: ``bias`` is its median.
 
-    name: str
-    goal: str
-    measured: str
-    count: str
+    ``v2v``: of answers' delays; ``stop``: of answers that were told to stop.
+    """
+
+    v2v: Summary
+    stop: Summary | None
+    v2v_errors: tuple[float, ...]
+    stop_errors: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of two servers. ``ratio`` is the first's over the second's."""
+
+    scenario: str
+    figure: str
+    first: float | None
+    second: float | None
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A figure beside the limit that it was given. ``met`` is None if it was not measured."""
+
+    metric: str
+    limit: str
+    measured: float | None
     met: bool | None
+    required: bool  # whether missing it fails the command
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that one command found. The first result is the main one."""
+
+    results: tuple[BenchResult, ...]
+    measuring: MeasuringError | None = None
+    compared: tuple[Compared, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 def pooled(errors: Iterable[WordErrors | None]) -> WordErrors | None:
@@ -169,53 +231,3 @@ def pooled(errors: Iterable[WordErrors | None]) -> WordErrors | None:
     if not known:
         return None
     return WordErrors(sum(e.edits for e in known), sum(e.words for e in known))
-
-
-def outcomes(result: BenchResult) -> list[GoalOutcome]:
-    """Compare the run with its goals; what falls short is told like the rest."""
-    goals = result.goals
-    single = result.group("single")
-    one = single.v2v if single else None
-    load = result.group("concurrent", goals.load_calls)
-    many = load.v2v if load else None
-    answers = result.answer_errors
-    cut = f", cut-offs {single.cut_offs}" if single else ""
-    turns = f"{one.n} of {len(single.turns)} turns{cut}" if one and single else ""
-    words = f"{answers.words} words" if answers else ""
-    peak = single.peak_mib if single else None
-    factor = many.p50 / one.p50 if many and one and one.p50 > 0 else None
-    held = f"{many.n} turns, {load.refused} refused" if many and load else ""
-    calls = goals.load_calls
-    return [
-        outcome
-        for outcome in (
-            _outcome("voice-to-voice p50", goals.v2v_p50_ms, one.p50 if one else None, "ms", turns),
-            _outcome("voice-to-voice p95", goals.v2v_p95_ms, one.p95 if one else None, "ms", turns),
-            _outcome(f"p50 of {calls} calls over one", goals.load_factor, factor, "x", held),
-            _outcome("time to ready", goals.ready_s, result.ready_s, "s", "1 start"),
-            _outcome("resident memory, one call", goals.resident_mib, peak, "MiB", "peak"),
-            _outcome(
-                "answers' WER", goals.answer_wer, answers.rate if answers else None, "%", words
-            ),
-        )
-        if outcome is not None
-    ]
-
-
-def _outcome(
-    name: str, goal: float | None, measured: float | None, unit: str, count: str
-) -> GoalOutcome | None:
-    if goal is None:
-        return None
-    limit = f"at most {_value(goal, unit)}"
-    if measured is None:
-        return GoalOutcome(name, limit, "not measured", "", None)
-    return GoalOutcome(name, limit, _value(measured, unit), count, measured <= goal)
-
-
-def _value(value: float, unit: str) -> str:
-    if unit == "%":
-        return f"{100 * value:.1f} %"
-    if unit in ("x", "s"):
-        return f"{value:.2f} {unit}"
-    return f"{value:.0f} {unit}"

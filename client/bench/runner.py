@@ -1,285 +1,321 @@
-"""Runs the benchmark's scenarios against a server and scores what was said."""
+"""Runs the benchmark's scenarios against one server, or against several in turn."""
 
 import asyncio
 import contextlib
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from client.bench import SCENARIOS
+from client import svg
 from client.bench.machine import source_commit, this_machine
-from client.bench.result import BenchCall, BenchResult, BenchTurn, Goals, Group, WordErrors
+from client.bench.noise import Kind, background
+from client.bench.plan import Plan, Recordings, Scope, plan
+from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, Lanes
+from client.bench.scoring import CountErrors, Scorer, Transcribe
 from client.bench.server_process import resident_mib
 from client.call import CallOptions, CallResult, Line, hold_call, set_up
 from client.realtime import (
     SAMPLE_RATE_HZ,
     ClientError,
     Refused,
-    SessionOptions,
+    Unreachable,
     connect,
     realtime_url,
 )
-from client.speech import Recording, longest_pause_ms
 from client.turns import TurnResult
-from duplex.pcm import resample
 
-Transcribe = Callable[[NDArray[np.float32]], str]  # 16 kHz samples -> words
-CountErrors = Callable[[str, str], tuple[int, int]]  # reference, heard -> edits, reference words
 Progress = Callable[[str], None]
 
-ASR_RATE_HZ = 16_000
 BETWEEN_CALLS_S = 0.5  # a server may take a moment to free a line
 MEMORY_INTERVAL_S = 0.5
+LANE_STEP_MS = 40.0
+COMPARED = ("short", "noise", "phone")  # the same questions
 
 
 @dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """What to run. Scenarios without recordings are left out.
-
-    ``turns`` of the single caller are spread over calls of ``turns_per_call``, which is also the
-    length of each concurrent call. ``server_pid`` lets the server's memory be watched.
-    """
+class Target:
+    """A server under test. ``server_pid`` lets its memory be watched; ``duplex`` asks it for
+    this project's stage marks, which a foreign server must not be."""
 
     url: str
+    condition: str = "default"
     key: str | None = None
     model: str | None = None
-    condition: str = "default"
-    scenarios: Sequence[str] = SCENARIOS
-    turns: int = 20
-    turns_per_call: int = 5
-    call_counts: Sequence[int] = (2, 4, 8)
-    stagger_s: float = 1.3
-    barge_ins: int = 5
-    interrupt_after_ms: float = 1200.0
-    history_turns: int = 10
-    call: CallOptions = field(
-        default_factory=lambda: CallOptions(session=SessionOptions(duplex=True))
-    )
-    goals: Goals = field(default_factory=Goals)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    duplex: bool = True
     models: Mapping[str, str] = field(default_factory=dict)
-    command: str = field(default_factory=lambda: shlex.join(["duplex", *sys.argv[1:]]))
     ready_s: float | None = None
     server_pid: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to run, and how the callers behave."""
+
+    scope: Scope = field(default_factory=Scope)
+    call: CallOptions = field(default_factory=CallOptions)
+    command: str = field(default_factory=lambda: shlex.join(["duplex", *sys.argv[1:]]))
+
+
 async def bench(
+    targets: Sequence[Target],
     options: BenchOptions,
-    questions: Sequence[Recording],
+    recordings: Recordings,
     *,
-    pauses: Sequence[Recording] = (),
-    long_turns: Sequence[Recording] = (),
     transcribe: Transcribe | None = None,
     count_errors: CountErrors | None = None,
     progress: Progress | None = None,
-) -> BenchResult:
-    """Run the scenarios one after another.
+) -> list[BenchResult]:
+    """Run the scenarios one after another; several servers take turns, call by call.
 
     ``transcribe`` and ``count_errors`` score the words; they run between the scenarios, never
     while a call is open. A call that the server refuses is counted; one that is lost keeps what
-    it measured.
+    it measured; when a server is gone its run ends with what there is.
 
     Raises:
-        ClientError: the server cannot be reached at all, or rejects the session.
+        ClientError: a server cannot be reached at all, or rejects the session.
         ValueError: an unknown scenario, no questions, or a recording without speech.
     """
-    if unknown := set(options.scenarios) - set(SCENARIOS):
-        raise ValueError(f"unknown scenario {', '.join(sorted(unknown))}")
-    if not questions:
-        raise ValueError("there are no questions to ask")
-    run = _Run(options, progress or (lambda _: None))
-    scorer = _Scorer(transcribe, count_errors, [*questions, *pauses, *long_turns])
-    session = await run.look()
-    idle_mib = run.memory()
-    groups = []
-    for scenario, callers, calls in plan(options, questions, pauses, long_turns):
-        group = await run.group(scenario, callers, calls)
-        groups.append(await asyncio.to_thread(scorer.group, group))
-    return BenchResult(
-        condition=options.condition,
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=options.command,
-        commit=source_commit(),
-        machine=this_machine(),
-        models=dict(options.models),
-        session=session,
-        groups=tuple(groups),
-        goals=options.goals,
-        ready_s=options.ready_s,
-        idle_mib=idle_mib,
-    )
+    plans = plan(options.scope, recordings)
+    scorer = Scorer(transcribe, count_errors, recordings.all)
+    tell = progress or (lambda _: None)
+    runs = [_Run(target, options, recordings, tell, len(targets) > 1) for target in targets]
+    for run in runs:
+        await run.look()
+    for batch in _batches(plans):
+        for run, group in await _hold_in_turn(runs, batch):
+            run.groups.append(await asyncio.to_thread(scorer.group, group))
+    order = [(one.scenario, one.callers) for one in plans]
+    for run in runs:
+        run.groups.sort(key=lambda group: order.index((group.scenario, group.callers)))
+    return [run.result() for run in runs]
 
 
-Plan = tuple[str, int, list[list[Line]]]  # scenario, callers at a time, the lines of each call
+def _batches(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """What is compared with the short questions is held in turn with them; the rest by itself."""
+    together = [one for one in plans if one.scenario in COMPARED]
+    apart = [[one] for one in plans if one.scenario not in COMPARED]
+    return [together, *apart] if together else apart
 
 
-def plan(
-    options: BenchOptions,
-    questions: Sequence[Recording],
-    pauses: Sequence[Recording],
-    long_turns: Sequence[Recording],
-) -> list[Plan]:
-    """Who says what, in which call."""
-
-    def ask(first: int, count: int) -> list[Line]:
-        return [Line(questions[(first + i) % len(questions)]) for i in range(count)]
-
-    per_call = options.turns_per_call
-    single = [
-        ask(first, min(per_call, options.turns - first))
-        for first in range(0, options.turns, per_call)
-    ]
-    plans: list[Plan] = [("single", 1, single)]
-    for callers in options.call_counts:
-        calls = [ask(caller * per_call, per_call) for caller in range(callers)]
-        plans.append(("concurrent", callers, calls))
-    lines = [Line(recording) for recording in pauses]
-    plans.append(("pauses", 1, [lines[i : i + per_call] for i in range(0, len(lines), per_call)]))
-    plans.append(
-        ("barge-in", 1, [_barge_in(options, ask(2 * i, 2)) for i in range(options.barge_ins)])
-    )
-    plans.append(("long", 1, [[Line(recording)] for recording in long_turns]))
-    plans.append(("history", 1, [ask(0, options.history_turns)]))
-    return [entry for entry in plans if entry[0] in options.scenarios and entry[2]]
+async def _hold_in_turn(
+    runs: Sequence["_Run"], batch: Sequence[Plan]
+) -> list[tuple["_Run", Group]]:
+    """One call of each plan with every server, then the next; the order is turned round each
+    time, so that neither always has the quieter moment."""
+    parts = [(run, one, _Gathered()) for one in batch for run in runs]
+    for index in range(max(len(_blocks(one)) for one in batch)):
+        for run, one, gathered in parts if index % 2 == 0 else reversed(parts):
+            blocks = _blocks(one)
+            if run.gone is None and index < len(blocks):
+                await run.block(one, blocks[index], index, gathered)
+    found = [(run, gathered.group(one)) for run, one, gathered in parts]
+    return [(run, group) for run, group in found if group is not None]
 
 
-def _barge_in(options: BenchOptions, lines: list[Line]) -> list[Line]:
-    return [lines[0], replace(lines[1], interrupt_after_ms=options.interrupt_after_ms)]
+def _blocks(one: Plan) -> list[tuple[tuple[Line, ...], ...]]:
+    """The calls that are held at the same time."""
+    return [one.calls] if one.callers > 1 else [(lines,) for lines in one.calls]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """One server's calls of a scenario so far."""
+
+    calls: list[BenchCall] = field(default_factory=list)
+    peak_mib: float | None = None
+
+    def group(self, one: Plan) -> Group | None:
+        if not self.calls:
+            return None
+        return Group(one.scenario, one.callers, tuple(self.calls), self.peak_mib)
 
 
 class _Run:
-    """Holds the calls of one benchmark run."""
+    """One server's part of the run. ``gone`` tells why it ended early."""
 
-    def __init__(self, options: BenchOptions, progress: Progress) -> None:
+    def __init__(
+        self,
+        target: Target,
+        options: BenchOptions,
+        recordings: Recordings,
+        progress: Progress,
+        named: bool,
+    ) -> None:
+        self._target = target
         self._options = options
+        self._recordings = recordings
         self._progress = progress
-        self._url = realtime_url(options.url, options.model)
+        self._prefix = f"{target.condition}: " if named else ""
+        self._url = realtime_url(target.url, target.model)
+        self._session_options = replace(options.call.session, duplex=target.duplex)
+        self._session: dict[str, Any] = {}
+        self._idle_mib: float | None = None
+        self._made_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.groups: list[Group] = []
+        self.gone: str | None = None
 
-    async def look(self) -> dict[str, Any]:
-        """Call once, say nothing, and return what the server says of itself."""
-        client = await connect(self._url, key=self._options.key)
+    async def look(self) -> None:
+        """Call once, say nothing, and keep what the server says of itself."""
+        client = await self._connect()
         try:
-            await set_up(client, self._options.call.session)
+            await set_up(client, self._session_options)
+        except ClientError as error:
+            hint = ". If it is not of this project, say --foreign" if self._target.duplex else ""
+            raise ClientError(f"{self._url}: {error}{hint}") from error
         finally:
             await client.close()
         await asyncio.sleep(BETWEEN_CALLS_S)
-        return client.session
+        self._session = client.session
+        self._idle_mib = self._memory()
 
-    def memory(self) -> float | None:
-        """The server's resident memory now, if it is watched."""
-        pid = self._options.server_pid
-        return None if pid is None else resident_mib(pid)
+    async def block(
+        self, one: Plan, calls: Sequence[Sequence[Line]], index: int, gathered: _Gathered
+    ) -> None:
+        """Hold calls, all at the same time."""
+        options = self._call_options(one.scenario)
+        name = f"{one.callers} calls at a time" if one.callers > 1 else one.scenario
+        if one.callers > 1 or index == 0:
+            turns = sum(len(lines) for lines in one.calls)
+            self._say(f"{name}: {turns} turns in {len(one.calls)} calls")
+        stagger_s = self._options.scope.stagger_s
+        async with self._watch_memory() as peak, asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(
+                    self._call(
+                        lines,
+                        name,
+                        replace(options, seed=options.seed + index + number),
+                        number * stagger_s,
+                        index == 0 and one.callers == 1,
+                    )
+                )
+                for number, lines in enumerate(calls)
+            ]
+        gathered.calls += [task.result() for task in running]
+        gathered.peak_mib = max([*peak, gathered.peak_mib or 0.0], default=None) or None
+        if any(call.lost for call in gathered.calls[-len(running) :]):
+            await self._see_whether_it_is_there()
+        await asyncio.sleep(BETWEEN_CALLS_S)
 
-    async def group(self, scenario: str, callers: int, calls: list[list[Line]]) -> Group:
-        """Hold the calls: one after another, or all at a time if there is a caller for each."""
-        name = f"{callers} calls at a time" if callers > 1 else scenario
-        self._progress(f"{name}: {sum(map(len, calls))} turns in {len(calls)} calls")
-        results: list[BenchCall] = []
-        async with self._watch_memory() as peak:
-            if callers > 1:
-                async with asyncio.TaskGroup() as tasks:
-                    running = [
-                        tasks.create_task(
-                            self._call(lines, name, index, index * self._options.stagger_s)
-                        )
-                        for index, lines in enumerate(calls)
-                    ]
-                results = [task.result() for task in running]
-            else:
-                for index, lines in enumerate(calls):
-                    results.append(await self._call(lines, name, index, 0.0))
-                    await asyncio.sleep(BETWEEN_CALLS_S)
-        return Group(scenario, callers, tuple(results), max(peak, default=None))
+    def result(self) -> BenchResult:
+        """What was measured."""
+        scope = asdict(self._options.scope)
+        return BenchResult(
+            condition=self._target.condition,
+            made_at=self._made_at,
+            command=self._options.command,
+            commit=source_commit(),
+            machine=this_machine(),
+            models=dict(self._target.models),
+            session=self._session,
+            groups=tuple(self.groups),
+            settings=scope,
+            ready_s=self._target.ready_s,
+            idle_mib=self._idle_mib,
+            aborted=self.gone,
+        )
 
-    async def _call(self, lines: list[Line], name: str, seed: int, delay_s: float) -> BenchCall:
-        def tell(turn: TurnResult) -> None:
-            delay = "no answer" if turn.v2v_ms is None else f"{turn.v2v_ms:.0f} ms"
-            self._progress(f"{name}: {turn.question_id}: {delay}")
+    def _call_options(self, scenario: str) -> CallOptions:
+        scope = self._options.scope
+        options = replace(self._options.call, session=self._session_options)
+        if scenario == "noise":
+            kind = cast(Kind, scope.noise)
+            noise = background(kind, self._recordings.ordinary, scope.snr_db)
+            return replace(options, background=noise)
+        if scenario == "phone":
+            return replace(options, line=scope.line)
+        return options
 
-        options = replace(self._options.call, seed=self._options.call.seed + seed)
+    async def _call(
+        self, lines: Sequence[Line], name: str, options: CallOptions, delay_s: float, draw: bool
+    ) -> BenchCall:
         await asyncio.sleep(delay_s)
         try:
-            client = await connect(self._url, key=self._options.key)
-            return _bench_call(await hold_call(client, lines, options, on_turn=tell))
+            client = await self._connect()
+            result = await hold_call(
+                client, lines, options, on_turn=lambda turn: self._say(f"{name}: {_words(turn)}")
+            )
         except Refused as error:
-            self._progress(f"{name}: a call was refused: {error}")
+            self._say(f"{name}: a call was refused: {error}")
             return BenchCall(refused=str(error))
         except ClientError as error:  # one call's failure is a finding, not the end of the run
-            self._progress(f"{name}: a call failed: {error}")
+            self._say(f"{name}: a call failed: {error}")
             return BenchCall(lost=str(error))
+        if result.lost is not None:
+            self._say(f"{name}: a call was lost: {result.lost}")
+        return _bench_call(result, draw)
+
+    async def _see_whether_it_is_there(self) -> None:
+        try:
+            await asyncio.sleep(BETWEEN_CALLS_S)
+            await (await self._connect()).close()
+        except Refused:
+            pass  # it is there, and busy
+        except Unreachable as error:
+            self.gone = str(error)
+            self._say(f"the server is gone, the run ends here: {error}")
+
+    async def _connect(self) -> Any:
+        target = self._target
+        return await connect(self._url, key=target.key, headers=target.headers)
+
+    def _say(self, words: str) -> None:
+        self._progress(self._prefix + words)
+
+    def _memory(self) -> float | None:
+        pid = self._target.server_pid
+        return None if pid is None else resident_mib(pid)
 
     @contextlib.asynccontextmanager
     async def _watch_memory(self) -> AsyncIterator[list[float]]:
+        """The highest so far. A process that ends is found gone by its callers."""
         peak: list[float] = []
 
         async def watch() -> None:
-            while (now := self.memory()) is not None:
-                peak[:] = [max([now, *peak])]
-                await asyncio.sleep(MEMORY_INTERVAL_S)
+            with contextlib.suppress(ProcessLookupError):
+                while (now := self._memory()) is not None:
+                    peak[:] = [max([now, *peak])]
+                    await asyncio.sleep(MEMORY_INTERVAL_S)
 
         watching = asyncio.create_task(watch())
         try:
             yield peak
         finally:
             watching.cancel()
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await watching
-            except asyncio.CancelledError:
-                pass
-            except ProcessLookupError as error:
-                raise ClientError("the server's process ended during the benchmark") from error
 
 
-def _bench_call(result: CallResult) -> BenchCall:
+def _words(turn: TurnResult) -> str:
+    """A turn for the progress line."""
+    if turn.interrupts and turn.barge_in_ms is not None:
+        if not turn.interrupted:
+            told = "the answer went on"
+        elif turn.resume_gap_ms is not None:
+            told = f"the answer stopped and went on after {turn.resume_gap_ms:.0f} ms"
+        else:
+            told = f"the answer stopped after {turn.barge_in_ms:.0f} ms"
+        return f"{turn.question_id}: {told}"
+    if turn.backchannel:
+        return f"{turn.question_id}: there was no answer to say it into"
+    delay = "no answer" if turn.v2v_ms is None else f"{turn.v2v_ms:.0f} ms"
+    return f"{turn.question_id}: {delay}"
+
+
+def _bench_call(result: CallResult, draw: bool) -> BenchCall:
+    lanes = None
+    if draw and len(result.said):
+        columns = max(1, round(len(result.said) * 1000 / SAMPLE_RATE_HZ / LANE_STEP_MS))
+        said, heard = (svg.envelope(side, columns) for side in (result.said, result.heard))
+        lanes = Lanes(LANE_STEP_MS, tuple(map(float, said)), tuple(map(float, heard)))
     return BenchCall(
         turns=tuple(BenchTurn(turn, 0.0) for turn in result.turns),
         errors=result.errors,
         late_ms=result.late_ms,
         lost=result.lost,
+        lanes=lanes,
     )
-
-
-class _Scorer:
-    """Adds what needs ears to the turns of a group."""
-
-    def __init__(
-        self,
-        transcribe: Transcribe | None,
-        count_errors: CountErrors | None,
-        recordings: Sequence[Recording],
-    ) -> None:
-        self._transcribe = transcribe
-        self._count_errors = count_errors
-        self._pauses = {item.id: longest_pause_ms(item.samples) for item in recordings}
-
-    def group(self, group: Group) -> Group:
-        calls = [
-            replace(call, turns=tuple(self._turn(scored.turn) for scored in call.turns))
-            for call in group.calls
-        ]
-        return replace(group, calls=tuple(calls))
-
-    def _turn(self, turn: TurnResult) -> BenchTurn:
-        question_errors = answer_errors = heard = None
-        if turn.question:
-            question_errors = self._errors(turn.question, turn.transcript)
-        complete = not turn.answer_cut and turn.status == "completed" and turn.cut_offs == 0
-        if self._transcribe is not None and complete and len(turn.answer_samples):
-            heard = self._transcribe(resample(turn.answer_samples, SAMPLE_RATE_HZ, ASR_RATE_HZ))
-            if turn.answer:
-                answer_errors = self._errors(turn.answer, heard)
-        return BenchTurn(
-            turn, self._pauses[turn.question_id], question_errors, heard, answer_errors
-        )
-
-    def _errors(self, reference: str, heard: str) -> WordErrors | None:
-        return (
-            None
-            if self._count_errors is None
-            else WordErrors(*self._count_errors(reference, heard))
-        )

@@ -1,23 +1,27 @@
-"""Percentiles that carry their count."""
+"""Percentiles that carry their count, how sure they are, and whether the count bears them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
+CONFIDENCE = 0.95
+# Below so many values a percentile is little more than the largest of them.
+NEEDED = {50: 3, 95: 20, 99: 100}
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Order statistics of ``n`` values; percentiles interpolate linearly between them.
+    """Order statistics of ``n`` values, outliers included; percentiles interpolate linearly.
 
-    ``p50_low`` and ``p50_high`` are the 95 % bootstrap interval of the median.
+    ``..._low`` and ``..._high`` are the bounds of the 95 % bootstrap interval.
     """
 
     n: int
     mean: float
+    sd: float
     low: float
     p50: float
     p95: float
@@ -25,6 +29,31 @@ class Summary:
     high: float
     p50_low: float
     p50_high: float
+    p95_low: float
+    p95_high: float
+
+    def at(self, percentile: int) -> float:
+        """The 50th, 95th or 99th percentile."""
+        return {50: self.p50, 95: self.p95, 99: self.p99}[percentile]
+
+    def supports(self, percentile: int) -> bool:
+        """Whether so many values bear this percentile."""
+        return self.n >= NEEDED[percentile]
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """The percentiles to be read with care."""
+        return tuple(f"p{percentile}" for percentile in NEEDED if not self.supports(percentile))
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One server's figure over another's, from ``n`` pairs; with its 95 % bootstrap interval."""
+
+    n: int
+    value: float
+    low: float
+    high: float
 
 
 def summarise(values: Iterable[float | None]) -> Summary | None:
@@ -33,22 +62,29 @@ def summarise(values: Iterable[float | None]) -> Summary | None:
     if len(array) == 0:
         return None
     p50, p95, p99 = np.percentile(array, [50, 95, 99])
-    low, high = bootstrap_interval(array, 50)
+    p50_low, p50_high = bootstrap_interval(array, 50)
+    p95_low, p95_high = bootstrap_interval(array, 95)
     return Summary(
         n=len(array),
         mean=float(array.mean()),
+        sd=float(array.std(ddof=1)) if len(array) > 1 else 0.0,
         low=float(array.min()),
         p50=float(p50),
         p95=float(p95),
         p99=float(p99),
         high=float(array.max()),
-        p50_low=low,
-        p50_high=high,
+        p50_low=p50_low,
+        p50_high=p50_high,
+        p95_low=p95_low,
+        p95_high=p95_high,
     )
 
 
 def bootstrap_interval(
-    values: NDArray[np.float64], percentile: float, confidence: float = 0.95, seed: int = 0
+    values: NDArray[np.float64],
+    percentile: float,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval (Efron 1979) of a percentile of ``values``.
 
@@ -57,8 +93,46 @@ def bootstrap_interval(
     """
     if len(values) == 0:
         raise ValueError("no values to resample")
-    picks = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    estimates = np.percentile(values[picks], percentile, axis=1)
+    picks = _picks(len(values), seed)
+    return _interval(np.percentile(values[picks], percentile, axis=1), confidence)
+
+
+def paired_ratio(
+    pairs: Sequence[tuple[float, float]], percentile: float, seed: int = 0
+) -> Ratio | None:
+    """The percentile of the first values over that of the second, or None if it has no meaning.
+
+    Pairs are resampled whole: what both sides of a pair shared (the question, a busy moment of
+    the machine) is in both, and widens the interval of neither.
+    """
+    if not pairs:
+        return None
+    table = np.array(pairs, dtype=np.float64)
+    first, second = np.percentile(table, percentile, axis=0)
+    picks = _picks(len(table), seed)
+    over, under = np.percentile(table[picks], percentile, axis=1).T
+    if second <= 0 or (under <= 0).any():
+        return None
+    low, high = _interval(over / under, CONFIDENCE)
+    return Ratio(len(table), float(first / second), low, high)
+
+
+def share_interval(part: int, whole: int) -> tuple[float, float] | None:
+    """Wilson's 95 % interval of a share (Wilson 1927), or None of nothing."""
+    if whole == 0:
+        return None
+    z = 1.959964
+    share, spread = part / whole, z * z / whole
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / whole + spread / whole / 4) / (1 + spread)
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+
+
+def _picks(count: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+
+
+def _interval(estimates: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     tail = 50 * (1 - confidence)
     low, high = np.percentile(estimates, [tail, 100 - tail])
     return float(low), float(high)

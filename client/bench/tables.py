@@ -1,13 +1,28 @@
 """The report's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from client.bench.result import BenchResult, BenchTurn, Group, WordErrors, outcomes
-from client.bench.stats import Summary, summarise
+from client.bench.metrics import added_ms, same_questions, wer_ratio
+from client.bench.result import (
+    BenchResult,
+    BenchTurn,
+    Check,
+    Compared,
+    Group,
+    MeasuringError,
+    WordErrors,
+)
+from client.bench.stats import NEEDED, Summary, share_interval, summarise
 from client.stages import LABELS, stages
 
 NONE = "–"
+FEW = "*"  # after a percentile that the count does not bear
+NOTE = (
+    f"<p class=note>{FEW} from fewer turns than this percentile needs "
+    f"({', '.join(f'p{q}: {n}' for q, n in NEEDED.items() if q > 50)}): close to the largest value "
+    "seen. Ranges are 95 % bootstrap intervals; no outlier is left out.</p>"
+)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], css: str = "") -> str:
@@ -20,35 +35,80 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], css: str = "") -> 
     )
 
 
-def goals(result: BenchResult) -> str:
-    """Goals beside what was measured, met or not."""
-    words = {True: '<b class="good">met</b>', False: '<b class="bad">missed</b>', None: NONE}
-    rows = [
-        [escape(o.name), escape(o.measured), words[o.met], escape(o.goal), escape(o.count)]
-        for o in outcomes(result)
-    ]
-    return table(["goal", "measured", "", "aim", "from"], rows, "first")
-
-
-def conditions(results: Sequence[BenchResult]) -> str:
-    """One line a run."""
+def checks(found: Sequence[Check], few: Mapping[str, int]) -> str:
+    """Goals and limits beside what was measured, met or not; ``few``: percentiles that their
+    count does not bear."""
     rows = []
-    for result in results:
-        single = result.group("single")
-        delays = single.v2v if single else None
+    for one in found:
+        words = {True: '<b class="good">met</b>', False: '<b class="bad">missed</b>', None: NONE}
+        met = words[False] if one.required and one.met is None else words[one.met]
+        value = figure(one.measured)
+        value += f"{FEW} <small>n={few[one.metric]}</small>" if one.metric in few else ""
+        kind = "limit" if one.required else "goal"
+        rows.append([f"<code>{escape(one.metric)}</code>", value, met, escape(one.limit), kind])
+    return table(["figure", "measured", "", "aim", ""], rows, "left")
+
+
+def measuring(error: MeasuringError) -> str:
+    """What the bench adds to a delay that is known."""
+    rows = []
+    for name, summary in (("answers", error.v2v), ("stops", error.stop)):
+        if summary is not None:
+            values = (summary.p50, summary.sd, summary.low, summary.high)
+            rows.append([name, *(f"{value:+.2f}" for value in values), str(summary.n)])
+            rows[-1][2] = f"{summary.sd:.2f}"
+    head = ["clicks at known delays", "median error, ms", "sd", "least", "most", "n"]
+    return table(head, rows, "first")
+
+
+def overview(groups: Sequence[Group]) -> str:
+    """One line a scenario."""
+    rows = []
+    for group in groups:
+        answered = f"{len(group.asked) - group.unanswered} of {len(group.asked)}"
         rows.append(
             [
-                escape(result.condition),
-                escape(", ".join(result.models.values())) or NONE,
-                *percentiles(delays),
-                of(single.cut_offs, len(single.turns)) if single else NONE,
-                milliseconds(single.mark("first_token") if single else None),
-                rate(result.question_errors),
-                rate(result.answer_errors),
+                scenario(group),
+                answered,
+                *ranges(group.v2v),
+                of(group.cut_offs, len(group.turns)),
+                rate(group.question_errors),
+                str(group.lost + group.refused) if group.lost + group.refused else NONE,
             ]
         )
-    head = ["run", "models", "turns", "p50", "p95", "p99", "cut-offs", "first token p50"]
-    return table([*head, "question WER", "answer WER"], rows, "first")
+    head = ["scenario", "answered", "p50, ms", "p95, ms", "p99, ms", "cut off", "question WER"]
+    return table([*head, "calls lost"], rows, "first") + NOTE
+
+
+def compared(found: Sequence[Compared], first: str, second: str) -> str:
+    """Two servers' figures and their ratios."""
+    rows = []
+    for one in found:
+        form = "{:.0f}" if one.ratio is not None else "{:.3f}"
+        values = (NONE if v is None else form.format(v) for v in (one.first, one.second))
+        ratio = NONE
+        if one.ratio is not None:
+            interval = f"{one.ratio.low:.2f} to {one.ratio.high:.2f}; {one.ratio.n} pairs"
+            ratio = f"{one.ratio.value:.2f} <small>{interval}</small>"
+        rows.append([escape(one.scenario), escape(one.figure), *values, ratio])
+    return table(["scenario", "figure", first, second, "ratio"], rows, "first two")
+
+
+def phone_table(result: BenchResult) -> str:
+    """The same questions in the clean and through the telephone line."""
+    clean, phone = result.group("short"), result.group("phone")
+    if clean is None or phone is None:
+        return ""
+    pair = same_questions(clean, phone)
+    rows = [
+        [name, *ranges(group.v2v)[:2], rate(group.question_errors), of(group.unanswered, n)]
+        for name, group in zip(("clean", "telephone"), pair, strict=True)
+        if (n := len(group.asked))
+    ]
+    added, ratio = added_ms("phone")(result), wer_ratio("phone")(result)
+    told = [NONE if added is None else f"{added:+.0f} ms", NONE]
+    rows.append(["difference", *told, NONE if ratio is None else f"{ratio:.2f} x", NONE])
+    return table(["the same questions", "p50, ms", "p95, ms", "WER", "unanswered"], rows, "first")
 
 
 def stage_table(group: Group) -> str:
@@ -98,30 +158,35 @@ def cut_off_table(results: Sequence[BenchResult]) -> str:
     """How often callers with inner pauses are cut off, beside the delay that buys it."""
     rows = []
     for result in results:
-        group, single = result.group("pauses"), result.group("single")
+        group, short = result.group("pauses"), result.group("short")
         if group is None:
             continue
-        endpoint = single.mark("endpoint") if single else None
         rows.append(
             [
                 escape(result.condition),
-                of(group.cut_offs, len(group.turns)),
-                of(single.cut_offs, len(single.turns)) if single else NONE,
-                milliseconds(endpoint),
-                milliseconds(single.v2v if single else None),
+                share(group.cut_offs, len(group.turns)),
+                share(short.cut_offs, len(short.turns)) if short else NONE,
+                milliseconds(short.mark("endpoint") if short else None),
+                milliseconds(short.v2v if short else None),
             ]
         )
-    head = ["run", "cut off, inner pause", "cut off, ordinary", "endpoint p50"]
+    head = ["run", "cut off, inner pause", "cut off, short", "endpoint p50"]
     return table([*head, "voice-to-voice p50"], rows, "first")
 
 
-def barge_in_table(group: Group) -> str:
-    """From the caller's onset to the last audible sample of the answer."""
-    tried = [turn for turn in group.turns if turn.turn.interrupts]
-    delays = summarise(turn.turn.barge_in_ms for turn in tried if turn.turn.interrupted)
-    stopped = sum(turn.turn.interrupted for turn in tried)
-    row = [of(stopped, len(tried)), *percentiles(delays)]
-    return table(["answers stopped", "n", "p50", "p95", "p99"], [row])
+def into_answers(group: Group) -> str:
+    """What was said into answers, and what became of them."""
+    into = group.said_into_answers
+    resumed = sum(turn.turn.resume_gap_ms is not None for turn in into)
+    row = [
+        str(len(into)),
+        share(len(group.stopped), len(into)),
+        share(resumed, len(into)),
+        *ranges(group.stop)[:2],
+        milliseconds(group.resume_gap),
+    ]
+    head = ["said into an answer", "stopped for good", "stopped and went on"]
+    return table([*head, "stopped after p50, ms", "p95, ms", "gap when it went on, p50"], [row])
 
 
 def memory_table(result: BenchResult) -> str:
@@ -147,7 +212,7 @@ def conversation_table(turns: Sequence[BenchTurn]) -> str:
         rows.append(
             [
                 str(index + 1),
-                escape(turn.question),
+                escape(turn.question or turn.question_id),
                 f"{escape(turn.transcript) or NONE}<br>{errors(scored.question_errors)}",
                 f"{escape(turn.answer) or NONE} {again}{errors(scored.answer_errors)}",
                 (NONE if turn.v2v_ms is None else f"{turn.v2v_ms:.0f}") + " ".join(["", *flags]),
@@ -156,21 +221,54 @@ def conversation_table(turns: Sequence[BenchTurn]) -> str:
     return table(["", "asked", "understood", "answered", "ms"], rows, "texts")
 
 
+def figure(value: float | None) -> str:
+    """A measured figure of any kind."""
+    if value is None:
+        return "not measured"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def scenario(group: Group) -> str:
     """A group's name for a reader."""
     return f"{group.callers} calls at a time" if group.callers > 1 else escape(group.scenario)
+
+
+def value(summary: Summary, percentile: int) -> str:
+    """A percentile, with a sign if the count does not bear it."""
+    return f"{summary.at(percentile):.0f}" + ("" if summary.supports(percentile) else FEW)
+
+
+def ranges(summary: Summary | None) -> list[str]:
+    """p50 and p95 with their intervals, and p99."""
+    if summary is None:
+        return [NONE, NONE, NONE]
+    bounds = ((summary.p50_low, summary.p50_high), (summary.p95_low, summary.p95_high))
+    cells = [
+        f"{value(summary, percentile)} <small>{low:.0f} to {high:.0f}</small>"
+        for percentile, (low, high) in zip((50, 95), bounds, strict=True)
+    ]
+    return [*cells, value(summary, 99)]
 
 
 def percentiles(summary: Summary | None) -> list[str]:
     """Count, p50, p95 and p99."""
     if summary is None:
         return ["0", NONE, NONE, NONE]
-    return [str(summary.n), *(f"{value:.0f}" for value in (summary.p50, summary.p95, summary.p99))]
+    return [str(summary.n), *(value(summary, percentile) for percentile in (50, 95, 99))]
 
 
 def milliseconds(summary: Summary | None) -> str:
     """A median with its count."""
     return NONE if summary is None else f"{summary.p50:.0f} ms <small>n={summary.n}</small>"
+
+
+def share(part: int, whole: int) -> str:
+    """A share with its count and its 95 % interval."""
+    interval = share_interval(part, whole)
+    if interval is None:
+        return NONE
+    low, high = (f"{100 * bound:.0f}" for bound in interval)
+    return f"{part} of {whole} <small>{low} to {high} %</small>"
 
 
 def of(part: int, whole: int) -> str:

@@ -15,6 +15,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from duplex.pcm import decode_ulaw, encode_ulaw, resample
+
 RATE = 24_000
 LOUD = 0.05
 
@@ -53,7 +55,9 @@ class FakeServer:
     """Hears loud samples, answers each utterance ``delay_ms`` after its last loud sample.
 
     An utterance is over when ``hangover_ms`` of quiet have followed. Speech during an answer
-    cancels it, as interrupt_response does.
+    cancels it, as interrupt_response does; with ``resumes`` the answer then goes on in a response
+    of its own and the speech is not answered, which its metadata tells if ``says_so``; with
+    ``patient`` nothing stops an answer, and what is said into it is not answered.
     """
 
     answer: np.ndarray
@@ -63,6 +67,9 @@ class FakeServer:
     delta_samples: int = 2400
     capacity: int = 100
     transcripts: bool = True
+    resumes: bool = False
+    says_so: bool = True
+    patient: bool = False
     mute: bool = False  # commits and never answers
     hang_up_after: int | None = None  # appended chunks
     marks: dict[str, float] = field(default_factory=dict)
@@ -95,6 +102,9 @@ class FakeCall:
         self.last_loud: int | None = None  # in the open utterance
         self.last_loud_s = 0.0
         self.turns = 0
+        self.rate = RATE
+        self.playing_until_s = 0.0
+        self.cut: str | None = None  # the answer that was just cut
         self.reply: asyncio.Task[None] | None = None
 
     async def send(self, kind: str, **fields: Any) -> None:
@@ -109,14 +119,19 @@ class FakeCall:
                 event = json.loads(message)
                 self.server.received.append((self.clock(), event))
                 if event["type"] == "session.update":
+                    if event["session"]["audio"]["input"]["format"]["type"] == "audio/pcmu":
+                        self.rate = 8000
                     await self.send("session.updated", session=event["session"])
                 elif event["type"] == "input_audio_buffer.append":
                     chunks += 1
                     if chunks == self.server.hang_up_after:
                         await self.websocket.close(1011, "the machine is on fire")
                         return
-                    pcm = np.frombuffer(base64.b64decode(event["audio"]), "<i2") / 32768
-                    await self.hear(pcm)
+                    data = base64.b64decode(event["audio"])
+                    telephone = self.rate == 8000
+                    await self.hear(
+                        decode_ulaw(data) if telephone else np.frombuffer(data, "<i2") / 32768
+                    )
         finally:
             if self.reply is not None:
                 self.reply.cancel()
@@ -124,18 +139,25 @@ class FakeCall:
     async def hear(self, samples: np.ndarray) -> None:
         loud = np.flatnonzero(np.abs(samples) > LOUD)
         item_id = f"item_{id(self)}_{self.turns}"
+        if self.server.patient and self.clock() < self.playing_until_s:
+            self.position += len(samples)
+            return
         if len(loud):
             if self.last_loud is None:
                 await self.cancel_reply()
                 await self.send("input_audio_buffer.speech_started", item_id=item_id)
             self.last_loud = self.position + int(loud[-1])
             # A sample is heard when the microphone took it, not when its packet came.
-            self.last_loud_s = self.clock() - (len(samples) - int(loud[-1])) / RATE
+            self.last_loud_s = self.clock() - (len(samples) - int(loud[-1])) / self.rate
         self.position += len(samples)
         quiet = 0 if self.last_loud is None else self.position - self.last_loud
-        if quiet * 1000 / RATE > self.server.hangover_ms:
+        if quiet * 1000 / self.rate > self.server.hangover_ms:
             self.last_loud = None
             await self.send("input_audio_buffer.speech_stopped", item_id=item_id)
+            if self.server.resumes and self.cut is not None:
+                self.reply = asyncio.create_task(self.answer(self.turns, self.last_loud_s))
+                self.turns += 1
+                return
             await self.send("input_audio_buffer.committed", item_id=item_id)
             if self.server.transcripts:
                 prefix = "conversation.item.input_audio_transcription"
@@ -148,6 +170,8 @@ class FakeCall:
             self.turns += 1
 
     async def cancel_reply(self) -> None:
+        if self.clock() < self.playing_until_s:
+            self.cut, self.playing_until_s = f"resp_{id(self)}_{self.turns - 1}", 0.0
         if self.reply is not None and not self.reply.done():
             self.reply.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -158,16 +182,24 @@ class FakeCall:
     async def answer(self, turn: int, end_s: float) -> None:
         response_id, item_id = f"resp_{id(self)}_{turn}", f"answer_{id(self)}_{turn}"
         ids = {"response_id": response_id, "item_id": item_id}
-        await self.send("response.created", response={"id": response_id, "status": "in_progress"})
+        response: dict[str, Any] = {"id": response_id, "status": "in_progress"}
+        if self.server.resumes and self.server.says_so and self.cut is not None:
+            response["metadata"] = {"duplex_resumes": self.cut}
+        self.cut = None
+        await self.send("response.created", response=response)
         await asyncio.sleep(end_s + self.server.delay_ms / 1000 - self.clock())
         await self.send("response.output_audio_transcript.delta", delta=f"answer {turn}", **ids)
+        self.playing_until_s = self.clock() + len(self.server.answer) / RATE
         for start in range(0, len(self.server.answer), self.server.delta_samples):
             part = self.server.answer[start : start + self.server.delta_samples]
             pcm = (part * 32767).round().astype("<i2").tobytes()
+            if self.rate == 8000:
+                pcm = encode_ulaw(resample(part, RATE, 8000))
             delta = base64.b64encode(pcm).decode()
             await self.send("response.output_audio.delta", delta=delta, content_index=0, **ids)
             if self.server.pace:
                 await asyncio.sleep(self.server.pace)
+        await self.send("response.output_audio.done", content_index=0, **ids)
         if self.server.marks:
             marks, counts = self.server.marks, self.server.counts
             await self.send("duplex.turn_metrics", marks=marks, counts=counts, **ids)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from client.bench.questions import Question, load_questions, record
+from client.bench.questions import Question, load_questions, read_recordings, record
 from client.speech import longest_pause_ms, speech_bounds
+from duplex.pcm import write_wav
 
 
 def test_the_sets_are_large_enough():
@@ -13,7 +14,9 @@ def test_the_sets_are_large_enough():
     assert len(sets.pauses) >= 10
     assert len(sets.dialogue) == 3
     assert len(sets.long) >= 5
-    every = [*sets.ordinary, *sets.pauses, *sets.dialogue, *sets.long]
+    assert min(map(len, (sets.talkative, sets.interruptions, sets.backchannels))) >= 6
+    into = [*sets.talkative, *sets.interruptions, *sets.backchannels]
+    every = [*sets.ordinary, *sets.pauses, *sets.dialogue, *sets.long, *into]
     assert len({question.id for question in every}) == len(every)
     for question in every:
         assert len(question.pauses_ms) == len(question.parts) - 1
@@ -41,3 +44,24 @@ def test_a_pause_lasts_as_long_as_it_should(lab, pauses):
 
 def test_speech_without_a_pause_has_none(lab):
     assert longest_pause_ms(lab.tone(300)) == 0
+
+
+def test_recordings_of_ones_own_are_read(lab, tmp_path):
+    write_wav(tmp_path / "b.wav", lab.tone(100), 24_000)
+    write_wav(tmp_path / "a.wav", lab.tone(300)[::3], 8000)
+    (tmp_path / "a.txt").write_text("What is it?\n")
+    (tmp_path / "backchannels").mkdir()
+    write_wav(tmp_path / "backchannels" / "a.wav", lab.tone(60), 24_000)
+    found = read_recordings(tmp_path)
+    assert [item.text for item in found.ordinary] == ["What is it?", ""]
+    assert [len(item.samples) for item in found.ordinary] == [7200, 2400]  # at 24 kHz
+    assert [len(part) for part in (found.backchannels, found.pauses)] == [1, 0]
+    assert len({item.id for item in found.all}) == 3
+
+
+def test_recordings_that_cannot_be_asked_are_told(lab, tmp_path):
+    with pytest.raises(ValueError, match=r"there is no \.wav file"):
+        read_recordings(tmp_path)
+    write_wav(tmp_path / "silent.wav", lab.tone(100) * 0, 24_000)
+    with pytest.raises(ValueError, match=r"silent\.wav: no speech"):
+        read_recordings(tmp_path)
