@@ -1,0 +1,246 @@
+// The page: what its buttons and keys do, and what it shows of a call.
+
+import { EMPTY, reduce } from "./conversation.js";
+import { Keyboard } from "./keyboard.js";
+import { Wave } from "./levels.js";
+import { Panel } from "./panel.js";
+import { RealtimeCall } from "./realtime.js";
+import { load, save } from "./settings.js";
+import { Thread } from "./thread.js";
+
+const PHASE_WORDS = {
+  idle: "Press to talk",
+  connecting: "Connecting",
+  asking: "May it use the microphone?",
+  waiting: "Connection lost, trying again",
+  listening: "Listening",
+  hearing: "Hearing you",
+  thinking: "About to answer",
+  speaking: "Speaking; just talk to interrupt",
+  muted: "Muted",
+  hold: "Hold to talk",
+  writing: "No microphone; write instead",
+};
+const byId = (id) => document.getElementById(id);
+const probe = new URLSearchParams(location.search).has("probe") ? await import("./probe.js") : null;
+
+class Page {
+  constructor() {
+    this.settings = load(localStorage);
+    this.keepsKey = this.settings.key !== "";
+    this.call = null;
+    this.state = EMPTY;
+    this.hasMicrophone = null; // until it is known
+    this.isMuted = false;
+    this.toRender = false;
+    this.thread = new Thread(byId("thread"), {
+      announce: (text) => byId("announce").append(paragraph(text)),
+      showsTiming: () => this.settings.timing,
+    });
+    this.waves = { in: new Wave(byId("level-in"), "in"), out: new Wave(byId("level-out"), "out") };
+    this.panel = new Panel(this);
+    new Keyboard(this).listen();
+    this.listen();
+    this.panel.show();
+    this.show();
+    requestAnimationFrame((ms) => this.draw(ms));
+  }
+
+  get isInCall() {
+    return this.call !== null;
+  }
+
+  listen() {
+    byId("talk").onclick = () => (this.isInCall ? this.call.hangUp() : this.begin());
+    byId("mute").onclick = () => this.mute(!this.isMuted);
+    byId("stop").onclick = () => this.stop();
+    byId("problem-retry").onclick = () => this.retry();
+    byId("problem-close").onclick = () => this.hideProblem();
+    byId("write").onsubmit = (event) => {
+      event.preventDefault();
+      this.write();
+    };
+    const hold = byId("hold");
+    hold.onpointerdown = (event) => {
+      hold.setPointerCapture(event.pointerId);
+      this.press();
+    };
+    hold.onpointerup = hold.onpointercancel = () => this.release();
+  }
+
+  /** Call, and say `text` first if there is any. */
+  async begin(text = "") {
+    this.hideProblem();
+    const { model, voice, key, mode, thoughts, microphone } = this.settings;
+    const call = new RealtimeCall({
+      key, model, voice, microphone,
+      pushToTalk: mode === "hold",
+      extras: { metrics: true, thoughts, resume: true },
+      tap: probe !== null,
+    });
+    this.call = call;
+    this.state = EMPTY;
+    this.thread.clear();
+    this.mute(false);
+    this.hasMicrophone = null;
+    probe?.watch(call, () => this.state);
+    call.addEventListener("phase", ({ detail }) => this.entered(call, detail));
+    call.addEventListener("event", ({ detail }) => this.receive(detail));
+    call.addEventListener("problem", ({ detail }) => this.showProblem(detail));
+    call.addEventListener("level", ({ detail }) => this.waves[detail.direction].push(detail.level));
+    call.addEventListener("microphone", ({ detail }) => {
+      this.hasMicrophone = detail.isListening;
+      this.panel.fillMicrophones();
+      this.show();
+    });
+    if (text) {
+      const once = ({ detail }) => {
+        if (detail.type !== "session.updated") return;
+        call.removeEventListener("event", once);
+        call.say(text);
+      };
+      call.addEventListener("event", once);
+    }
+    await call.start();
+  }
+
+  entered(call, phase) {
+    if (phase === "over" && call === this.call) this.call = null;
+    if (phase === "over") this.waves.out.clear();
+    if (phase === "open") this.panel.fillChoices();
+    this.show();
+  }
+
+  receive(event) {
+    const before = this.state;
+    this.state = reduce(this.state, event);
+    if (event.type === "session.updated") this.panel.showSession(event.session);
+    if (this.state !== before && !this.toRender) {
+      this.toRender = true;
+      queueMicrotask(() => this.show());
+    }
+  }
+
+  write() {
+    const input = byId("text");
+    const text = input.value.trim();
+    if (!text || (this.isInCall && this.call.phase !== "open")) return; // it stays to be sent
+    input.value = "";
+    if (this.isInCall) this.call.say(text);
+    else this.begin(text);
+  }
+
+  /** What went wrong may go well now: in a call it is the microphone. */
+  retry() {
+    this.hideProblem();
+    if (this.isInCall) this.call.listen(this.settings.microphone);
+    else this.begin();
+  }
+
+  mute(isMuted) {
+    this.isMuted = isMuted;
+    this.call?.mute(isMuted);
+    this.show();
+  }
+
+  stop() {
+    this.call?.stop();
+  }
+
+  press() {
+    if (this.settings.mode !== "hold" || !this.isInCall) return;
+    this.call.press();
+    this.show();
+  }
+
+  release() {
+    this.call?.release();
+    this.show();
+  }
+
+  /** Change settings; those that a call can change hold at once. */
+  set(changed) {
+    this.settings = { ...this.settings, ...changed };
+    save(localStorage, this.settings, { keepKey: this.keepsKey });
+    if ("voice" in changed) this.call?.setVoice(changed.voice || null);
+    if ("thoughts" in changed) this.call?.setExtras({ thoughts: changed.thoughts });
+    if ("mode" in changed) this.call?.setPushToTalk(changed.mode === "hold");
+    if ("microphone" in changed) this.call?.listen(changed.microphone);
+    if ("model" in changed && this.isInCall) {
+      this.call.hangUp();
+      this.begin();
+    }
+    this.show();
+  }
+
+  showProblem(problem) {
+    if (problem.kind === "key") {
+      this.panel.askForKey({ wasWrong: this.settings.key !== "" });
+      return;
+    }
+    byId("problem").dataset.kind = problem.kind;
+    byId("problem-title").textContent = problem.title;
+    byId("problem-text").textContent = problem.text;
+    byId("problem-retry").hidden = !problem.retry;
+    byId("problem-retry").textContent = problem.kind.startsWith("microphone") ? "Try again" : "Call again";
+    byId("problem").hidden = false;
+  }
+
+  hideProblem() {
+    byId("problem").hidden = true;
+  }
+
+  activity() {
+    const phase = this.call?.phase ?? "idle";
+    if (phase !== "open") return phase === "over" ? "idle" : phase;
+    const { entries } = this.state;
+    const answer = entries.findLast(({ kind }) => kind === "answer");
+    const isCut = ["cut", "cancelled", "failed"].includes(answer?.status);
+    if (answer?.client.started && answer.heard !== Infinity && !isCut) return "speaking";
+    const caller = entries.findLast(({ kind }) => kind === "caller");
+    if (caller?.status === "speaking" || this.call.pressedAt !== null) return "hearing";
+    if (answer?.status === "making" || caller?.status === "heard") return "thinking";
+    if (this.hasMicrophone === null) return "asking";
+    if (!this.hasMicrophone) return "writing";
+    if (this.settings.mode === "hold") return "hold";
+    return this.isMuted ? "muted" : "listening";
+  }
+
+  show() {
+    this.toRender = false;
+    const { body } = document;
+    const activity = this.activity();
+    const isOpen = this.call?.phase === "open";
+    const isHeld = this.settings.mode === "hold";
+    body.dataset.phase = this.call?.phase ?? "idle";
+    body.dataset.activity = activity;
+    if (byId("phase").textContent !== PHASE_WORDS[activity]) {
+      byId("phase").textContent = PHASE_WORDS[activity];
+    }
+    byId("talk-name").textContent = this.isInCall ? "Hang up" : "Talk";
+    byId("mute").disabled = !isOpen || !this.hasMicrophone;
+    byId("mute").hidden = isHeld;
+    byId("mute").setAttribute("aria-pressed", String(this.isMuted));
+    byId("hold").hidden = !isHeld;
+    byId("hold").disabled = !isOpen || !this.hasMicrophone;
+    byId("hold").classList.toggle("held", (this.call?.pressedAt ?? null) !== null);
+    byId("stop").disabled = !["speaking", "thinking"].includes(activity);
+    byId("hero").hidden = this.thread.show(this.state);
+  }
+
+  draw(ms) {
+    this.waves.in.draw(ms);
+    this.waves.out.draw(ms);
+    requestAnimationFrame((next) => this.draw(next));
+  }
+}
+
+/** One announcement replaces the one before, so that each is read once. */
+function paragraph(text) {
+  byId("announce").replaceChildren();
+  const made = document.createElement("span");
+  made.textContent = text;
+  return made;
+}
+
+new Page();

@@ -1,0 +1,106 @@
+// Settings, the key, and the theme.
+
+import { choices } from "./settings.js";
+import { microphones } from "./sound.js";
+
+const byId = (id) => document.getElementById(id);
+const THEMES = { auto: "light", light: "dark", dark: "auto" }; // each followed by the next
+const THEME_WORDS = { auto: "as the system", light: "light", dark: "dark" };
+const KEY_WORDS = [
+  "It takes calls only from those who have one. Whoever runs the server can give you yours.",
+  "It does not know this key. Look for a missing or a surplus character.",
+];
+
+export class Panel {
+  constructor(page) {
+    this.page = page;
+    this.listen();
+  }
+
+  listen() {
+    const { page } = this;
+    const dialog = byId("settings");
+    byId("open-settings").onclick = () => {
+      this.fillChoices();
+      this.fillMicrophones();
+      dialog.showModal();
+    };
+    for (const name of ["voice", "model", "microphone", "mode"]) {
+      byId(name).onchange = ({ target }) => page.set({ [name]: target.value });
+    }
+    byId("show-thoughts").onchange = ({ target }) => page.set({ thoughts: target.checked });
+    byId("show-timing").onchange = ({ target }) => page.set({ timing: target.checked });
+    byId("theme").onclick = () => {
+      page.set({ theme: THEMES[page.settings.theme] });
+      this.show();
+    };
+    for (const each of [dialog, byId("key-dialog")]) {
+      each.onclick = ({ target }) => {
+        if (target === each) each.close(); // beside it
+      };
+    }
+    byId("key-cancel").onclick = () => byId("key-dialog").close();
+    byId("key-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.useKey();
+    };
+    byId("settings").querySelector("form").onsubmit = (event) => {
+      event.preventDefault();
+      dialog.close();
+    };
+  }
+
+  show() {
+    const { theme, mode, thoughts, timing } = this.page.settings;
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    byId("theme-name").textContent = `Light or dark: ${THEME_WORDS[theme]}`;
+    byId("mode").value = mode;
+    byId("show-thoughts").checked = thoughts;
+    byId("show-timing").checked = timing;
+    fill(byId("voice"), [], this.page.settings.voice, "The server's own");
+    fill(byId("model"), [], this.page.settings.model, "The server's own");
+    fill(byId("microphone"), [], this.page.settings.microphone, "The usual one");
+  }
+
+  async fillChoices() {
+    const { settings } = this.page;
+    const { models, voices } = await choices(settings.key);
+    fill(byId("voice"), voices, settings.voice, "The server's own");
+    fill(byId("model"), models, settings.model, "The server's own");
+  }
+
+  async fillMicrophones() {
+    const known = await microphones();
+    fill(byId("microphone"), known, this.page.settings.microphone, "The usual one");
+  }
+
+  /** What the session is like, in a few words. */
+  showSession({ model, audio }) {
+    const names = [model, audio?.output?.voice].filter((name) => name && name !== "default");
+    byId("facts").textContent = names.join(" · ");
+  }
+
+  askForKey({ wasWrong }) {
+    byId("key-why").textContent = KEY_WORDS[wasWrong ? 1 : 0];
+    byId("key").value = "";
+    byId("key-keep").checked = this.page.keepsKey;
+    byId("key-dialog").showModal();
+  }
+
+  useKey() {
+    byId("key-dialog").close();
+    this.page.keepsKey = byId("key-keep").checked;
+    this.page.set({ key: byId("key").value.trim() });
+    byId("key").value = "";
+    this.page.begin();
+  }
+}
+
+/** Fill a list; what is chosen and unknown stays in it, as the server may not tell what it has. */
+function fill(select, known, chosen, none) {
+  const isKnown = !chosen || known.some(({ id }) => id === chosen);
+  const listed = isKnown ? known : [...known, { id: chosen, name: chosen }];
+  select.replaceChildren(new Option(none, ""), ...listed.map(({ id, name }) => new Option(name, id)));
+  select.value = chosen;
+}

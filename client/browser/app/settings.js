@@ -1,0 +1,51 @@
+// What the person chose, kept in this browser. The key only if they wish so.
+
+const NAME = "duplex.settings";
+const DEFAULTS = Object.freeze({
+  model: "",
+  voice: "",
+  microphone: "",
+  mode: "open", // or "hold"
+  theme: "auto", // or "light", "dark"
+  thoughts: true,
+  timing: true,
+  key: "",
+});
+
+/** The settings as they are, with the defaults for what is absent. */
+export function load(storage) {
+  let kept = {};
+  try {
+    kept = JSON.parse(storage.getItem(NAME)) ?? {};
+  } catch {
+    // Somebody else's text, or a browser that keeps nothing: the defaults will do.
+  }
+  const known = Object.entries(kept).filter(
+    ([name, value]) => name in DEFAULTS && typeof value === typeof DEFAULTS[name],
+  );
+  return { ...DEFAULTS, ...Object.fromEntries(known) };
+}
+
+/** Keep the settings, with the key only if `keepKey`. */
+export function save(storage, settings, { keepKey }) {
+  const kept = { ...settings, key: keepKey ? settings.key : "" };
+  try {
+    storage.setItem(NAME, JSON.stringify(kept));
+  } catch {
+    // Private windows may refuse; the choice holds for this visit.
+  }
+}
+
+/** Models and voices of the server; empty lists if it does not tell. */
+export async function choices(key) {
+  try {
+    const headers = key ? { Authorization: `Bearer ${key}` } : {};
+    const answer = await fetch("/v1/models", { headers, cache: "no-store" });
+    if (!answer.ok) return { models: [], voices: [] };
+    const told = await answer.json();
+    const voices = (told.voices ?? []).map(({ id, name }) => ({ id, name: name ?? id }));
+    return { models: (told.data ?? []).map(({ id }) => ({ id, name: id })), voices };
+  } catch {
+    return { models: [], voices: [] };
+  }
+}

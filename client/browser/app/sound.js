@@ -1,0 +1,150 @@
+// The microphone and the speaker of one call, in one AudioContext and so on one clock.
+
+const WORKLETS = new URL("./worklets/", import.meta.url);
+
+/**
+ * Events: `packet` (detail: {pcm, level, time}); `playout` (detail: what the playout worklet tells);
+ * `tap` (detail: {direction, from, samples}, when asked for); `ended` (the microphone was taken away).
+ * Times are of the context's clock, in seconds.
+ */
+export class Sound extends EventTarget {
+  constructor({ tap = false } = {}) {
+    super();
+    this.tap = tap;
+    this.context = null;
+    this.playout = null;
+    this.stream = null;
+    this.flushes = new Map(); // id -> what waits for it
+    this.numbered = 0;
+  }
+
+  /** Begin to play. To be called where a click or a key is handled, or browsers stay silent. */
+  async open() {
+    this.context = new AudioContext({ latencyHint: "interactive" });
+    const resumed = this.context.resume();
+    await this.context.audioWorklet.addModule(new URL("playout.js", WORKLETS));
+    this.playout = new AudioWorkletNode(this.context, "duplex-playout", {
+      numberOfInputs: 0,
+      outputChannelCount: [1],
+      processorOptions: { tap: this.tap },
+    });
+    this.playout.port.onmessage = ({ data }) => this.played(data);
+    this.playout.connect(this.context.destination);
+    await resumed;
+  }
+
+  /**
+   * Begin to listen; throws what getUserMedia throws. A microphone that is replaced is let go.
+   */
+  async listen(deviceId) {
+    if (!navigator.mediaDevices) throw new DOMException("no media devices", "SecurityError");
+    const wanted = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    const audio = deviceId ? { ...wanted, deviceId: { exact: deviceId } } : wanted;
+    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    if (!this.context || this.context.state === "closed") {
+      stop(stream); // hung up while the person was asked
+      return;
+    }
+    await this.context.audioWorklet.addModule(new URL("capture.js", WORKLETS));
+    this.letGo();
+    this.stream = stream;
+    this.capture = new AudioWorkletNode(this.context, "duplex-capture", {
+      numberOfOutputs: 0,
+      channelCount: 1,
+      channelCountMode: "explicit",
+      processorOptions: { tap: this.tap },
+    });
+    this.capture.port.onmessage = ({ data }) => this.heard(data);
+    this.source = this.context.createMediaStreamSource(stream);
+    this.source.connect(this.capture);
+    stream.getAudioTracks()[0].onended = () => this.dispatchEvent(new Event("ended"));
+  }
+
+  get isListening() {
+    return this.stream !== null;
+  }
+
+  /** Seconds from where a sample is rendered to where it is heard, as far as the browser knows. */
+  get outputLatencyS() {
+    return this.context.outputLatency || this.context.baseLatency || 0;
+  }
+
+  /** When a sample of the context's clock is heard, in milliseconds of performance.now(). */
+  heardAtMs(time) {
+    const { contextTime, performanceTime } = this.context.getOutputTimestamp();
+    if (performanceTime > 0) return performanceTime + (time - contextTime) * 1000;
+    return performance.now() + (time - this.context.currentTime + this.outputLatencyS) * 1000;
+  }
+
+  /** When a sample was taken from the microphone, in milliseconds of performance.now(). */
+  takenAtMs(time) {
+    const latencyS = this.stream?.getAudioTracks()[0]?.getSettings().latency ?? 0;
+    return this.heardAtMs(time) - (this.outputLatencyS + latencyS) * 1000;
+  }
+
+  play(item, pcm) {
+    this.playout.port.postMessage({ push: { item, pcm: pcm.buffer } }, [pcm.buffer]);
+  }
+
+  /** All of the item was given to `play`. */
+  end(item) {
+    this.playout.port.postMessage({ end: item });
+  }
+
+  /** Be silent at once; resolves to [{item, samples}], what was played of each item it cut. */
+  flush() {
+    this.numbered += 1;
+    const id = this.numbered;
+    this.playout.port.postMessage({ flush: id });
+    return new Promise((resolve) => this.flushes.set(id, resolve));
+  }
+
+  close() {
+    this.letGo();
+    this.playout?.port.close();
+    this.context?.close();
+    for (const resolve of this.flushes.values()) resolve([]);
+    this.flushes.clear();
+  }
+
+  letGo() {
+    if (!this.stream) return;
+    this.source.disconnect();
+    this.capture.port.close();
+    stop(this.stream);
+    this.stream = null;
+  }
+
+  played(notice) {
+    if (notice.kind === "tap") {
+      this.dispatchEvent(new CustomEvent("tap", { detail: { direction: "out", ...notice } }));
+      return;
+    }
+    this.dispatchEvent(new CustomEvent("playout", { detail: notice }));
+    if (notice.kind === "flushed") {
+      this.flushes.get(notice.id)?.(notice.cut);
+      this.flushes.delete(notice.id);
+    }
+  }
+
+  heard(notice) {
+    if (notice.kind === "tap") {
+      this.dispatchEvent(new CustomEvent("tap", { detail: { direction: "in", ...notice } }));
+    } else {
+      const detail = { ...notice, pcm: new Int16Array(notice.pcm) };
+      this.dispatchEvent(new CustomEvent("packet", { detail }));
+    }
+  }
+}
+
+/** The microphones there are, by id and name; names are known once one was allowed. */
+export async function microphones() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices
+    .filter(({ kind, deviceId }) => kind === "audioinput" && deviceId)
+    .map(({ deviceId, label }, i) => ({ id: deviceId, name: label || `Microphone ${i + 1}` }));
+}
+
+function stop(stream) {
+  for (const track of stream.getTracks()) track.stop();
+}
