@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from duplex import bench_command, build, logs
 from duplex.config import Config, load, parse_assignment
@@ -140,13 +141,19 @@ def _serve(options: argparse.Namespace) -> int:
     memory.settle()
     server = DialogueServer(config, parts, keys=keys)
     try:
-        asyncio.run(server.run(lambda url: print(f"ready: {url}", flush=True)))
+        asyncio.run(server.run(_tell_ready))
     except OSError as error:
         print(f"duplex: cannot listen: {error}", file=sys.stderr)
         return 1
     finally:
         parts.close()
     return 0
+
+
+def _tell_ready(url: str) -> None:
+    parts = urlsplit(url)
+    page = f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}/"
+    print(f"ready: {url}\ntalk to it at {page} or with `duplex talk`", flush=True)
 
 
 def _add_talk(commands: Any) -> None:

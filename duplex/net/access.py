@@ -183,14 +183,19 @@ def presented_key(authorization: str | None, subprotocols: str | None) -> str | 
     return None
 
 
-def allows_origin(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
+def allows_origin(
+    origin: str | None, host: str, allowed: tuple[str, ...], tls_host: str | None = None
+) -> bool:
     """Whether a page of ``origin`` may call a server that listens on ``host``.
 
     Programs send no Origin. Pages of this machine may call a server that only this machine can
-    reach; all others must be listed. That the Origin equals the Host header proves nothing: a
-    hostile page can have its own name resolve to this address.
+    reach; all others must be listed. That the Origin equals the Host header proves nothing, as a
+    hostile page can have its own name resolve to this address; unless there is TLS, where no such
+    page gets past the certificate. Then ``tls_host`` is that header, and the page is our own.
     """
     if origin is None or _ANYBODY in allowed or origin in allowed:
+        return True
+    if tls_host and origin.lower() == f"https://{tls_host.lower()}":
         return True
     try:
         page_host = urlsplit(origin).hostname

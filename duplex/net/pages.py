@@ -34,6 +34,7 @@ _POLICY = "; ".join(
     )
 )
 _HEADERS = (
+    ("Access-Control-Allow-Origin", "*"),  # pages elsewhere may be made of these modules
     ("Content-Security-Policy", _POLICY),
     ("Permissions-Policy", "microphone=(self), camera=(), geolocation=()"),
     ("Referrer-Policy", "no-referrer"),

@@ -74,8 +74,10 @@ class Reception:
         self, connection: Gate, request: Request, principal: Principal, *, is_resumed: bool
     ) -> http.HttpAnswer | None:
         """Let somebody who is known in, or say why not."""
+        server, origins = self._config.server, self._config.access.origins
+        tls_host = request.headers.get("Host") if server.tls_certificate else None
         for origin in request.headers.get_all("Origin"):
-            if not allows_origin(origin, self._config.server.host, self._config.access.origins):
+            if not allows_origin(origin, server.host, origins, tls_host):
                 message = "Pages of this origin may not call; see access.origins."
                 return http.problem(HTTPStatus.FORBIDDEN, message, "origin_not_allowed")
         if self._is_stopping():

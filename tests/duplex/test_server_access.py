@@ -349,6 +349,20 @@ async def test_calls_over_tls(tmp_path: Path) -> None:
             assert (await say_something(connection))["status"] == "completed"
 
 
+async def test_the_page_of_a_server_with_tls_may_call_it(tmp_path: Path) -> None:
+    crt, key = certificate(tmp_path)
+    server = config(tls_certificate=crt, tls_key=key, host="0.0.0.0", insecure=True)
+    async with running_server(server) as running:
+        url = running.url.replace("0.0.0.0", "127.0.0.1")
+        own = url.removesuffix("/v1/realtime").replace("wss", "https", 1)
+        trusted = ssl.create_default_context(cafile=crt)
+        async with connect(url, ssl=trusted, origin=Origin(own)) as connection:
+            await until(connection, "session.created")
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url, ssl=trusted, origin=Origin("https://evil.example"))
+        assert refused.value.response.status_code == 403
+
+
 async def test_a_wrong_certificate_is_a_config_error(tmp_path: Path) -> None:
     crt, _ = certificate(tmp_path)
     with pytest.raises(ConfigError, match="tls_certificate"):

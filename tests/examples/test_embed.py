@@ -1,0 +1,62 @@
+"""The call button in a page of another site, in a real browser."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, DRIVER, browser, write_wav
+from served import served
+
+from duplex.config import Config, ServerConfig
+from engine.fake import Script
+
+EMBED = Path(__file__).parents[2] / "examples" / "embed"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium with its driver"),
+]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Tests need no log of requests."""
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """The example's folder, served from a port of its own."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(EMBED))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_visitor_talks_from_a_page_elsewhere(site: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    syllables = 0.3 + 0.7 * np.sin(2 * np.pi * 4 * np.arange(36_000) / 24_000) ** 2
+    sound = 0.6 * syllables * rng.uniform(-1, 1, 36_000)
+    question = tmp_path / "question.wav"
+    write_wav(question, np.concatenate([np.zeros(72_000), sound, np.zeros(360_000)]))
+    script = Script(ear_s=0.01, piece_s=0.01)
+    with (
+        served(Config(server=ServerConfig(port=0)), script) as server,
+        browser(site, microphone=question) as page,
+    ):
+        page.driver.get(f"{site}/?server={server.address}")
+        page.until(lambda: page.js("return document.body.dataset.ready"), "the page")
+        page.click("#talk")
+        page.until(lambda: len(page.texts("#said li")) >= 2, "an answer")
+        said = sorted(page.texts("#said li"))
+        assert said[-1] == "You: What time is it?"
+        assert said[0].startswith("We: It is ten.")
+        page.click("#talk")
+        page.until(lambda: page.texts("#talk") == ["Talk to us"], "the end")
