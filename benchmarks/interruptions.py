@@ -6,10 +6,15 @@
 frame by frame to the server's own voice activity detector and judge, in sample time; delay is from
 the event's first sample to the frame that decides. No computing and no transport is in it.
 
-Then comes the second stage: the words, by the server's own ear, at the first pause of 200 ms.
-If they are no interruption, the answer resumes; ``gap`` is how long the caller heard nothing. The
-words are those under the default policy: from 100 ms after its decision on, the answer and so its
-echo are gone. Under other policies they would be heard a little earlier or later.
+Then comes the second stage, at the first pause of 200 ms: the words, by the server's own ear, and
+what the second network says of the sound of all that was said. If they are no interruption, the
+answer resumes; ``gap`` is how long the caller heard nothing. All of it is as under the default
+policy: from 100 ms after its decision on, the answer and so its echo are gone. Under other policies
+it would be heard a little earlier or later.
+
+Words alone would do for most interruptions, which are sentences. Those that are as short as a
+backchannel ("Pause.", "Not now.") are the ones that a second stage may get wrong: they are counted
+apart, under ``short``.
 """
 
 import argparse
@@ -25,17 +30,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.events.corpus import COUNTS, FALSE_KINDS
-from benchmarks.events.hearing import Heard, Workbench
+from benchmarks.events.hearing import Heard, Workbench, hear_stopped, said_in
 from client.svg import nice_ticks
 from duplex.interruption import Evidence, InterruptionConfig, is_false_interruption
-from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE
+from duplex.probe import default_probe, default_verdict
+from duplex.vad import SAMPLE_RATE
 from engine.ear.whisper import WhisperEar
 
 HERE = Path(__file__).parent
 PER_MS = SAMPLE_RATE // 1000
-PREFIX_SAMPLES = 300 * PER_MS
-STOPPING_SAMPLES = 100 * PER_MS  # from the decision until the caller hears nothing
-PAUSE_FRAMES = 7  # 224 ms
 COLOURS = {"voice": "#888", "gates": "#06c", "probe": "#383"}
 
 
@@ -46,10 +49,16 @@ class Words:
     words: str
     speech_ms: int
     known_sample: int
+    sounds_false: float | None = None
 
     @property
     def resumes(self) -> bool:
         """Whether the answer goes on."""
+        return is_false_interruption(self.words, self.speech_ms, self.sounds_false)
+
+    @property
+    def resumes_by_words(self) -> bool:
+        """Whether it would, if the sound were not asked."""
         return is_false_interruption(self.words, self.speech_ms)
 
 
@@ -63,7 +72,7 @@ def policies() -> dict[str, InterruptionConfig]:
         )
     for ms in (64, 96, 128, 160, 192, 256, 320, 480):
         rows[f"gates {ms}"] = InterruptionConfig(interrupts=0, speech_ms=ms, certain_ms=ms)
-    for least in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
+    for least in (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95):
         rows[f"probe {least}"] = InterruptionConfig(interrupts=least)
     default = InterruptionConfig()
     if default not in rows.values():
@@ -80,29 +89,16 @@ def decision(heard: Heard, config: InterruptionConfig) -> int | None:
     return None
 
 
-def words_of(heard: Heard, ear: WhisperEar) -> Words | None:
-    """The second stage's transcript of the event; None if there was no speech."""
-    scene = heard.event.scene
+def words_of(heard: Heard, bench: Workbench, ear: WhisperEar) -> Words | None:
+    """The second stage of the event; None if there was no speech."""
     stops = decision(heard, InterruptionConfig())
-    silent_from = len(scene.microphone) if stops is None else stops + STOPPING_SAMPLES
-    audio = np.concatenate([scene.microphone[:silent_from], scene.silenced[silent_from:]])
-    first = last = None
-    quiet = 0
-    for end, cue in zip(heard.ends, heard.cues, strict=True):
-        if end <= scene.onset and heard.event.kind != "echo":
-            continue
-        if cue.probability >= 0.5:
-            first = int(end) - FRAME_SAMPLES if first is None else first
-            last, quiet = int(end), 0
-        elif first is not None:
-            quiet += 1
-            if quiet >= PAUSE_FRAMES:
-                break
-    if first is None or last is None:
+    if stops is not None:
+        heard = hear_stopped(heard, stops, bench.vad, default_probe())
+    said = said_in(heard)
+    if said is None:
         return None
-    known = min(last + PAUSE_FRAMES * FRAME_SAMPLES, len(scene.microphone))
-    words = ear.transcribe(audio[max(0, first - PREFIX_SAMPLES) : known])
-    return Words(words, (last - first) // PER_MS, known)
+    sounds_false = None if said.features is None else default_verdict().run(said.features)
+    return Words(ear.transcribe(said.audio), said.speech_ms, said.known_sample, sounds_false)
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:
@@ -133,10 +129,12 @@ def score(
         **{f"delay_p{p}_ms": round(float(np.percentile(delays, p))) for p in (50, 90, 95)},
         "within_250_ms_percent": round(100 * sum(d <= 250 for d in delays) / len(real), 1),
         "wrongly_resumed": sum(w is not None and w.resumes for _, _, w in caught),
+        "wrongly_resumed_by_words": sum(w is not None and w.resumes_by_words for _, _, w in caught),
+        "short": _short(rows),
         "by_echo": _by_echo(caught),
         "false": {},
     }
-    gaps, stops, lost, events = [], 0, 0, 0
+    gaps, stops, lost, lost_by_words, events = [], 0, 0, 0, 0
     for kind in FALSE_KINDS:
         of_kind = [row for row in rows if row[0].event.kind == kind]
         stopped = [row for row in of_kind if row[1] is not None]
@@ -152,13 +150,29 @@ def score(
         events += len(of_kind)
         stops += len(stopped)
         lost += len(stopped) - len(resumed)
+        lost_by_words += sum(w is not None and not w.resumes_by_words for _, _, w in stopped)
     found["false_events"] = events
     found["false_stops_percent"] = round(100 * stops / events, 1)
     found["false_stops_interval"] = interval(stops, events)
     found["answers_lost_percent"] = round(100 * lost / events, 1)
     found["answers_lost_interval"] = interval(lost, events)
+    found["answers_lost_by_words_percent"] = round(100 * lost_by_words / events, 1)
     found["gap_p50_ms"] = round(float(np.median(gaps))) if gaps else None
     return found
+
+
+def _short(rows: Iterable[tuple[Heard, int | None, Words | None]]) -> dict[str, Any]:
+    """Interruptions that are as short as a backchannel, apart from the others."""
+    short = [row for row in rows if row[0].event.kind == "short interruption"]
+    caught = [row for row in short if row[1] is not None and row[1] > row[0].event.scene.onset]
+    delays = [(at - one.event.scene.onset) / PER_MS for one, at, _ in caught if at is not None]
+    return {
+        "interruptions": len(short),
+        "caught": len(caught),
+        **{f"delay_p{p}_ms": round(float(np.percentile(delays, p))) for p in (50, 95) if delays},
+        "wrongly_resumed": sum(w is not None and w.resumes for _, _, w in caught),
+        "wrongly_resumed_by_words": sum(w is not None and w.resumes_by_words for _, _, w in caught),
+    }
 
 
 def _by_echo(caught: Iterable[tuple[Heard, int | None, Words | None]]) -> dict[str, Any]:
@@ -259,6 +273,8 @@ def report(heard: Sequence[Heard], words: Sequence[Words | None], seed: int) -> 
                 "place": asdict(one.event.place),
                 "delay_ms": None if at is None else (at - one.event.scene.onset) // PER_MS,
                 "words": said and said.words,
+                "speech_ms": said and said.speech_ms,
+                "sounds_false": said and said.sounds_false and round(said.sounds_false, 3),
                 "resumes": said is None or said.resumes,
             }
             for one, said in zip(heard, words, strict=True)
@@ -278,7 +294,7 @@ def main() -> None:
     counts = {kind: max(2, int(arguments.share * n)) for kind, n in COUNTS["test"].items()}
     heard = list(bench.heard("test", counts))
     ear = WhisperEar(arguments.models / "models" / "whisper-tiny.en")
-    words = [words_of(one, ear) for one in heard]
+    words = [words_of(one, bench, ear) for one in heard]
     write(report(heard, words, arguments.seed), arguments.out)
 
 
@@ -293,8 +309,10 @@ def write(found: dict[str, Any], out: Path) -> None:
             f"{name:12} caught {row['caught']}/{row['interruptions']} (early "
             f"{row['stopped_before_they_came']}), p50 {row['delay_p50_ms']} p95 "
             f"{row['delay_p95_ms']} ms; false {row['false_stops_percent']} %, for good "
-            f"{row['answers_lost_percent']} %, gap {row['gap_p50_ms']} ms, wrongly resumed "
-            f"{row['wrongly_resumed']}; {kinds}"
+            f"{row['answers_lost_percent']} % (by words alone "
+            f"{row['answers_lost_by_words_percent']} %), gap {row['gap_p50_ms']} ms, wrongly "
+            f"resumed {row['wrongly_resumed']} (by words alone {row['wrongly_resumed_by_words']})"
+            f"; short {row['short']}; {kinds}"
         )
 
 

@@ -36,6 +36,8 @@ class Answer:
     marks: TurnMarks  # of that turn, or of the one after which it was resumed
     done: asyncio.Event = field(default_factory=asyncio.Event)  # set with response.done
     gate_open: bool = True  # shut first of all when the answer is cut
+    tells_rest: bool = False  # of one that was interrupted before
+    is_resumed: bool = False
     calls: bool = False  # whether it has begun to call a function
     usage_told: bool = False
     task: asyncio.Task[None] = field(init=False)  # set by `Answers.begin`
@@ -74,7 +76,8 @@ class Answer:
         self.done.set()
         marks = self.marks.as_ms()
         if self.stream.plan.in_conversation:
-            call.metrics.turn(ending.type, marks, call.clock())
+            # What was made before says nothing of how long making takes.
+            call.metrics.turn(ending.type, {} if self.is_resumed else marks, call.clock())
         if call.session_config.duplex.metrics:
             call.send(
                 wire.TurnMetrics(
@@ -91,7 +94,8 @@ class Answer:
         old = self.stream
         plan = replace(old.plan, metadata=_resuming(old.plan.metadata, old.response_id))
         self.stream = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
-        self.turn_item_id, self.marks = turn_item_id, marks
+        self.turn_item_id, self.marks, self.reply.marks = turn_item_id, marks, marks
+        self.is_resumed = True
         self.done = asyncio.Event()
 
 

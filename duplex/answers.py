@@ -34,17 +34,16 @@ from tts.types import MIN_SPEED
 logger = logging.getLogger(__name__)
 
 _REST_KEPT_S = 30.0  # later, nobody means it with "go on"
-_ASIDE_WORDS = 12  # a longer answer is what "go on" is about from then on
+_LAST_WORDS = 2  # with no more than these left, "go on" is about what would come next
 MAX_BESIDE = 4  # answers out of band at a time: each has an engine session of its own
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The rest of an answer by ``plan``, until a caller can no longer mean it."""
+    """The rest of an answer by ``plan``."""
 
     rest: Rest
     plan: ResponsePlan
-    until_s: float  # by the call's clock
 
 
 class Answers:
@@ -59,7 +58,7 @@ class Answers:
         self.suspended: Suspended | None = None
         self.is_incomplete = False  # whether the last answer that was played came to its limit
         self._leaving: set[asyncio.Task[None]] = set()  # of answers that still let go of the engine
-        self._rest: _Kept | None = None  # of the last cut answer
+        self._rest: _Kept | None = None  # of the last cut answer, while the caller can mean it
         self._beside: dict[str, Answer] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
@@ -92,6 +91,7 @@ class Answers:
             turn_item_id,
             call.engine if plan.in_conversation else call.thinker.open(),
             marks,
+            tells_rest=rest is not None,
         )
         answer.task = call.spawn(self._make(answer, history, rest))
         return answer
@@ -124,6 +124,8 @@ class Answers:
         if self.current is not None:
             self._retire(self.current)
         self.is_incomplete = False
+        if answer.tells_rest:  # if that is cut, what is left of it is kept
+            self._rest = None
         self._let_out(answer)
         answer.reply.released.set()
 
@@ -159,6 +161,7 @@ class Answers:
             return
         is_plain = answer.stream.plan.modality == "audio" and not answer.calls
         if not (may_resume and is_plain and self._call.config.turn.resume_interrupted):
+            self._count_interruption(meant="yes")
             await self.cut(TURN_DETECTED)
             return
         answer.reply.pause()
@@ -196,24 +199,42 @@ class Answers:
         suspended, self.suspended = self.suspended, None
         if suspended is None:
             return
-        self._call.metrics.count("duplex_interruptions_total", meant="no")
+        self._count_interruption(meant="no")
         answer = suspended.answer
         if not answer.reply.has_more(suspended.at_sample):
             self._leave(answer)
+            self._end(answer)
             self.heard_id = answer.stream.response_id
             return
         answer.open_next(self._call, marks, turn_item_id)
         self._let_out(answer)
-        marks.reach("released")
         answer.reply.resume(suspended.at_sample)
 
+    def is_to_go_on(self) -> bool:
+        """Whether "go on" over the suspended answer is about that: more of it is left than its
+        last words, and it is no aside after one that was cut."""
+        if self.suspended is None:
+            return False
+        reply = self.suspended.answer.reply
+        is_aside = self._rest is not None and reply.is_short
+        return reply.has_more(self.suspended.at_sample, _LAST_WORDS) and not is_aside
+
+    def give_way(self) -> None:
+        """The caller meant to interrupt what is suspended."""
+        if self.suspended is not None:
+            self._count_interruption(meant="yes")
+            self.drop_suspended()
+
     def drop_suspended(self) -> None:
-        """The caller meant it. What is not heard is kept for a while, in case they ask for it."""
+        """Give up what is suspended, if anything is. What is not heard of it is kept for a while,
+        in case the caller asks for it."""
         suspended, self.suspended = self.suspended, None
         if suspended is not None:
-            self._call.metrics.count("duplex_interruptions_total", meant="yes")
             self._leave(suspended.answer)
             self._keep_rest(suspended.answer, suspended.at_sample)
+
+    def _count_interruption(self, meant: str) -> None:
+        self._call.metrics.count("duplex_interruptions_total", meant=meant)
 
     def _leave(self, answer: Answer) -> None:
         """Stop work on an answer; `left` waits for it."""
@@ -228,18 +249,33 @@ class Answers:
             await asyncio.wait(self._leaving)
 
     def _keep_rest(self, answer: Answer, heard_samples: int) -> None:
-        rest = answer.reply.rest(heard_samples)
-        until_s = self._call.clock() + _REST_KEPT_S
-        self._rest = None if rest is None else _Kept(rest, answer.stream.plan, until_s)
+        """The answer is given up; that of an aside does not take the place of what is kept."""
+        reply = answer.reply
+        if not reply.has_more(heard_samples, _LAST_WORDS):
+            self._end(answer)
+        elif self._rest is None or not reply.is_short:
+            self._rest = None
+            if (rest := reply.rest(heard_samples)) is not None:
+                self._rest = _Kept(rest, answer.stream.plan)
+                self._call.spawn(self._forget(self._rest))
+
+    async def _forget(self, kept: _Kept) -> None:
+        await asyncio.sleep(_REST_KEPT_S)
+        if self._rest is kept:
+            self._rest = None
+
+    def _end(self, answer: Answer) -> None:
+        """The caller has heard the answer to its end. If it was no aside, "go on" is about what
+        comes next."""
+        self.is_incomplete = answer.reply.is_at_limit
+        if not answer.reply.is_short:
+            self._rest = None
 
     def rest_for(self, plan: ResponsePlan) -> Rest | None:
         """What the caller did not hear of the last answer that they interrupted, if it is kept
         and can be told by that plan."""
         kept = self._rest
-        if kept is None or self._call.clock() > kept.until_s:
-            return None
-        told = (plan.modality, plan.audio_format)
-        return kept.rest if told == (kept.plan.modality, kept.plan.audio_format) else None
+        return kept.rest if kept is not None and kept.plan.sounds_like(plan) else None
 
     def sounding(self, frame_samples: int) -> Samples | None:
         """What of the current answer sounds at the caller, as the next frame of 16 kHz."""
@@ -263,6 +299,9 @@ class Answers:
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """The client says how much of an answer was played.
+
+        While the answer is suspended this is also where it goes on. What says so after it went on
+        is believed for history, but what lies between is not told again.
 
         Raises:
             ProtocolError: there is no such audio.
@@ -342,10 +381,8 @@ class Answers:
             answer.finish(self._call, ending)
         if self.current is answer:
             self._retire(answer)
-            self.is_incomplete = ending is MAX_OUTPUT_TOKENS
-            if len(answer.stream.words.split()) > _ASIDE_WORDS:
-                self._rest = None
-            if answer.stream.words and not answer.stream.called:
+            self._end(answer)
+            if (answer.stream.words or answer.is_resumed) and not answer.stream.called:
                 self.heard_id = answer.stream.response_id
 
     async def _deliver(self, answer: Answer, event: ReplyEvent) -> None:

@@ -4,7 +4,7 @@ The evidence that `interruption.InterruptionJudge` weighs. One `Cues` for each c
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,10 @@ _BEGINS = 0.3
 _NOT_ECHO = 0.5
 OVER_FRAMES = 6
 BEFORE_FRAMES = 4
+
+# Sounds further apart than this are not of one utterance; one longer than that is not kept.
+_APART_FRAMES = 16
+_LONGEST_FRAMES = 64
 
 # The caller's level rises to louder speech within some 150 ms of it, and falls by 1 dB in 3 s.
 _SURELY_SPEECH = 0.8
@@ -38,6 +42,42 @@ class Cue:
     level_db: float | None
     interrupts: float | None
     features: Vector
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether somebody makes a sound in it, which is not mostly our echo."""
+        return self.probability >= _BEGINS and self.unexplained >= _NOT_ECHO
+
+
+class Utterance:
+    """What the network of the second stage hears: the frames from before the first sound to the
+    last, with all pauses that are short enough."""
+
+    def __init__(self) -> None:
+        self._frames: list[Vector] = []
+        self._heard = 0  # frames up to the last sound
+        self._quiet_frames = _APART_FRAMES
+
+    def take(self, cue: Cue) -> None:
+        """The next frame, whether anybody speaks in it or not."""
+        if len(self._frames) <= _LONGEST_FRAMES:
+            self._frames.append(cue.features)
+        self._quiet_frames = 0 if cue.is_sound else self._quiet_frames + 1
+        if cue.is_sound:
+            self._heard = len(self._frames)
+        elif self._quiet_frames >= _APART_FRAMES:
+            self.reset()
+
+    def reset(self) -> None:
+        """It is over; the last frames are those before the next."""
+        del self._frames[:-BEFORE_FRAMES]
+        self._heard, self._quiet_frames = 0, _APART_FRAMES
+
+    @property
+    def features(self) -> list[Vector] | None:
+        """Of its frames; None if there was no sound, or it is too long to be judged."""
+        is_known = 0 < self._heard <= _LONGEST_FRAMES
+        return self._frames[: self._heard] if is_known else None
 
 
 class Cues:
@@ -75,9 +115,8 @@ class Cues:
         if self._caller_db is not None:
             level = _decibels(samples) + 10 * np.log10(max(unexplained, 1e-6)) - self._caller_db
         features = self._input.features(powers, probability, unexplained, level)
-        is_sound = probability >= _BEGINS and unexplained >= _NOT_ECHO
-        interrupts = self._follow(features, is_sound)
-        return Cue(probability, unexplained, level, interrupts, features)
+        cue = Cue(probability, unexplained, level, None, features)
+        return replace(cue, interrupts=self._follow(features, cue.is_sound))
 
     def _follow(self, features: Vector, is_sound: bool) -> float | None:
         """Take the network along while there is a sound."""

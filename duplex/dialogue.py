@@ -196,7 +196,7 @@ class Dialogue:
                 if self._doubts.interrupts:
                     # Clients that answer turns themselves would find an answer begun.
                     await self.answers.cut_in(self._input.item_id, may_resume=self._creates)
-                    self.prefill()
+                    self.prefill()  # of what is suspended, once the brain is done with it
             case OpenTurn():
                 self._open(event)
             case Speculate(at_sample):
@@ -221,7 +221,7 @@ class Dialogue:
         self._idle.caller_spoke()
         self._attempt = None
         if not self.answers.was_cut_in(self._input.item_id):  # but by a turn before, not judged yet
-            self.answers.drop_suspended()
+            self.answers.give_way()
         audio = None
         if isinstance(event, SpeechStarted):
             if not self._input.is_speaking:
@@ -252,6 +252,7 @@ class Dialogue:
         clock = self._call.clock
         attempt = Attempt(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
         attempt.speech_ms = self._hearing.speech_ms(at_sample)
+        attempt.sounds_false = self._hearing.sounds_false
         self._attempt = attempt
         attempt.task = self._call.spawn(self._try(attempt))
         await asyncio.sleep(0)  # it takes the audio as it is now, before more is appended

@@ -1,11 +1,14 @@
 """Whether a caller who spoke over an answer meant to interrupt it, and what follows from that."""
 
+from duplex.answer import Suspended
 from duplex.answers import Answers
 from duplex.call import Call
 from duplex.hearing import Hearing, Sounding
-from duplex.interruption import asks_to_go_on, is_false_interruption
+from duplex.interruption import asks_to_go_on, has_asked, is_false_interruption, is_hum
 from duplex.listening import Attempt
 from duplex.vad import FRAME_SAMPLES
+
+_SPOKEN_INTO_MS = 300  # people answer a question while its last word is still being said
 
 
 class Doubts:
@@ -37,20 +40,34 @@ class Doubts:
             return False
         if self._hearing.speaking_ms <= self._call.config.turn.false_interruption_ms:
             return False
-        self._answers.drop_suspended()
+        self._answers.give_way()
         return True
 
     def settle(self, attempt: Attempt, words: str) -> None:
         """The words of the turn up to a pause are known."""
-        if self._answers.suspended is None:
+        suspended = self._answers.suspended
+        if suspended is None or attempt.item_id not in (None, suspended.by_item_id):
             return
-        attempt.resumes = is_false_interruption(words, attempt.speech_ms) or asks_to_go_on(words)
+        is_false = is_false_interruption(
+            words, attempt.speech_ms, attempt.sounds_false, is_asked=_is_reply(suspended, words)
+        )
+        attempt.resumes = is_false or (asks_to_go_on(words) and self._answers.is_to_go_on())
         if attempt.resumes:
             attempt.wants_answer = False
         else:
-            self._answers.drop_suspended()
+            self._answers.give_way()
 
     def resume(self, attempt: Attempt) -> None:
         """The turn is committed, and its words are known."""
         if attempt.resumes and attempt.item_id is not None:
             self._answers.resume(attempt.marks, attempt.item_id)
+
+
+def _is_reply(suspended: Suspended, words: str) -> bool:
+    """Whether the caller was asked something when they cut in, or has heard the answer out and
+    says something to it."""
+    reply, at = suspended.answer.reply, suspended.at_sample
+    soon = at + reply.ledger.rate_hz * _SPOKEN_INTO_MS // 1000
+    if has_asked(reply.ledger.text_heard(soon)):
+        return True
+    return not reply.has_more(at) and not is_hum(words)

@@ -16,6 +16,7 @@ from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SpeechDetecto
 _PROOF_MS = 3000  # audio is kept so long until a turn is reported; over an answer it takes proof
 _OVER_MS = 300  # of silence, after which speech that did not interrupt is over
 _OWN_MS = 200  # the caller's own voice is told from an echo so long after it began at the most
+_FOLLOWED_MS = 2500  # of a turn that interrupts; longer, it was meant however it sounds
 _ECHO_MS = 500  # an answer may be heard at the caller for so long after it is reckoned to be over
 
 
@@ -73,6 +74,7 @@ class Hearing:
         self._answer_end = 0  # where the last answer that was spoken over ended
         self._recent: deque[Samples] = deque(maxlen=1)  # replaced by `configure`
         self._turn_from: int | None = None  # where the open turn began to sound
+        self._cut_in = False  # whether the open turn interrupted an answer
         self._words: str | None = None  # of the open turn up to the pause; None: not known yet
 
     def configure(self, detection: TurnDetection | None) -> None:
@@ -81,11 +83,12 @@ class Hearing:
         self._detector = SpeechDetector(detection.detector if detection else DetectorConfig())
         if detection is not None:
             self._judge = self._open_judge(detection.interruption)
-        self._doubtful = None
+        self._doubtful = self._own_from = None
         padding_ms = detection.detector.prefix_padding_ms if detection else 0
         frames = (padding_ms + _PROOF_MS) * SAMPLE_RATE // 1000 // FRAME_SAMPLES + 1
         self._recent = deque(self._recent, maxlen=frames)
         self._turn_from = self._words = None
+        self._cut_in = False
 
     def push(self, samples: Samples, sounding: Callable[[], Sounding | None]) -> Iterator[Heard]:
         """Take 16 kHz samples of any number; yield each frame they complete with its events.
@@ -119,6 +122,7 @@ class Hearing:
         self._detector.end_turn()
         self._judge.reset()
         self._turn_from = self._words = self._doubtful = self._own_from = None
+        self._cut_in = False
 
     @property
     def speaking_ms(self) -> int:
@@ -130,6 +134,17 @@ class Hearing:
         start = to_sample if self._turn_from is None else self._turn_from
         return (to_sample - start) * 1000 // SAMPLE_RATE
 
+    @property
+    def sounds_false(self) -> float | None:
+        """How likely the open turn, as far as it was said, is no interruption by its sound;
+        None if it interrupted nothing, or goes on for too long."""
+        return self._judge.sounds_false if self._is_followed else None
+
+    @property
+    def _is_followed(self) -> bool:
+        """Whether the judge hears what the caller says in the turn that they interrupted with."""
+        return self._cut_in and self.speech_ms(self.now_sample) <= _FOLLOWED_MS
+
     def _proven(
         self,
         shown: list[SpeechEvent],
@@ -138,14 +153,17 @@ class Hearing:
         sounding: Sounding | None,
     ) -> list[SpeechEvent]:
         """Of what the detector has shown, what is told."""
-        if sounding is None and self._doubtful is None:
+        audio = None if sounding is None else sounding.audio
+        is_idle = sounding is None and self._doubtful is None
+        if self._is_followed:
+            self._judge.hear(frame, probability, audio)
+        elif is_idle:
             self._judge.learn(frame, probability)
-        if self._turn_from is not None or (sounding is None and self._doubtful is None):
+        if self._turn_from is not None or is_idle:
             return shown
         for event in shown:
             if isinstance(event, SpeechStarted):
                 self._doubtful = event
-        audio = None if sounding is None else sounding.audio
         is_meant = self._judge.hear(frame, probability, audio)
         if sounding is not None:
             self._answer_end = self.now_sample
@@ -171,7 +189,7 @@ class Hearing:
             onset = (self._own_from or self.now_sample) - _samples(_OWN_MS)
         late = max(0, onset - doubtful.at_sample)
         self._doubtful = self._own_from = None
-        self._judge.reset()
+        self._cut_in = is_meant
         started = SpeechStarted(doubtful.at_sample + late, doubtful.from_sample + late)
         paused_from = self._detector.paused_from
         if paused_from is None:

@@ -1,16 +1,16 @@
 """Whether a caller who makes a sound during an answer interrupts it: first by sound, then by words.
 
-The judge hears frames and decides while the caller is still in the first syllable; when the words
-are known, `is_false_interruption` says whether the answer should go on after all. Both are pure.
-The words are for English.
+The judge hears frames and decides while the caller is still in the first syllable. When they pause,
+`is_false_interruption` says by the words, and by the sound of all that was said, whether the answer
+should go on after all. Both are pure. The words are for English.
 """
 
 import re
 from dataclasses import dataclass
 
-from duplex.cues import Cue, Cues
+from duplex.cues import Cue, Cues, Utterance
 from duplex.pcm import Samples
-from duplex.probe import default_probe
+from duplex.probe import default_probe, default_verdict
 
 FRAME_MS = 32  # of `InterruptionJudge.hear`: 512 samples at 16 kHz
 OWN_MS = 96  # of the caller's own speech, which is more than a click
@@ -27,16 +27,17 @@ class InterruptionConfig:
     ``gap_ms``, convince the judge if the network of `probe` gives the sound ``interrupts``, and
     ``certain_ms`` whatever the network gives it.
 
-    The defaults are chosen from benchmarks/results/interruptions.json: 200 interruptions and 360
-    other sounds over an answer, most of them synthetic, by voices that the network does not know.
-    195 interruptions stop the answer, after 109 ms at the median and 275 ms at the 95th
-    percentile (in sample time, without transport), half of them over the answer's echo. 30 % of
-    the other sounds stop it, nearly all of them "yeah", "I see" and laughter: as early as that
-    they sound like words that interrupt. Without the network 61 % do, and with voice activity
-    alone 78 %, which the echo also sets off before a third of the interruptions have begun.
-    ``interrupts`` of 0.7 has 18 %, 0.9 has 10 %, with 520 and 710 ms at the 95th percentile. It is
-    set low since an answer that was stopped falsely goes on when the words are known, which leaves
-    8 % that are lost; an interruption that is ignored cannot be made good.
+    The defaults are chosen on the voices that the networks were trained on. What they are worth is
+    in benchmarks/results/interruptions.json: 200 interruptions and 360 other sounds over an answer,
+    most of them synthetic, by voices that the networks do not know. 196 interruptions stop the
+    answer, after 120 ms at the median and 369 ms at the 95th percentile (in sample time, without
+    transport); the seven slowest are lines that actors shout in a game. 26 % of the other sounds
+    stop it, nearly all of them "yeah", "I see" and laughter: as early as that they sound like words
+    that interrupt. Without the network 64 % do, and with voice activity alone 76 %, which the echo
+    also sets off before 58 of the interruptions have begun. ``interrupts`` of 0.7 has 20 %,
+    0.9 has 11 %, with 417 and 690 ms at the 95th percentile. It is set low since an answer that was
+    stopped falsely goes on when the words are known, which leaves 4.2 % that are lost; an
+    interruption that is ignored cannot be made good.
     """
 
     threshold: float = 0.5
@@ -44,7 +45,7 @@ class InterruptionConfig:
     below_db: float = 15.0
     speech_ms: int = 96
     gap_ms: int = 64
-    interrupts: float = 0.5
+    interrupts: float = 0.55
     certain_ms: int = 960
 
     def __post_init__(self) -> None:
@@ -68,6 +69,7 @@ class InterruptionJudge:
     def __init__(self, config: InterruptionConfig) -> None:
         self._cues = Cues(default_probe())
         self._evidence = Evidence(config)
+        self._utterance = Utterance()
 
     def learn(self, samples: Samples, probability: float) -> None:
         """Take a VAD frame while no answer sounds: it tells how loud this caller speaks. Without
@@ -86,7 +88,9 @@ class InterruptionJudge:
         Returns:
             Whether, in the speech going on, there is enough evidence of an interruption.
         """
-        return self._evidence.weigh(self._cues.hear(samples, probability, answer))
+        cue = self._cues.hear(samples, probability, answer)
+        self._utterance.take(cue)
+        return self._evidence.weigh(cue)
 
     @property
     def heard_caller(self) -> bool:
@@ -94,10 +98,18 @@ class InterruptionJudge:
         second and since the last `reset`."""
         return self._evidence.since_own_ms <= 1000
 
+    @property
+    def sounds_false(self) -> float | None:
+        """How likely it is by its sound, 0 to 1, that all that was said since the last `reset` is
+        no interruption; None if there was nothing, or more than 2 s."""
+        features = self._utterance.features
+        return None if features is None else default_verdict().run(features)
+
     def reset(self) -> None:
-        """The speech that was judged is over, or taken for an interruption. What is known of the
-        caller's level and of the echo stays."""
+        """The speech that was judged is over. What is known of the caller's level and of the echo
+        stays."""
         self._evidence.reset()
+        self._utterance.reset()
 
 
 class Evidence:
@@ -141,20 +153,38 @@ class Evidence:
 # Longer than this, it is no backchannel, whatever its words.
 _LONGEST_BACKCHANNEL_MS = 1500
 
-_BACKCHANNELS = (
-    "mm hmm|mm hm|mhm|mmhmm|mm|mmm|hm|hmm|hmmm|m hm|mm mm|uh huh|uhhuh|um hum|um hmm|huh"
-    "|uh|um|ah|aha"
-    "|oh|ooh|oh wow|wow|eh|er|erm|yeah|yea|yep|yup|ya|yes|okay|ok|k|right|all right|alright|sure"
-    "|i see|i know|i understand|got it|gotcha|of course|exactly|true|that's right|that's true"
-    "|makes sense|that makes sense|cool|nice|great|good|fine|interesting|really"
-    "|oh really|absolutely|definitely|indeed|totally|ha|haha|hah|hehe|heh|hahaha|lol|you"
+# Up to here the sound may say so too, if it is as sure as that, against words that are not among
+# the unmistakable: what was heard of a short utterance is often wrong ("mhm" is "and they can").
+# With the words alone 6.9 % of the answers are lost instead of 4.2 %; 3 of the 196 interruptions
+# are wrongly taken back instead of 4, and of 39 as short as a backchannel 1 instead of 4.
+_LONGEST_BY_SOUND_MS = 1200
+SURELY_FALSE = 0.7
+_UNMISTAKABLE = re.compile(
+    r"\b(?:stop|wait|no|nope|not|never|hold|hang|pause|quiet|shut|enough|cancel|skip|back|again"
+    r"|what|what's|why|who|when|where|which|how|sorry|pardon|excuse|hey|hello|bye|listen|actually"
+    r"|but|please|thanks|thank|tell|show|give|repeat|moment|minute|second|question|too|instead)\b"
+    r"|^(?:can|could|would|will|may|is|are|do|does|did)\b"
 )
-_PHRASES = frozenset(phrase for phrase in _BACKCHANNELS.split("|"))
+
+_HUMMED = (
+    "mm hmm|mm hm|mhm|mmhmm|mm|mmm|hm|hmm|hmmm|m hm|mm mm|uh huh|uhhuh|um hum|um hmm|huh|uh|um|ah"
+    "|aha|oh|ooh|wow|eh|er|erm"
+)
+_AGREED = (
+    "oh wow|yeah|yea|yep|yup|ya|yes|okay|ok|k|right|all right|alright|sure|i see|i know"
+    "|i understand|got it|gotcha|of course|exactly|true|that's right|that's true|makes sense"
+    "|that makes sense|cool|nice|great|good|fine|interesting|really|oh really|absolutely"
+    "|definitely|indeed|totally|ha|haha|hah|hehe|heh|hahaha|lol|you"
+)
+_HUMS = frozenset(phrase for phrase in _HUMMED.split("|"))
+_PHRASES = _HUMS | frozenset(phrase for phrase in _AGREED.split("|"))
 _LONGEST_PHRASE = max(len(phrase.split()) for phrase in _PHRASES)
 # What Whisper writes for sounds: "(laughing)", "[cough]", "*sigh*", and music signs.
 _SOUND = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*|[♪♫]")
 _LAUGH = re.compile(r"(?:ha|he|ho|hee|ah|eh|hah|heh){2,}h?|ha|hah|heh")
 _STUTTER = re.compile(r"([a-z])(?: \1)+")  # "T-T-T-T"
+
+_ASKED = re.compile(r"\?[^\w\s]*(?:\s+\S+){0,2}\s*$")
 
 _GO_ON = re.compile(
     r"(?:(?:oh|sorry|no|yes|yeah|okay|ok|please|and|so|just|you can|could you|can you|then|well) )*"
@@ -164,17 +194,36 @@ _GO_ON = re.compile(
 )
 
 
-def is_false_interruption(words: str, speech_ms: int) -> bool:
+def is_false_interruption(
+    words: str, speech_ms: int, sounds_false: float | None = None, *, is_asked: bool = False
+) -> bool:
     """Whether words over an answer leave the answer its turn.
 
     Args:
         words: the exact transcript of what was said over it; "" if nothing was understood.
         speech_ms: how long it was.
+        sounds_false: what `InterruptionJudge.sounds_false` says of it.
+        is_asked: the answer had just asked something: "yes" is for it then. See `has_asked`.
     """
     said = _normal(_SOUND.sub(" ", words))
     if not said or _STUTTER.fullmatch(said) or all(map(_LAUGH.fullmatch, said.split())):
         return True
-    return speech_ms <= _LONGEST_BACKCHANNEL_MS and _only_backchannels(said.split())
+    if is_asked:
+        return False
+    if speech_ms <= _LONGEST_BACKCHANNEL_MS and _only(_PHRASES, said.split()):
+        return True
+    is_short = speech_ms <= _LONGEST_BY_SOUND_MS and not _UNMISTAKABLE.search(said)
+    return is_short and sounds_false is not None and sounds_false >= SURELY_FALSE
+
+
+def is_hum(words: str) -> bool:
+    """Whether nothing was said but "mm-hm", "oh" and the like, which ask for no answer."""
+    return _only(_HUMS, _normal(words).split())
+
+
+def has_asked(heard: str) -> bool:
+    """Whether what was heard of an answer ends in a question, or was two words past one."""
+    return _ASKED.search(heard) is not None
 
 
 def asks_to_go_on(words: str) -> bool:
@@ -187,11 +236,11 @@ def _normal(words: str) -> str:
     return " ".join(re.findall(r"[a-z0-9']+", words.lower().replace("’", "'")))
 
 
-def _only_backchannels(words: list[str]) -> bool:
+def _only(phrases: frozenset[str], words: list[str]) -> bool:
     while words:
         for count in range(min(_LONGEST_PHRASE, len(words)), 0, -1):
             phrase = " ".join(words[:count])
-            if phrase in _PHRASES or (count == 1 and _LAUGH.fullmatch(phrase)):
+            if phrase in phrases or (count == 1 and _LAUGH.fullmatch(phrase)):
                 words = words[count:]
                 break
         else:

@@ -23,6 +23,7 @@ class Attempt:
     transcript: Transcript | None = None  # set when the exact pass is done
     failure: str | None = None  # set when the ear could not do it
     speech_ms: int = 0  # how long the turn was at the pause
+    sounds_false: float | None = None  # how little it sounded like an interruption; see Hearing
     wants_answer: bool = True  # until the client is seen to end its turns itself
     resumes: bool = False  # set when the words show that an answer was not meant to be interrupted
     answer: Answer | None = None  # set when one was begun

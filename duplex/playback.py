@@ -163,6 +163,8 @@ class EchoReference:
         if gap > 0:
             self._add(np.zeros(gap, np.float32))
         self._add(self._resampler.push(samples))
+        # In case that nobody asks for frames.
+        self._timeline.forget(self._at(now) - round(KEPT_S * _REFERENCE_HZ))
 
     def frame(self, now: float, frame_samples: int) -> Samples:
         """The next frame, which ends about ``now``."""

@@ -1,9 +1,11 @@
-"""What a sound over an answer is, from its first 100 to 300 ms: a small recurrent network.
+"""What a sound over an answer is: a small recurrent network that judges it by its first 100 to
+300 ms, and a second of the same kind that judges all of it.
 
 Trained by benchmarks/train_probe.py; see there, and benchmarks/results/interruptions.json, for
-what on and what it is worth. It is shared by all calls; a call's state is passed in and out.
+what on and what they are worth. They are shared by all calls; a call's state is passed in and out.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 
@@ -47,11 +49,29 @@ class Probe:
         score = float(self._output @ state) + self._output_bias
         return float(1 / (1 + np.exp(-score))), state
 
+    def run(self, frames: Iterable[Vector]) -> float:
+        """The probability after the last of some frames; 0.5 after none."""
+        probability, state = 0.5, self.start()
+        for features in frames:
+            probability, state = self.step(features, state)
+        return probability
+
 
 @cache
 def default_probe() -> Probe:
-    """The network that comes with the package."""
-    with resources.files("duplex").joinpath("probe.npz").open("rb") as file:
+    """The network for the first stage that comes with the package."""
+    return _packed("probe")
+
+
+@cache
+def default_verdict() -> Probe:
+    """The one for the second stage: run over a whole utterance, it gives the probability that it
+    is no interruption."""
+    return _packed("verdict")
+
+
+def _packed(name: str) -> Probe:
+    with resources.files("duplex").joinpath(f"{name}.npz").open("rb") as file:
         return Probe(dict(np.load(file)))
 
 

@@ -31,7 +31,8 @@ class ReplyThought:
 
 @dataclass(frozen=True, slots=True)
 class ReplyAudio:
-    """Audio and the words that end in it, offsets from the reply's first sample."""
+    """Audio and the words that end in it, offsets from the reply's first sample; as it is
+    delivered, from its item's."""
 
     samples: NDArray[np.float32]
     words: tuple[SpokenWord, ...]

@@ -35,6 +35,7 @@ from engine.types import (
     GenerationOptions,
     Message,
     Piece,
+    Speech,
     Thought,
 )
 from engine.worker import Priority
@@ -44,6 +45,7 @@ from tts.types import AudioChunk, SpokenWord, Utterance, Voice
 Sink = Callable[[ReplyEvent], Awaitable[None]]
 _CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
 _CODES_PER_S = 25  # of a brain that speaks itself
+_SHORT_WORDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +111,17 @@ class Reply:
         self._open_item(0)
         self._again: deque[ReplyAudio] = deque(rest.audio if rest else ())  # goes before the queue
         self._made_before = sum(len(audio.samples) for audio in self._again)
-        self._text = ""  # all that is to be spoken so far
+        self._text = ""  # all words so far
+        self._calls = False  # whether the brain has begun to call a function
         self._voiced = 0  # characters of it whose audio was made
         self._speech = speech
         self._sink = sink
         self._clock = clock
-        takes_codes = speech is not None and speech.voice.takes_codes
+        self._takes_codes = speech is not None and speech.voice.takes_codes
         # The brain may be so far ahead, in sentences or in groups of codes of 160 ms; then it
         # waits for the voice.
         self._segments: asyncio.Queue[_Segment | CallPiece | None] = asyncio.Queue(
-            64 if takes_codes else 4
+            64 if self._takes_codes else 4
         )
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
         self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
@@ -164,7 +167,7 @@ class Reply:
             async with asyncio.timeout(seconds):
                 await self._paused.wait()
         except TimeoutError:
-            return False
+            return self.is_paused  # it may have come at the same moment
         return True
 
     async def deliver_again(self) -> None:
@@ -174,21 +177,41 @@ class Reply:
             await self._hand_over(self._again.popleft())
             await self._going.wait()
 
-    def has_more(self, from_sample: int) -> bool:
-        """Whether there are words after the current item's ``from_sample``, as far as is known."""
-        return not self.is_over or bool(self._again or self.ledger.words_unheard(from_sample))
+    def has_more(self, from_sample: int, than: int = 0) -> bool:
+        """Whether there are more words ``than`` so many after the current item's
+        ``from_sample``, as far as is known."""
+        waiting = sum(len(audio.words) for audio in self._again)
+        left = waiting + len(self.ledger.words_unheard(from_sample))
+        return not self.is_over or left > than
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is a few words in all, as an aside is."""
+        return self.finished is not None and len(self._text.split()) <= _SHORT_WORDS
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the brain would have said more than it was let."""
+        return self.finished is not None and self.finished.reason == "length"
 
     def rest(self, from_sample: int) -> Rest | None:
-        """What comes after the current item's ``from_sample``, of a reply that is given up."""
+        """What comes after the current item's ``from_sample``, of a reply that is given up. Asked
+        once: it takes what is left. None if there are no words, or a function was to be called
+        after them."""
+        if self._calls:
+            return None
         audio = self._unheard(from_sample)
         while not self._outgoing.empty():
             event = self._outgoing.get_nowait()
             if isinstance(event, ReplyAudio):
                 audio.append(event)
-        text = self._text[self._voiced :]
+        is_spoken = self._speech is not None and not self._takes_codes
+        text = self._text[self._voiced :] if is_spoken else ""
         if not text.strip() and not any(word.text.strip() for part in audio for word in part.words):
             return None
         is_whole = self.finished is not None and self.finished.reason == "stop"
+        if self._takes_codes and not self._spoken:  # codes that wait for the voice are lost
+            is_whole = False
         return Rest(tuple(moved(part, self._item_from) for part in audio), text, is_whole)
 
     def sounding(self, frame_samples: int) -> Samples:
@@ -228,19 +251,14 @@ class Reply:
                 if isinstance(piece, Thought):
                     await self._put_out(ReplyThought(piece.text))
                 elif isinstance(piece, CallStarted | CallArguments | CallEnded):
+                    self._calls = True
                     await self._put_clauses(segmenter.finish())
                     if self._speech is None:
                         await self._put_out(piece)
                     else:
                         await self._segments.put(piece)
-                elif self._speech is None:
-                    if piece.text:  # codes may come without any
-                        await self._put_out(ReplyText(piece.text))
-                elif self._speech.voice.takes_codes:
-                    await self._put(_Segment(piece.text, piece.codes))
                 else:
-                    self._text += piece.text
-                    await self._put_clauses(segmenter.feed(piece.text))
+                    await self._say(piece, segmenter)
         if self._speech is None:
             await self._put_out(None)
         else:
@@ -248,6 +266,16 @@ class Reply:
             await self._segments.put(None)
         assert finished is not None, "an engine ends every answer with Finished"
         return finished
+
+    async def _say(self, piece: Speech, segmenter: Segmenter) -> None:
+        self._text += piece.text
+        if self._speech is None:
+            if piece.text:  # codes may come without any
+                await self._put_out(ReplyText(piece.text))
+        elif self._takes_codes:
+            await self._put(_Segment(piece.text, piece.codes))
+        else:
+            await self._put_clauses(segmenter.feed(piece.text))
 
     async def _put_clauses(self, clauses: Sequence[str]) -> None:
         for clause in clauses:

@@ -169,6 +169,8 @@ class Session:
         detection = turn_detection(new, call.config)
         detects_otherwise = detection != turn_detection(old, call.config)
         call.session_config = new
+        if not plan_response(old).sounds_like(plan_response(new)):
+            self._dialogue.answers.drop_suspended()
         if new.audio.input.format != old.audio.input.format:
             self._resampler = Resampler(new.audio.input.format.sample_rate, SAMPLE_RATE)
         if detects_otherwise:

@@ -24,7 +24,6 @@ COUNTS: Mapping[str, Mapping[str, int]] = {
     },
     "train, again": {"interruption": 250, "backchannel": 250, "laughter": 60, "cough": 30},
 }  # fmt: skip
-TRUE_KINDS = ("interruption", "short interruption")
 FALSE_KINDS = ("backchannel", "laughter", "cough", "keyboard", "far-away", "echo")
 _HUMAN_SHARE = 0.2  # of interruptions and, where there are any, of backchannels
 

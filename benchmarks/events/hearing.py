@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,15 @@ from benchmarks.events.corpus import Corpus, Event
 from benchmarks.events.sounds import Sounds
 from benchmarks.events.sources import fetch
 from benchmarks.events.voices import Voices
-from duplex.cues import OVER_FRAMES, Cue, Cues
+from duplex.cues import OVER_FRAMES, Cue, Cues, Utterance
 from duplex.models import default_root
-from duplex.probe import Probe, default_probe
-from duplex.vad import FRAME_SAMPLES, SileroVad
+from duplex.pcm import Samples
+from duplex.probe import Probe, Vector, default_probe
+from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
+
+PREFIX_SAMPLES = 300 * SAMPLE_RATE // 1000
+STOPPING_SAMPLES = 100 * SAMPLE_RATE // 1000  # from the decision until the caller hears nothing
+PAUSE_FRAMES = 7  # 224 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,56 @@ def hear(event: Event, vad: SileroVad, probe: Probe) -> Heard:
             found.append(cues.hear(samples, frame.probability, scene.answer[at]))
             ends.append(at.stop)
     return Heard(event, np.array(ends), tuple(found))
+
+
+def hear_stopped(heard: Heard, stops: int, vad: SileroVad, probe: Probe) -> Heard:
+    """The same event if the caller hears no answer any more from 100 ms after ``stops`` on."""
+    scene = heard.event.scene
+    silent = stops + STOPPING_SAMPLES
+    microphone = np.concatenate([scene.microphone[:silent], scene.silenced[silent:]])
+    answer = scene.answer.copy()
+    answer[stops:] = 0
+    scene = replace(scene, microphone=microphone, answer=answer)
+    return hear(replace(heard.event, scene=scene), vad, probe)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event at its first pause, as the second stage has it."""
+
+    features: tuple[Vector, ...] | None  # of `Utterance`
+    speech_ms: int
+    known_sample: int
+    audio: Samples  # with what is before the speech
+
+
+def said_in(heard: Heard) -> Said | None:
+    """What was said until a pause of 224 ms; None if there was no speech."""
+    scene = heard.event.scene
+    utterance = Utterance()
+    first = last = None
+    quiet = 0
+    for end, cue in zip(heard.ends, heard.cues, strict=True):
+        utterance.take(cue)
+        if end <= scene.onset and heard.event.kind != "echo":
+            continue
+        if cue.probability >= 0.5:
+            first = int(end) - FRAME_SAMPLES if first is None else first
+            last, quiet = int(end), 0
+        elif first is not None:
+            quiet += 1
+            if quiet >= PAUSE_FRAMES:
+                break
+    if first is None or last is None:
+        return None
+    known = min(last + PAUSE_FRAMES * FRAME_SAMPLES, len(scene.microphone))
+    features = utterance.features
+    return Said(
+        None if features is None else tuple(features),
+        (last - first) * 1000 // SAMPLE_RATE,
+        known,
+        scene.microphone[max(0, first - PREFIX_SAMPLES) : known],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,11 @@ class ResponsePlan:
     input: tuple[Item, ...] | None = None  # None: what the conversation says
     note: str = ""
 
+    def sounds_like(self, other: "ResponsePlan") -> bool:
+        """Whether an answer by one plan can be gone on with by the other."""
+        mine = (self.modality, self.audio_format, self.voice)
+        return mine == (other.modality, other.audio_format, other.voice)
+
 
 def plan_response(
     config: SessionConfig,

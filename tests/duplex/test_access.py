@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from duplex.config import AccessConfig
+from duplex.config import AccessConfig, Config, PhoneConfig, ServerConfig
 from duplex.errors import ConfigError
+from duplex.metrics import Metrics
 from duplex.net import access
 from duplex.net.access import (
     ClientSecrets,
@@ -18,7 +19,9 @@ from duplex.net.access import (
     load_keys,
     presented_key,
 )
+from duplex.net.calls import Calls
 from duplex.net.limits import Allowance
+from duplex.net.load import Load
 from duplex.protocol.session_config import SessionConfig
 
 KEY = "0123456789abcdef"
@@ -80,6 +83,19 @@ def test_a_wrong_keys_file_is_refused(tmp_path: Path, text: str, named: str) -> 
 def test_a_missing_keys_file_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"/none\.toml"):
         load_keys(AccessConfig(keys_file="/none.toml"), {})
+
+
+def test_a_key_shares_no_account_with_a_door_of_its_name(tmp_path: Path) -> None:
+    owner = load_keys(written(tmp_path, f"[sip]\nsha256 = '{ALICE}'"), {}).find(KEY)
+    assert owner is not None
+    config = Config()
+    calls = Calls(config, None, Metrics(), Load(config.limits, Metrics()))  # type: ignore[arg-type]
+    door = calls.account(Principal("sip", Allowance()))
+    assert calls.account(owner) is not door
+    secrets = ClientSecrets(lambda: 0.0)
+    user = secrets.find(secrets.make(owner, SessionConfig(), seconds=60).value)
+    assert user is not None
+    assert calls.account(user) is calls.account(owner)
 
 
 def test_a_short_key_is_refused_and_not_shown() -> None:
@@ -163,8 +179,20 @@ def test_loopback(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "example.org"])
 def test_strangers_are_not_served_by_accident(host: str) -> None:
     none = load_keys(AccessConfig(), {})
+    config = Config(server=ServerConfig(host=host))
     with pytest.raises(ConfigError, match="--insecure"):
-        check_exposure(host, False, none)
-    check_exposure(host, True, none)
-    check_exposure(host, False, load_keys(AccessConfig(), {"DUPLEX_API_KEY": KEY}))
-    check_exposure("127.0.0.1", False, none)
+        check_exposure(config, none)
+    check_exposure(Config(server=ServerConfig(host=host, insecure=True)), none)
+    check_exposure(config, load_keys(AccessConfig(), {"DUPLEX_API_KEY": KEY}))
+    check_exposure(Config(), none)
+
+
+@pytest.mark.parametrize(
+    "phone", [PhoneConfig(public_url="https://a.org"), PhoneConfig(trust_forwarded=True)]
+)
+def test_neither_are_those_who_come_through_a_tunnel(phone: PhoneConfig) -> None:
+    none = load_keys(AccessConfig(), {})
+    with pytest.raises(ConfigError, match="--insecure"):
+        check_exposure(Config(phone=phone), none)
+    check_exposure(Config(phone=phone, server=ServerConfig(insecure=True)), none)
+    check_exposure(Config(phone=phone), load_keys(AccessConfig(), {"DUPLEX_API_KEY": KEY}))

@@ -81,6 +81,8 @@ def test_single_options_that_are_none(text: str) -> None:
         ("server = 3", "server"),
         ("[turn]\nhangover_ms = 2000", "unfinished_ms"),
         ("[turn]\nidle_prompt_s = 3.0", "idle_prompt_s"),
+        ("[phone]\nmax_call_s = 15", "leaves a call 15 s"),
+        ("[phone]\nmax_cost = 0.1\ncost_per_minute = 0.5", "leaves a call 12 s"),
     ],
 )
 def test_what_only_looks_right_is_refused_too(tmp_path: Path, text: str, named: str) -> None:

@@ -1,8 +1,11 @@
 """A caller asks for the rest of an answer that was interrupted, or that came to its limit."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pytest
 from calls import Caller, virtual
 
 from duplex.config import Config, ServerConfig
@@ -17,6 +20,7 @@ from engine.types import (
     Piece,
     Speech,
 )
+from tts.types import AudioChunk, SpokenWord
 
 STORY = tuple(Speech(f"This is sentence number {n}. ") for n in range(1, 9))  # 1.5 s each
 WHOLE = "".join(piece.text for piece in STORY)
@@ -54,6 +58,20 @@ async def interrupted_story(caller: Caller) -> None:
     await caller.pause(3.0)
     await caller.speak(0.6)
     await hear(caller, 2)
+
+
+def limit(caller: Caller) -> None:
+    """Let all answers come to their limit."""
+    session = caller.engine.sessions[0]
+    respond = session.respond
+
+    async def limited(
+        history: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[Piece, None]:
+        async for piece in respond(history, options):
+            yield Finished("length", 1, 1, 1) if isinstance(piece, Finished) else piece
+
+    session.respond = limited  # type: ignore[method-assign]
 
 
 def test_the_rest_of_an_interrupted_answer_is_told_for_the_asking() -> None:
@@ -146,16 +164,7 @@ def test_a_pause_in_asking_for_the_rest_does_not_lose_it() -> None:
 def test_an_answer_that_came_to_its_limit_is_gone_on_with_by_the_model() -> None:
     async def call() -> None:
         async with Caller(Script(("A story!", "Go on."), (STORY[:2], STORY[2:]))) as caller:
-            session = caller.engine.sessions[0]
-            respond = session.respond
-
-            async def limited(
-                history: Sequence[Message], options: GenerationOptions
-            ) -> AsyncGenerator[Piece, None]:
-                async for piece in respond(history, options):
-                    yield Finished("length", 1, 1, 1) if isinstance(piece, Finished) else piece
-
-            session.respond = limited  # type: ignore[method-assign]
+            limit(caller)
             await caller.speak(1.0)
             await hear(caller, 1)
             done = caller.all("response.done")[0]["response"]
@@ -225,5 +234,135 @@ def test_the_rest_is_not_told_in_a_form_that_the_client_no_longer_wants() -> Non
             await hear(caller, 3)
             (item,) = caller.all("response.done")[2]["response"]["output"]
             assert item["content"][0]["text"] == LONG[0].text
+
+    virtual(call())
+
+
+@pytest.mark.parametrize("heard_s", [0.5, 1.0, 2.0])  # over it, over its last word, after it
+def test_go_on_over_an_aside_is_about_what_was_interrupted(heard_s: float) -> None:
+    async def call() -> None:
+        script = Script(("A story!", "Hold on a moment.", "Sorry, go on."), (STORY, SURE, LONG))
+        async with Caller(script) as caller:
+            await caller.speak(1.0)
+            await caller.pause(3.0)
+            await caller.speak(0.6)
+            while len(caller.all("response.created")) < 2:
+                await caller.pause(0.02)
+            await caller.pause(heard_s)
+            await caller.speak(0.5)
+            await hear(caller, 3)
+            assert await kept(caller, 0) + words(caller, 2) == WHOLE
+
+    virtual(call())
+
+
+def test_go_on_over_the_last_word_of_an_answer_is_for_the_model() -> None:
+    async def call() -> None:
+        async with Caller(Script(("A story!", "Go on."), (STORY, LONG))) as caller:
+            await caller.speak(1.0)
+            await caller.pause(0.4)
+            spoken_s = len(WHOLE) * 0.06
+            first_s = caller.time_of("response.output_audio.delta")
+            await caller.pause(first_s + spoken_s - 0.25 - caller.now_s)
+            await caller.speak(0.5)
+            await hear(caller, 2)
+            assert words(caller, 1) == LONG[0].text
+            assert caller.all("conversation.item.truncated")  # it was said over the answer
+
+    virtual(call())
+
+
+def test_go_on_over_the_last_word_before_the_limit_is_told_to_the_model() -> None:
+    async def call() -> None:
+        async with Caller(Script(("A story!", "Go on."), (STORY[:2], STORY[2:]))) as caller:
+            limit(caller)
+            await caller.speak(1.0)
+            await caller.pause(0.4)
+            first_s = caller.time_of("response.output_audio.delta")
+            spoken_s = sum(len(piece.text) for piece in STORY[:2]) * 0.06
+            await caller.pause(first_s + spoken_s - 0.25 - caller.now_s)
+            await caller.speak(0.5)
+            await hear(caller, 2)
+            assert words(caller, 1) == "".join(piece.text for piece in STORY[2:])
+        assert caller.heard_by_brain[1][-1][0] == "system"
+
+    virtual(call())
+
+
+def test_a_rest_that_was_told_is_not_told_again() -> None:
+    async def call() -> None:
+        script = Script(("A story!", "Hold on a moment.", "Go on."), (STORY[:2], SURE, LONG))
+        async with Caller(script) as caller:
+            await caller.speak(1.0)
+            await caller.pause(2.0)
+            await caller.speak(0.6)
+            await hear(caller, 2)
+            await caller.speak(0.6)
+            await hear(caller, 3)
+            rest = words(caller, 2)
+            assert 3 <= len(rest.split()) <= 12
+            await caller.pause(2.0)
+            await caller.speak(0.6)
+            await hear(caller, 4)
+            assert words(caller, 3) == LONG[0].text
+
+    virtual(call())
+
+
+def test_an_answer_that_was_to_end_with_a_call_is_for_the_model_to_go_on_with() -> None:
+    async def call() -> None:
+        clock: dict[str, Any] = {"type": "function", "name": "clock", "parameters": {}}
+        answer = (*STORY, CallStarted("clock"), CallArguments("{}"), CallEnded())
+        script = Script(("A story!", "Hold on a moment.", "Go on."), (answer, SURE, LONG))
+        async with Caller(script) as caller:
+            caller.send("session.update", session={"type": "realtime", "tools": [clock]})
+            await caller.speak(1.0)
+            await caller.pause(8.0)  # the brain has called, the voice has not come so far
+            assert not caller.all("response.function_call_arguments.done")
+            await caller.speak(0.6)
+            await hear(caller, 2)
+            await caller.speak(0.6)
+            await hear(caller, 3)
+            assert words(caller, 2) == LONG[0].text
+
+    virtual(call())
+
+
+class CodesVoice:
+    """Speaks 40 ms for each code, and the text beside it as one word."""
+
+    sample_rate = 24_000
+    takes_codes = True
+
+    def open(self, speed: float = 1.0) -> "CodesVoice":
+        opened = CodesVoice()
+        opened._end = 0
+        return opened
+
+    def push(self, text: str, codes: tuple[int, ...] = ()) -> Iterator[AudioChunk]:
+        samples = len(codes) * 960
+        self._end += samples
+        yield AudioChunk(np.full(samples, 0.3, np.float32), (SpokenWord(text, self._end),))
+
+    def finish(self) -> Iterator[AudioChunk]:
+        yield from ()
+
+
+def test_a_rest_in_codes_that_were_not_spoken_yet_is_not_whole() -> None:
+    async def call() -> None:
+        story = tuple(Speech(f"word{n} ", (1,) * 4) for n in range(80))
+        sure = (Speech("Sure. ", (1,) * 8),)
+        caller = Caller(Script(("A story!", "Hold on a moment.", "Go on."), (story, sure)))
+        caller.parts = replace(caller.parts, voice=CodesVoice())
+        async with caller:
+            await interrupted_story(caller)
+            await caller.speak(0.6)
+            await hear(caller, 3)
+            told = await kept(caller, 0) + words(caller, 2)
+            whole = "".join(piece.text for piece in story)
+            assert whole.startswith(told)
+            assert len(told) < len(whole)
+            details = caller.all("response.done")[2]["response"]["status_details"]
+            assert details["reason"] == "max_output_tokens"
 
     virtual(call())

@@ -33,6 +33,7 @@ class Judge:
 
     convinced: bool = False
     heard_caller: bool = True
+    sounds_false: float | None = None
     resets: int = 0
     learnt: int = 0
     heard: list[Samples | None] = field(default_factory=list)
@@ -178,3 +179,36 @@ def test_clearing_forgets_doubtful_speech(call: Call) -> None:
     call.hearing.end_turn()
     call.hear(64, 0.0, None)
     assert call.told == []
+
+
+def test_the_judge_hears_the_rest_of_what_cut_in_and_says_how_it_sounded(call: Call) -> None:
+    call.judge.sounds_false = 0.8
+    assert call.hearing.sounds_false is None
+    call.judge.convinced = True
+    call.hear(96, 0.5, ANSWER)
+    heard, learnt = len(call.judge.heard), call.judge.learnt
+    call.hear(320, 0.5, None)
+    assert (len(call.judge.heard), call.judge.learnt) == (heard + 10, learnt)
+    assert call.judge.resets == 0
+    call.hear(224, 0.0, None)
+    assert call.hearing.sounds_false == 0.8
+    call.hear(1280, 0.0, None)
+    assert isinstance(call.told[-1], TurnEnded)
+    assert call.judge.resets == 1
+    assert call.hearing.sounds_false is None
+
+
+def test_a_long_turn_is_not_judged_by_its_sound(call: Call) -> None:
+    call.judge.sounds_false, call.judge.convinced = 0.8, True
+    call.hear(96, 0.5, ANSWER)
+    learnt = call.judge.learnt
+    call.hear(2560, 0.5, None)
+    assert call.hearing.sounds_false is None
+    assert call.judge.learnt > learnt
+
+
+def test_a_turn_that_interrupts_nothing_is_not_judged_by_its_sound(call: Call) -> None:
+    call.judge.sounds_false = 0.8
+    call.hear(320, 0.5, None)
+    assert call.hearing.sounds_false is None
+    assert call.judge.heard == []

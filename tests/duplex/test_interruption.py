@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duplex.cues import Cue, Cues
+from duplex.cues import Cue, Cues, Utterance
 from duplex.echo import HOP, BandFilter, EchoConfig, EchoPath
 from duplex.interruption import (
     FRAME_MS,
@@ -13,10 +13,12 @@ from duplex.interruption import (
     InterruptionConfig,
     InterruptionJudge,
     asks_to_go_on,
+    has_asked,
     is_false_interruption,
+    is_hum,
 )
 from duplex.pcm import Samples
-from duplex.probe import FEATURES, Probe, ProbeInput, default_probe
+from duplex.probe import FEATURES, Probe, ProbeInput, default_probe, default_verdict
 
 FRAME = 512
 SPEECH = Cue(0.9, 1.0, 0.0, 0.99, np.zeros(FEATURES, np.float32))
@@ -48,6 +50,54 @@ def test_is_an_interruption(words: str) -> None:
 def test_what_lasts_is_no_backchannel() -> None:
     assert is_false_interruption("Yeah, yeah, yeah, okay.", 1500)
     assert not is_false_interruption("Yeah, yeah, yeah, okay.", 1501)
+
+
+@pytest.mark.parametrize("words", ["Man.", "The right.", "Delhi", "in the ham", "Go ahead."])
+def test_a_sure_sound_outweighs_doubtful_words(words: str) -> None:
+    assert is_false_interruption(words, 600, 0.99)
+    assert not is_false_interruption(words, 600, 0.2)
+    assert not is_false_interruption(words, 600, None)
+    assert not is_false_interruption(words, 1300, 0.99)  # nobody hums for so long
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["No.", "Stop.", "Wait.", "Hold on.", "What?", "Sorry?", "Hey!", "Why not?", "Excuse me.",
+     "Actually, yes.", "But why?", "Is it far?", "Can you?", "Yeah, but no."],
+)  # fmt: skip
+def test_no_sound_outweighs_unmistakable_words(words: str) -> None:
+    assert not is_false_interruption(words, 400, 1.0)
+
+
+def test_the_sound_does_not_make_a_backchannel_an_interruption() -> None:
+    assert is_false_interruption("Yeah.", 400, 0.0)
+
+
+@pytest.mark.parametrize("words", ["Yes.", "Yeah.", "No.", "Okay.", "Sure.", "Mm-hm.", "Man."])
+def test_what_is_said_to_a_question_is_an_answer(words: str) -> None:
+    assert not is_false_interruption(words, 400, 0.99, is_asked=True)
+
+
+@pytest.mark.parametrize("words", ["", "(coughs)", "Ha ha ha."])
+def test_sounds_do_not_answer_a_question(words: str) -> None:
+    assert is_false_interruption(words, 400, 0.99, is_asked=True)
+
+
+@pytest.mark.parametrize(
+    "heard", ["Shall I book it?", "Shall I book it? ", "Really?” ", "Shall I book it? It leaves"]
+)
+def test_has_asked(heard: str) -> None:
+    assert has_asked(heard)
+
+
+@pytest.mark.parametrize("heard", ["", "It leaves at ten.", "Ready? It leaves at", "Is it"])
+def test_has_not_asked(heard: str) -> None:
+    assert not has_asked(heard)
+
+
+def test_hums() -> None:
+    assert all(map(is_hum, ["Mm-hm.", "Oh.", "Uh-huh, mm-hm.", "Ha ha."]))
+    assert not any(map(is_hum, ["Yes.", "Okay.", "Oh, okay.", "Man."]))
 
 
 def test_sounds_without_words_are_false_however_long() -> None:
@@ -207,6 +257,53 @@ def test_the_callers_level_is_learnt() -> None:
     far = [cues.hear(frame * np.float32(0.05), 0.9, None).level_db or 0.0 for frame in frames]
     assert abs(np.median(near)) < 8
     assert np.median(near) - np.median(far) == pytest.approx(26, abs=0.5)
+
+
+def test_an_utterance_is_from_before_its_first_sound_to_its_last() -> None:
+    utterance = Utterance()
+    cues = [replace(SILENCE, features=np.full(FEATURES, n, np.float32)) for n in range(60)]
+    for n, cue in enumerate(cues):
+        speaks = 20 <= n < 25 or 35 <= n < 40  # 320 ms apart
+        utterance.take(replace(cue, probability=0.9) if speaks else cue)
+        if n == 45:
+            assert utterance.features is not None
+            assert [f[0] for f in utterance.features] == list(range(16, 40))
+    assert utterance.features is None  # it has been quiet for long
+
+
+def test_an_utterance_too_long_to_be_a_backchannel_is_not_judged() -> None:
+    utterance = Utterance()
+    for _ in range(1000):
+        utterance.take(SPEECH)
+    assert utterance.features is None
+    utterance.reset()
+    utterance.take(SPEECH)
+    assert utterance.features is not None
+
+
+def test_all_that_was_said_since_a_reset_is_judged_by_its_sound() -> None:
+    judge = InterruptionJudge(InterruptionConfig())
+    assert judge.sounds_false is None
+    for frame in syllables(6, 20, 0.1).reshape(-1, FRAME):
+        judge.hear(frame, 0.9, None)
+    first = judge.sounds_false
+    assert first is not None
+    assert 0 <= first <= 1
+    for frame in syllables(7, 10, 0.1).reshape(-1, FRAME):
+        judge.hear(frame, 0.9, None)
+    assert judge.sounds_false != first
+    judge.reset()
+    assert judge.sounds_false is None
+
+
+def test_a_network_run_over_frames_ends_where_its_steps_do() -> None:
+    frames = np.random.default_rng(0).standard_normal((9, FEATURES)).astype(np.float32)
+    network = default_verdict()
+    probability, state = 0.5, network.start()
+    assert network.run([]) == probability
+    for frame in frames:
+        probability, state = network.step(frame, state)
+    assert network.run(frames) == probability
 
 
 def test_two_calls_do_not_share_a_state() -> None:

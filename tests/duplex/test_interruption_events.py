@@ -13,13 +13,16 @@ sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
 from benchmarks import interruptions  # noqa: E402
 from benchmarks.events.corpus import Event  # noqa: E402
-from benchmarks.events.hearing import Heard, hear  # noqa: E402
+from benchmarks.events.hearing import Heard, hear, hear_stopped, said_in  # noqa: E402
 from benchmarks.events.scenes import Echo, Place, lay  # noqa: E402
 from benchmarks.events.sounds import made_cough  # noqa: E402
 from benchmarks.events.voices import Voices  # noqa: E402
-from duplex.interruption import InterruptionConfig  # noqa: E402
-from duplex.probe import default_probe  # noqa: E402
-from duplex.vad import SAMPLE_RATE, SileroVad  # noqa: E402
+from duplex.endpointing import EndpointConfig  # noqa: E402
+from duplex.events import PauseStarted  # noqa: E402
+from duplex.hearing import Hearing, Sounding, TurnDetection  # noqa: E402
+from duplex.interruption import InterruptionConfig, InterruptionJudge  # noqa: E402
+from duplex.probe import default_probe, default_verdict  # noqa: E402
+from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SileroVad  # noqa: E402
 
 pytestmark = pytest.mark.slow
 CALLER, OTHER, ASSISTANT = "es-en-us+f3", "es-en-gb+m3", "es-en-us+max"
@@ -68,6 +71,60 @@ def test_the_caller_is_heard_and_neither_echo_nor_the_other_end_of_the_room(
         assert scene.onset < at <= scene.end  # while it is said
 
 
+def test_what_is_said_after_the_answer_stopped_is_heard_without_it(
+    heard: dict[str, Heard], models: Callable[[str], Path]
+) -> None:
+    vad = SileroVad(models("silero-vad") / "silero_vad.onnx")
+    whole = heard["over echo"]
+    stops = interruptions.decision(whole, InterruptionConfig())
+    assert stops is not None
+    after = hear_stopped(whole, stops, vad, default_probe())
+    decided = list(whole.ends).index(stops)
+    for before, now in zip(whole.cues[: decided + 1], after.cues, strict=False):
+        np.testing.assert_array_equal(before.features, now.features)
+    scene, silent = whole.event.scene, stops + 1600
+    np.testing.assert_array_equal(after.event.scene.microphone[silent:], scene.silenced[silent:])
+    said = said_in(after)
+    assert said is not None
+    assert said.features is not None
+    spoken_ms = (scene.end - scene.onset) * 1000 // SAMPLE_RATE
+    assert said.speech_ms == pytest.approx(spoken_ms, abs=200)
+    assert said.known_sample >= scene.end
+
+
+@pytest.mark.parametrize("name", ["interruption", "over echo"])
+def test_the_server_judges_by_the_sound_as_the_benchmark_does(
+    heard: dict[str, Heard], models: Callable[[str], Path], name: str
+) -> None:
+    vad = SileroVad(models("silero-vad") / "silero_vad.onnx")
+    stops = interruptions.decision(heard[name], InterruptionConfig())
+    assert stops is not None
+    stopped = hear_stopped(heard[name], stops, vad, default_probe())
+    said = said_in(stopped)
+    assert said is not None
+    assert said.features is not None
+    scene = stopped.event.scene
+    hearing = Hearing(vad.open(), 10**9, InterruptionJudge)
+    hearing.configure(TurnDetection(DetectorConfig(), EndpointConfig()))
+    paused = []
+    for at in range(0, len(scene.microphone) - FRAME_SAMPLES, FRAME_SAMPLES):
+        frame = slice(at, at + FRAME_SAMPLES)
+        if at < scene.answer_from <= at + FRAME_SAMPLES:
+            hearing.end_turn()  # the question
+        sounds = scene.answer_from <= at < stops
+        sounding = Sounding(scene.answer[frame]) if sounds else None
+        (one,) = hearing.push(scene.microphone[frame], lambda now=sounding: now)  # type: ignore[misc]
+        if at > scene.onset and any(isinstance(event, PauseStarted) for event in one.events):
+            paused.append(hearing.sounds_false)
+    assert default_verdict().run(said.features) in paused
+
+
+def test_a_voice_says_the_same_every_time(tmp_path: Path) -> None:
+    voices = Voices(Path(), Path(), tmp_path)
+    first = voices.say(CALLER, "Wait.")
+    np.testing.assert_array_equal(voices.say(CALLER, "Wait."), first)
+
+
 def test_the_report_is_whole(heard: dict[str, Heard], tmp_path: Path) -> None:
     words = [
         interruptions.Words("Wait.", 600, one.event.scene.end)
@@ -81,6 +138,7 @@ def test_the_report_is_whole(heard: dict[str, Heard], tmp_path: Path) -> None:
     row = written["policies"][written["default"]]
     assert row["interruptions"] == row["caught"] == 2
     assert row["wrongly_resumed"] == 0
+    assert row["short"]["interruptions"] == 0
     assert row["false"]["echo"] == {
         "events": 1, "stops": 0, "stops_percent": 0.0, "resumed": 0, "answers_lost": 0,
     }  # fmt: skip

@@ -3,17 +3,19 @@
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
-from calls import Caller, virtual
+from calls import Caller, PatientJudge, virtual
 
 from duplex.config import Config, ServerConfig, TurnConfig
 from duplex.interruption import InterruptionConfig
 from engine.errors import EngineError
 from engine.fake import Script
 from engine.types import Finished, Piece, Speech
+from tts.fake import FakeVoice
 
 QUESTION = "What time is it?"
 ANSWER = tuple(Speech(f"This is sentence number {n}. ") for n in range(1, 6))  # 1.5 s each
@@ -527,6 +529,203 @@ def test_interruptions_are_counted() -> None:
     told = virtual(call())
     assert 'duplex_interruptions_total{meant="no"} 1' in told
     assert 'duplex_interruptions_total{meant="yes"} 1' in told
+
+
+class SureJudge(PatientJudge):
+    """Stands in for one that takes whatever is said for a backchannel, by its sound."""
+
+    @property
+    def sounds_false(self) -> float | None:
+        return 0.99
+
+
+@pytest.mark.parametrize(
+    ("words", "judge", "resumes"),
+    [
+        ("Man.", SureJudge, True),
+        ("Man.", PatientJudge, False),
+        ("Stop!", SureJudge, False),
+    ],
+)
+def test_a_misheard_backchannel_is_known_by_its_sound(
+    words: str, judge: type[PatientJudge], resumes: bool
+) -> None:
+    async def call() -> None:
+        caller = Caller(Script((QUESTION, words), (ANSWER * 4, (Speech("Yes?"),))))
+        caller.parts = replace(caller.parts, open_judge=judge)
+        async with caller:
+            cut = await interrupt(caller)
+            await caller.pause(2.0)
+            told = {"duplex_resumes": cut["id"]} if resumes else None
+            assert created(caller)[1].get("metadata") == told
+
+    virtual(call())
+
+
+ASKING = (Speech("Shall I book the train? "), *ANSWER)  # it has asked after 1.4 s
+
+
+@pytest.mark.parametrize("words", ["Yes.", "Okay.", "Mm-hm."])
+@pytest.mark.parametrize(
+    ("heard_s", "is_answer"),
+    [(0.5, False), (1.1, True), (1.5, True), (3.5, False)],
+)
+def test_a_short_yes_to_a_question_is_an_answer(
+    words: str, heard_s: float, is_answer: bool
+) -> None:
+    async def call() -> None:
+        says = (ASKING, (Speech("It is booked."),))
+        async with Caller(Script((QUESTION, words), says)) as caller:
+            await ask(caller, heard_s)
+            await caller.speak(0.3)
+            await caller.pause(2.0)
+            cut, then = created(caller)[:2]
+            if is_answer:
+                assert then.get("metadata") is None
+                assert words_of(responses(caller)[1]) == "It is booked."
+                assert caller.heard_by_brain[-1][-1] == ("user", words)
+            else:
+                assert then["metadata"] == {"duplex_resumes": cut["id"]}
+
+    virtual(call())
+
+
+def test_a_word_at_the_last_word_is_for_the_model_to_answer() -> None:
+    async def call() -> None:
+        config = Config(server=ServerConfig(playout_lead_s=1000.0))
+        script = Script((QUESTION, "Okay."), (ANSWER, (Speech("Anything else?"),)))
+        async with Caller(script, config) as caller:
+            await ask(caller, LAST_S - 0.2)
+            await caller.speak(0.3)
+            await caller.pause(2.0)
+            assert [r.get("metadata") for r in created(caller)] == [None, None]
+            assert words_of(responses(caller)[1]) == "Anything else?"
+
+    virtual(call())
+
+
+@pytest.mark.parametrize("by_voice", [True, False])
+def test_only_interruptions_by_voice_are_counted(by_voice: bool) -> None:
+    async def call() -> str:
+        async with Caller(falsely(says=(ANSWER * 4,))) as caller:
+            if by_voice:  # and for good: the client answers turns itself
+                vad = {"turn_detection": {"type": "server_vad", "create_response": False}}
+                caller.send("session.update", session={"type": "realtime", "audio": {"input": vad}})
+                content = [{"type": "input_text", "text": QUESTION}]
+                item = {"type": "message", "role": "user", "content": content}
+                caller.send("conversation.item.create", item=item)
+                caller.send("response.create")
+                await caller.pause(2.0)
+                await caller.speak(0.3)
+            else:
+                await interrupt(caller)
+                caller.send("response.cancel")
+            await caller.pause(1.0)
+            return caller.metrics.render({})
+
+    told = virtual(call())
+    assert ('duplex_interruptions_total{meant="yes"} 1' in told) == by_voice
+    assert 'meant="no"' not in told
+
+
+@pytest.mark.parametrize("ear_s", [0.05, 0.2, 0.3])
+def test_what_was_committed_before_does_not_decide_what_the_caller_means_now(ear_s: float) -> None:
+    async def call() -> None:
+        script = Script(
+            (QUESTION, "", "Wait, stop that please."), (ANSWER * 4, (Speech("Stopped."),)), ear_s
+        )
+        async with Caller(script) as caller:
+            await ask(caller, 1.0)
+            await caller.speak(0.1)
+            caller.send("input_audio_buffer.commit")  # it is not understood yet when
+            await caller.speak(1.2)  # the caller interrupts
+            await caller.pause(2.0)
+            assert [r.get("metadata") for r in created(caller)] == [None, None]
+            assert words_of(responses(caller)[1]) == "Stopped."
+
+    virtual(call())
+
+
+def test_an_answer_that_was_cut_after_its_last_word_counts_as_heard() -> None:
+    async def call() -> None:
+        config = Config(server=ServerConfig(playout_lead_s=0.05))
+        async with Caller(falsely(says=(ANSWER[:1],)), config) as caller:
+            session = caller.engine.sessions[0]
+            respond = session.respond
+
+            async def slow(*args: Any) -> AsyncGenerator[Piece, None]:
+                async for piece in respond(*args):
+                    if isinstance(piece, Finished):
+                        await asyncio.sleep(3.0)
+                    yield piece
+
+            session.respond = slow  # type: ignore[method-assign]
+            detection = {"type": "server_vad", "idle_timeout_ms": 5000}
+            sound = {"input": {"turn_detection": detection}}
+            caller.send("session.update", session={"type": "realtime", "audio": sound})
+            await ask(caller, len(ANSWER[0].text) * 0.06 + 0.3)
+            await caller.speak(0.3)
+            await caller.pause(4.0)
+            assert words_of(responses(caller)[1]) == ""
+            await caller.pause(5.0)
+            assert caller.all("input_audio_buffer.timeout_triggered")
+
+    virtual(call())
+
+
+def test_what_is_resumed_is_released_with_its_first_audio_and_measures_no_stage() -> None:
+    async def call() -> None:
+        async with Caller(falsely(says=(ANSWER[:1],))) as caller:
+            session = caller.engine.sessions[0]
+            respond, goes_on = session.respond, asyncio.Event()
+
+            async def wait(*args: Any) -> AsyncGenerator[Piece, None]:
+                async for piece in respond(*args):
+                    await goes_on.wait()
+                    yield piece
+
+            session.respond = wait  # type: ignore[method-assign]
+            metrics = {"type": "realtime", "duplex": {"metrics": True}}
+            caller.send("session.update", session=metrics)
+            await caller.speak(1.0)
+            await caller.pause(0.5)
+            await caller.speak(0.3)
+            stopped_s = caller.now_s
+            await caller.pause(2.0)
+            assert len(created(caller)) == 2
+            goes_on.set()
+            await caller.pause(4.0)
+            first_s = caller.time_of("response.output_audio.delta")
+            marks = caller.all("duplex.turn_metrics")[1]["marks_ms"]
+            assert marks["released"] / 1000 == pytest.approx(first_s - stopped_s, abs=0.05)
+            assert 'duplex_stage_seconds_count{stage="released"}' not in caller.metrics.render({})
+
+    virtual(call())
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"output_modalities": ["text"]},
+        {"audio": {"output": {"voice": "high"}}},
+        {"audio": {"output": {"format": {"type": "audio/pcmu"}}}},
+    ],
+)
+def test_what_is_suspended_is_not_resumed_in_a_form_that_the_client_no_longer_wants(
+    session: dict[str, Any],
+) -> None:
+    async def call() -> None:
+        caller = Caller(falsely(says=(ANSWER * 4, (Speech("Yes?"),))))
+        caller.parts = replace(caller.parts, voices={"high": FakeVoice()})
+        async with caller:
+            await interrupt(caller)
+            caller.send("session.update", session={"type": "realtime", **session})
+            await caller.pause(2.0)
+            assert not caller.all("error")
+            assert created(caller)[1].get("metadata") is None
+            assert caller.heard_by_brain[-1][-1] == ("user", "Mm-hm.")
+
+    virtual(call())
 
 
 def test_the_configured_proof_is_the_measured_one() -> None:

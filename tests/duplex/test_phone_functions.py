@@ -1,6 +1,8 @@
 """An assistant's own functions: what the model is told of them, and what it gets from them."""
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from duplex.errors import ConfigError
 from duplex.phone import functions as module
 from duplex.phone.functions import Functions, load_functions
+from duplex.phone.threads import MAX_THREADS
 
 FILE = '''
 import asyncio
@@ -80,6 +83,50 @@ async def test_a_function_that_hangs_is_given_up(
 ) -> None:
     monkeypatch.setattr(module, "LIMIT_S", 0.01)
     assert json.loads(await functions.call("hangs", "{}")) == {"error": "it took too long"}
+
+
+async def test_functions_that_never_return_starve_no_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "stuck.py"
+    path.write_text(STUCK)
+    functions = load_functions(path)
+
+    async def stick(count: int) -> set[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "LIMIT_S", 0.05)
+            told = await asyncio.gather(*(functions.call("stuck", "{}") for _ in range(count)))
+        return {json.loads(each)["error"] for each in told}
+
+    try:
+        assert await stick(MAX_THREADS - 1) == {"it took too long"}
+        assert json.loads(await functions.call("quick", "{}")) == "Q"
+        assert await stick(1) == {"it took too long"}
+        assert json.loads(await functions.call("quick", "{}")) == {"error": "it failed"}  # full
+        assert all(t.daemon for t in threading.enumerate() if t.name == "phone")
+    finally:
+        await functions.call("let_go", "{}")
+    await asyncio.to_thread(lambda: [t.join() for t in threading.enumerate() if t.name == "phone"])
+
+
+STUCK = """
+import threading
+gone = threading.Event()
+
+def stuck() -> None:
+    'Never returns.'
+    gone.wait()
+
+def quick() -> str:
+    'Returns.'
+    return "Q"
+
+async def let_go() -> None:
+    'Ends all.'
+    gone.set()
+
+FUNCTIONS = [stuck, quick, let_go]
+"""
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,14 @@ def test_the_echo_reference_is_silent_while_there_is_nothing_to_play() -> None:
     assert np.array_equal(played[16_000:19_000], audio[12_000:15_000])
 
 
+def test_the_echo_reference_keeps_little_that_nobody_asks_for() -> None:
+    reference = EchoReference(16_000)
+    for second in range(60):
+        reference.push(ramp(16_000) + 1, float(second))
+    assert not reference.frame(50.0, 512).any()  # forgotten
+    assert reference.frame(59.5, 512).all()
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 24_000])
 def test_the_echo_reference_is_at_16_khz(rate_hz: int) -> None:
     reference = EchoReference(rate_hz)

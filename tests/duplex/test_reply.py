@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from calls import TimedSteps, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ def test_what_was_heard_and_what_is_resumed_are_the_whole(
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.floats(0.2, 6.0), st.floats(0.0, 2.0), st.booleans())
+@given(st.floats(0.2, 5.0), st.floats(0.0, 2.0), st.booleans())
 def test_the_rest_of_a_reply_that_was_given_up_is_what_was_not_heard(
     play_s: float, late_s: float, again: bool
 ) -> None:
@@ -151,3 +152,19 @@ def rest_of(heard: str, rest: Rest) -> str:
     text = "".join(word.text for part in rest.audio for word in part.words) + rest.text
     assert WHOLE[len(heard) :].startswith(text)
     return text
+
+
+@pytest.mark.parametrize("pause_first", [True, False])
+def test_a_pause_at_the_last_moment_is_one(pause_first: bool) -> None:
+    async def call() -> None:
+        reply = Listener(2.0).reply
+        loop = asyncio.get_running_loop()
+        at = loop.time() + 1.0
+        if pause_first:
+            loop.call_at(at, reply.pause)
+        waiting = asyncio.create_task(reply.was_paused_within(1.0))
+        await asyncio.sleep(0)
+        loop.call_at(at, reply.pause)
+        assert await waiting
+
+    virtual(call())

@@ -70,6 +70,10 @@ class PatientJudge:
     def heard_caller(self) -> bool:
         return True
 
+    @property
+    def sounds_false(self) -> float | None:
+        return None
+
     def reset(self) -> None:
         self._speech_ms = 0
 
