@@ -135,7 +135,7 @@ def _serve(options: argparse.Namespace) -> int:
     config = _config(options)
     logs.configure(config.server.log_format, verbose=options.verbose)
     keys = load_keys(config.access)
-    check_exposure(config.server.host, config.server.insecure, keys)  # before minutes of loading
+    check_exposure(config, keys)  # before minutes of loading
     sip_door.check(config)
     parts = build.load(config, build.open_store(config), Progress(sys.stderr))
     memory.settle()

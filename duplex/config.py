@@ -18,6 +18,7 @@ Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[int, Meta(ge=0)]
 MIN_CONTEXT_TOKENS = 256
+_MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
 
 
@@ -151,7 +152,7 @@ class PhoneConfig(Section, frozen=True):
     twilio_token_env: str = "TWILIO_AUTH_TOKEN"  # the variable with the account's auth token
     twilio_api: str = "https://api.twilio.com"  # for transfers
     assistant: str = ""  # who answers if the call names nobody; empty: the server's defaults
-    max_call_s: PositiveFloat = 1800.0  # a longer call is ended with a goodbye
+    max_call_s: PositiveFloat = 1800.0  # a longer call is ended with a goodbye; at least 20
     cost_per_minute: Annotated[float, Meta(ge=0)] = 0.0  # what a minute costs you, in any currency
     max_cost: Annotated[float, Meta(ge=0)] = 0.0  # of one call; 0: no limit
     minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # of all calls of Twilio; 0: no limit
@@ -159,6 +160,17 @@ class PhoneConfig(Section, frozen=True):
     out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
     busy: str = "All lines are busy. Please call again later."  # said when the server is full
     trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others reach this server through a proxy, wherever it listens."""
+        return bool(self.public_url) or self.trust_forwarded
+
+    def limit_s(self) -> float:
+        """How long a call may last, by the time and by the cost."""
+        if not (self.max_cost and self.cost_per_minute):
+            return self.max_call_s
+        return min(self.max_call_s, 60 * self.max_cost / self.cost_per_minute)
 
 
 class AssistantConfig(Section, frozen=True):
@@ -306,6 +318,11 @@ def _check_phone(config: Config) -> None:
         raise ConfigError(f"sip.assistant: there is no [assistants.{config.sip.assistant}]")
     if bool(config.phone.max_cost) and not config.phone.cost_per_minute:
         raise ConfigError("phone.max_cost needs phone.cost_per_minute")
+    if config.phone.out_of_time and config.phone.limit_s() < _MIN_PHONE_CALL_S:
+        raise ConfigError(
+            f"phone.max_call_s (or max_cost) leaves a call {config.phone.limit_s():g} s, which is "
+            f"less than {_MIN_PHONE_CALL_S:g} and no time to say phone.out_of_time in"
+        )
     if config.phone.hold_s >= config.server.idle_timeout_s:
         raise ConfigError("phone.hold_s must be less than server.idle_timeout_s")
     for name, assistant in config.assistants.items():

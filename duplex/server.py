@@ -72,7 +72,7 @@ class DialogueServer:
         self._config = config
         self._parts = parts
         self._keys = load_keys(config.access) if keys is None else keys
-        check_exposure(config.server.host, config.server.insecure, self._keys)
+        check_exposure(config, self._keys)
         self.metrics = Metrics()
         self.load = Load(config.limits, self.metrics)
         self._secrets = ClientSecrets(time.time)
@@ -146,7 +146,7 @@ class DialogueServer:
                 ssl_handshake_timeout=_TLS_S if tls else None,
             ) as listening,
             sip_door.listening(
-                self._config, self.calls, self.phone, lambda: self._stopping
+                self._config, self.metrics, self.calls, self.phone, lambda: self._stopping
             ) as self.sip,
         ):
             try:
@@ -171,6 +171,7 @@ class DialogueServer:
     async def _end_all(self) -> None:
         self._stopping = True
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
+        await self.phone.finish(_CLOSE_S)
 
     @property
     def _scheme(self) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from duplex.config import AccessConfig
+from duplex.config import AccessConfig, Config
 from duplex.errors import ConfigError
 from duplex.net.limits import Allowance
 from duplex.protocol.session_config import SessionConfig
@@ -48,6 +48,7 @@ class Principal:
     may_read_metrics: bool = False
     session: SessionConfig | None = None
     secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
+    is_key: bool = False  # else the name is not that of a key, but of a door that needs none
 
 
 class Keys:
@@ -91,7 +92,7 @@ def load_keys(config: AccessConfig, environment: Mapping[str, str] = os.environ)
                 f"the key in {config.key_env} has fewer than {MIN_KEY_CHARS} characters; make one "
                 "with: openssl rand -hex 32"
             )
-        owner = Principal(config.key_env, usual, may_read_metrics=True)
+        owner = Principal(config.key_env, usual, may_read_metrics=True, is_key=True)
         entries[config.key_env] = (_digest(key), owner)
     return Keys(entries, Principal("", usual, may_read_metrics=True))
 
@@ -119,7 +120,7 @@ def _owner(name: str, entry: _KeyEntry, usual: Allowance) -> Principal:
         usual.minutes_per_day if entry.minutes_per_day is None else entry.minutes_per_day,
         usual.bytes_per_s if entry.bytes_per_s is None else entry.bytes_per_s,
     )
-    return Principal(name, allowance, entry.metrics)
+    return Principal(name, allowance, entry.metrics, is_key=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,13 @@ class ClientSecrets:
         _, owner, encoded = found
         session = msgspec.json.decode(encoded, type=SessionConfig)
         secret_id = _digest(value).hex()[:16]
-        return Principal(owner.name, owner.allowance, session=session, secret_id=secret_id)
+        return Principal(
+            owner.name,
+            owner.allowance,
+            session=session,
+            secret_id=secret_id,
+            is_key=owner.is_key,
+        )
 
 
 def presented_key(authorization: str | None, subprotocols: str | None) -> str | None:
@@ -214,15 +221,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_exposure(host: str, insecure: bool, keys: Keys) -> None:
+def check_exposure(config: Config, keys: Keys) -> None:
     """Refuse to serve strangers by accident.
 
     Raises:
-        ConfigError: others can reach ``host`` and there is no key.
+        ConfigError: others can reach the server, and there is no key.
     """
-    if not (is_loopback(host) or len(keys) or insecure):
+    host = config.server.host
+    reached = config.phone.public_url or "the proxy" if config.phone.is_public else host
+    is_ours = is_loopback(host) and not config.phone.is_public
+    if not (is_ours or len(keys) or config.server.insecure):
         raise ConfigError(
-            f"anybody who reaches {host} could use this server: set a key (DUPLEX_API_KEY, or "
+            f"anybody who reaches {reached} could use this server: set a key (DUPLEX_API_KEY, or "
             "access.keys_file; see duplex.example.toml), or say --insecure"
         )
 

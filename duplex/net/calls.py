@@ -47,7 +47,7 @@ class Calls:
         self._parts = parts
         self._metrics = metrics
         self._load = load
-        self._accounts: dict[str, Account] = {}  # by the name of a key
+        self._accounts: dict[tuple[bool, str], Account] = {}  # by kind and name
         self._calls: dict[LiveCall, asyncio.Task[None]] = {}
         self._numbered = 0  # calls ever opened, for ids in the log
         self._trimming: asyncio.TimerHandle | None = None  # set when a call has ended
@@ -62,7 +62,8 @@ class Calls:
         """What the calls of a key use, or those of nobody's."""
         burst_bytes = 2 * self._config.server.max_message_bytes
         return self._accounts.setdefault(
-            principal.name, Account(principal.allowance, burst_bytes, time.time())
+            (principal.is_key, principal.name),
+            Account(principal.allowance, burst_bytes, time.time()),
         )
 
     @property

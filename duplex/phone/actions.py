@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from duplex.phone.playout import Frame, Mark
-from duplex.protocol.client_events import ClientEvent
+from duplex.protocol.client_events import ClientEvent, ItemCreate
+from duplex.protocol.items import FunctionCallOutputParam, InputText, MessageParam
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,14 @@ class Transfer:
 
 
 Action = Tell | Frame | Mark | Clear | Say | Call | HangUp | Transfer
+
+
+def note(text: str) -> Tell:
+    """What the model is to know of the line."""
+    content = (InputText(text=f"[{text}]"),)
+    return Tell(ItemCreate(item=MessageParam(role="user", content=content)))
+
+
+def output(call_id: str, result: str) -> Tell:
+    """What a function that the model has called has given, as JSON."""
+    return Tell(ItemCreate(item=FunctionCallOutputParam(call_id=call_id, output=result)))

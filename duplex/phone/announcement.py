@@ -1,7 +1,7 @@
 """Words that nobody has to think of: the greeting, the goodbye. Played like an answer, and known
 to the conversation as far as they were heard.
 
-A caller's sound stops the greeting as it stops an answer. If nothing follows from it, because it
+A caller's sound stops the greeting as it stops an answer. If there were no words in it, because it
 was a cough, the rest is played.
 """
 
@@ -13,24 +13,21 @@ from duplex.protocol import client_events as wire
 from duplex.protocol.items import MessageParam, OutputText
 from tts.types import SpokenWord
 
-RESUME_S = 2.5  # after the caller's sound: an answer would have begun by then
-
 
 class Announcement:
-    """At most one at a time. Pure: the caller passes the time in monotonic seconds."""
+    """At most one at a time."""
 
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
         self._count = 0  # announcements, and rests of them
         self._is_dropped = True  # whether nobody wants to hear what still comes
         self.is_held = False  # whether it waits for the caller's sound to mean nothing
-        self.due_s: float | None = None  # when the rest is played
         # Of the announcement, or of the rest of it. See `_restart`.
         self._told: bool
         self._audio: bytearray
         self._words: list[SpokenWord]
         self._before: int
-        self._is_made: bool
+        self.is_made: bool  # whether nothing more of it is to come
         self._ledger: PlaybackLedger
         self._restart(b"", ())
 
@@ -39,10 +36,19 @@ class Announcement:
         """Of what is played, and in the conversation."""
         return f"announcement_{self._count}"
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether more of it is to come, and to be played at once."""
+        return not (self._is_dropped or self.is_held or self.is_made)
+
+    @property
+    def samples(self) -> int:
+        """How much of it has come, of the rest if it was cut."""
+        return len(self._audio) // self._encoding.bytes_per_sample
+
     def begin(self) -> None:
         """Another one, in place of the one before."""
         self.is_held = self._is_dropped = self._told = False
-        self.due_s = None
         self._restart(b"", ())
 
     def push(self, audio: bytes, words: Sequence[SpokenWord]) -> bytes:
@@ -58,7 +64,7 @@ class Announcement:
 
     def finish(self) -> list[wire.ClientEvent]:
         """All of it was synthesised; it is told to the conversation ahead of its playing."""
-        self._is_made = True
+        self.is_made = True
         return [] if self._is_dropped or self.is_held else self._tell(self._words)
 
     def cut(self, heard_samples: int, *, hold: bool) -> list[wire.ClientEvent]:
@@ -69,32 +75,29 @@ class Announcement:
             events.append(wire.ItemDelete(item_id=self.item_id))
         if text:
             events += [self._item(text)]
-        before, is_made = self._before + heard_samples, self._is_made
+        before, is_made = self._before + heard_samples, self.is_made
         audio = self._audio[heard_samples * self._encoding.bytes_per_sample :]
         self._restart(bytes(audio), _after(text, self._words, heard_samples))
-        self._before, self._is_made = before, is_made
-        self.is_held, self._is_dropped, self.due_s = hold, not hold, None
+        self._before, self.is_made = before, is_made
+        self.is_held, self._is_dropped = hold, not hold
         return events
 
-    def caller_started(self) -> None:
-        """The caller makes a sound."""
-        self.due_s = None
-
-    def caller_stopped(self, now_s: float) -> None:
-        """The sound is over: if it meant something, an answer begins soon."""
-        if self.is_held:
-            self.due_s = now_s + RESUME_S
-
-    def tick(self, now_s: float) -> tuple[bytes, list[wire.ClientEvent]]:
-        """The rest, if it is due, and what the conversation is told of it."""
-        if self.due_s is None or now_s < self.due_s:
+    def resume(self) -> tuple[bytes, list[wire.ClientEvent]]:
+        """The caller's sound meant nothing: the rest as far as it is made, and what the
+        conversation is told of it."""
+        if not self.is_held:
             return b"", []
-        self.is_held, self.due_s = False, None
-        return bytes(self._audio), self._tell(self._words) if self._is_made else []
+        self.is_held = False
+        return bytes(self._audio), self._tell(self._words) if self.is_made else []
 
     def drop(self) -> None:
         """Nobody wants to hear the rest."""
-        self.is_held, self._is_dropped, self.due_s = False, True, None
+        self.is_held, self._is_dropped = False, True
+
+    def drop_held(self) -> None:
+        """The caller's sound meant something."""
+        if self.is_held:
+            self.drop()
 
     def _restart(self, audio: bytes, words: Sequence[SpokenWord]) -> None:
         self._count += 1
@@ -102,7 +105,7 @@ class Announcement:
         self._audio = bytearray(audio)  # not played yet, or being played
         self._words = list(words)  # likewise; their ends are samples of it
         self._before = 0  # samples of the announcement before it
-        self._is_made = False
+        self.is_made = False
         self._ledger = PlaybackLedger(self._encoding.rate_hz)
         self._ledger.push(len(audio) // self._encoding.bytes_per_sample, words, 0.0)
 

@@ -1,6 +1,6 @@
 """Who answers the phone: what the configuration says of an assistant, as the session of a call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,12 @@ from duplex.protocol.session_config import (
     Pcma,
     Pcmu,
     SessionConfig,
+    Transcription,
 )
 from duplex.protocol.tools import FunctionTool
 
 HANG_UP, TRANSFER, HOLD = "hang_up", "transfer", "hold"
+LINE_TOOLS = frozenset({HANG_UP, TRANSFER, HOLD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Manners:
     goodbye: str = ""
     out_of_time: str = ""
     trouble: str = ""
+    tools: frozenset[str] = frozenset()  # of the line: which of them the model may use
     numbers: Mapping[str, str] = field(default_factory=dict)  # to transfer to, by name
     hold_s: float = 120.0
     limit_s: float = float("inf")  # of the call
@@ -43,20 +46,20 @@ def assistant_named(config: Config, name: str | None) -> AssistantConfig | None:
     return config.assistants.get(name, None if name else AssistantConfig())
 
 
-def manners_of(config: Config, assistant: AssistantConfig, *, can_say: bool) -> Manners:
-    """What the line needs to know."""
+def manners_of(
+    config: Config, assistant: AssistantConfig, tools: Iterable[FunctionTool], *, can_say: bool
+) -> Manners:
+    """What the line needs to know; ``tools`` are those of `tools_of`."""
     phone = config.phone
-    limit_s = phone.max_call_s
-    if phone.max_cost and phone.cost_per_minute:
-        limit_s = min(limit_s, 60 * phone.max_cost / phone.cost_per_minute)
     return Manners(
         assistant.greeting,
         assistant.goodbye,
         phone.out_of_time,
         phone.trouble,
+        frozenset(tool.name for tool in tools),
         assistant.transfer_to,
         phone.hold_s,
-        limit_s,
+        phone.limit_s(),
         can_say,
     )
 
@@ -65,17 +68,17 @@ def session_of(
     defaults: SessionConfig,
     assistant: AssistantConfig,
     encoding: Encoding,
-    *,
-    transfers: bool,
-    functions: tuple[FunctionTool, ...] = (),
+    tools: tuple[FunctionTool, ...],
 ) -> SessionConfig:
-    """What a call with the assistant begins with. ``transfers``: whether the line can;
-    ``functions``: what the assistant can do beside the line."""
+    """What a call with the assistant begins with. The line needs to know whether there were words
+    in what the caller said: hence the transcription."""
     heard, spoken = defaults.audio.input, defaults.audio.output
     wire = format_of(encoding)
     audio = structs.replace(
         defaults.audio,
-        input=AudioInput(format=wire, turn_detection=heard.turn_detection),
+        input=AudioInput(
+            format=wire, turn_detection=heard.turn_detection, transcription=Transcription()
+        ),
         output=AudioOutput(format=wire, voice=assistant.voice or spoken.voice, speed=spoken.speed),
     )
     return structs.replace(
@@ -83,7 +86,7 @@ def session_of(
         model=assistant.model or defaults.model,
         instructions=assistant.instructions or defaults.instructions,
         audio=audio,
-        tools=(*functions, *tools_of(assistant, transfers=transfers)),
+        tools=tools,
     )
 
 

@@ -9,12 +9,18 @@ from websockets.exceptions import ConnectionClosed
 
 from duplex.call import Parts
 from duplex.config import AssistantConfig, Config
-from duplex.errors import ProtocolError
+from duplex.errors import ConfigError, ProtocolError
 from duplex.metrics import Metrics
 from duplex.net.access import Principal
 from duplex.net.calls import Calls
 from duplex.net.gate import POLICY_VIOLATION
-from duplex.phone.assistants import assistant_named, manners_of, session_of
+from duplex.phone.assistants import (
+    LINE_TOOLS,
+    assistant_named,
+    manners_of,
+    session_of,
+    tools_of,
+)
 from duplex.phone.codec import PhoneCodec
 from duplex.phone.functions import Functions, load_functions
 from duplex.phone.leg import Leg, PhoneSocket, Switchboard
@@ -30,17 +36,23 @@ class PhoneCalls:
     def __init__(self, config: Config, parts: Parts, metrics: Metrics, calls: Calls) -> None:
         """
         Raises:
-            ConfigError: an assistant's functions cannot be used.
+            ConfigError: an assistant's functions, voice or model cannot be used.
         """
         self._config = config
         self._parts = parts
         self._metrics = metrics
         self._calls = calls
         self._spoken: Spoken = {}
-        self._functions: dict[str, Functions] = {}  # by the file
-        for assistant in config.assistants.values():
-            if assistant.functions and assistant.functions not in self._functions:
-                self._functions[assistant.functions] = load_functions(Path(assistant.functions))
+        self._functions = {"": Functions()}  # by the file
+        for name, assistant in config.assistants.items():
+            path = assistant.functions
+            if path not in self._functions:
+                self._functions[path] = load_functions(Path(path))
+            _check(name, assistant, parts, self._functions[path])
+
+    async def finish(self, patience_s: float) -> None:
+        """Wait for functions that calls have left behind, so long at most."""
+        await asyncio.gather(*(f.finish(patience_s) for f in self._functions.values()))
 
     async def hold(
         self,
@@ -70,20 +82,17 @@ class PhoneCalls:
             await socket.close(refusal.close_code, refusal.kind.replace("_", " "))
             return
         answering = self._assistant(started.parameters.get("assistant") or assistant)
-        functions = self._functions.get(answering.functions)
+        functions = self._functions[answering.functions]
+        tools = tools_of(answering, transfers=switchboard is not None)
         session = session_of(
-            self._parts.defaults,
-            answering,
-            started.encoding,
-            transfers=switchboard is not None,
-            functions=functions.tools if functions is not None else (),
+            self._parts.defaults, answering, started.encoding, (*functions.tools, *tools)
         )
         speed, output = self._config.voice.speed, session.audio.output
         speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)
         line = Line(
             started.encoding,
             session.audio.input.format,
-            manners_of(self._config, answering, can_say=speaker.can_say),
+            manners_of(self._config, answering, tools, can_say=speaker.can_say),
             frame_ms=codec.frame_ms,
             has_marks=codec.has_marks,
         )
@@ -100,3 +109,21 @@ class PhoneCalls:
             assistant = assistant_named(self._config, None)
         assert assistant is not None, "the configuration was checked"
         return assistant
+
+
+def _check(name: str, assistant: AssistantConfig, parts: Parts, functions: Functions) -> None:
+    """
+    Raises:
+        ConfigError: the assistant names what is not there, or a function as the line names its own.
+    """
+    for kind, wanted, known in (
+        ("voice", assistant.voice, parts.voice_names),
+        ("model", assistant.model, parts.models),
+    ):
+        if wanted and wanted not in known:
+            raise ConfigError(
+                f"assistants.{name}.{kind}: {wanted} is not loaded, only {', '.join(known)}"
+            )
+    for tool in LINE_TOOLS:
+        if tool in functions:
+            raise ConfigError(f"{assistant.functions}: {tool} is what the phone line itself can do")

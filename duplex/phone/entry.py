@@ -63,8 +63,9 @@ class PhoneEntry:
 
     def admit(self, request: PhoneRequest) -> Principal | HttpAnswer:
         """Who calls, or why they may not. Without a Twilio token everybody may who may call a
-        server without keys."""
-        if request.path == TWILIO and (self._twilio_token or len(self._keys)):
+        server without keys that no others reach."""
+        is_closed = self._twilio_token or len(self._keys) or self._config.phone.is_public
+        if request.path == TWILIO and is_closed:
             if self._is_signed(request):
                 allowance = Allowance(minutes_per_day=self._config.phone.minutes_per_day)
                 return Principal("twilio's calls", allowance)

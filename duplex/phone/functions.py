@@ -11,12 +11,14 @@ import logging
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from duplex.errors import ConfigError
+from duplex.phone.threads import in_thread
 from duplex.protocol.tools import FunctionTool
 
 logger = logging.getLogger(__name__)
@@ -34,8 +36,9 @@ class _Function:
 class Functions:
     """The functions of one file, for all calls: they hold what they share themselves."""
 
-    def __init__(self, functions: Mapping[str, _Function]) -> None:
-        self._functions = dict(functions)
+    def __init__(self, functions: Mapping[str, _Function] | None = None) -> None:
+        self._functions = dict(functions or {})
+        self._running: set[asyncio.Task[str]] = set()
 
     @property
     def tools(self) -> tuple[FunctionTool, ...]:
@@ -47,8 +50,24 @@ class Functions:
 
     async def call(self, name: str, arguments: str) -> str:
         """Call a function with its arguments as JSON; returns its result as JSON, or, as
-        ``{"error": ...}``, what went wrong: the model can tell the caller or try again."""
-        function = self._functions[name]
+        ``{"error": ...}``, what went wrong: the model can tell the caller or try again.
+
+        If this is cancelled, because the caller has hung up, the function goes on: a booking is
+        not left half made."""
+        task = asyncio.create_task(self._call(name, arguments))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def finish(self, patience_s: float) -> None:
+        """Wait for what still runs, so long at most."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=patience_s)
+
+    async def _call(self, name: str, arguments: str) -> str:
+        function = self._functions.get(name)
+        if function is None:  # models make names up
+            return json.dumps({"error": "there is no such function"})
         try:
             given = msgspec.json.decode(arguments or "{}", type=function.arguments)
         except (msgspec.DecodeError, UnicodeError) as error:
@@ -68,7 +87,7 @@ class Functions:
 async def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)
-    return await asyncio.to_thread(function, **arguments)
+    return await in_thread(partial(function, **arguments))
 
 
 def load_functions(path: Path) -> Functions:

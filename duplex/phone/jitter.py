@@ -52,11 +52,6 @@ class JitterBuffer:
         self._late_run = 0
         self._since_left_out = 0
 
-    @property
-    def waiting(self) -> int:
-        """Frames that are held."""
-        return len(self._frames)
-
     def put(self, timestamp: int, frame: bytes, now_s: float) -> None:
         """Take a frame of 160 bytes of G.711."""
         if self._head is None:

@@ -68,7 +68,7 @@ class Functions(Protocol):
     """What an assistant can do beside the line."""
 
     async def call(self, name: str, arguments: str) -> str:
-        """Call one; returns JSON, also of what went wrong."""
+        """Call one; returns JSON, also of what went wrong, and if there is none of that name."""
 
 
 class Leg:
@@ -90,8 +90,9 @@ class Leg:
         self._call: Started  # set by `receive_start`
         self._line: Line  # set by `running`, as the three below
         self._speaker: Speaker
-        self._functions: Functions | None
+        self._functions: Functions
         self._tasks: asyncio.TaskGroup
+        self._working: set[asyncio.Task[None]] = set()
         self._saying: asyncio.Task[None] | None = None
         # Bounded by whoever reads the provider; what else is put there follows from what the
         # session itself sends.
@@ -115,19 +116,18 @@ class Leg:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, line: Line, speaker: Speaker, functions: Functions | None = None
+        self, line: Line, speaker: Speaker, functions: Functions
     ) -> AsyncGenerator[None, None]:
-        """Hold the line while the block runs."""
+        """Hold the line while the block runs; nothing that it has begun is waited for."""
         self._line, self._speaker, self._functions = line, speaker, functions
         async with asyncio.TaskGroup() as self._tasks:
-            working = [self._spawn(self._read()), self._spawn(self._write())]
+            self._spawn(self._read())
+            self._spawn(self._write())
             try:
                 yield
             finally:
-                for task in working:
+                for task in self._working:
                     task.cancel()
-                if self._saying is not None:
-                    self._saying.cancel()
 
     # What `LiveCall` sees.
 
@@ -248,7 +248,6 @@ class Leg:
         self._perform(self._line.announce(b"", (), self._clock(), is_last=True))
 
     async def _call_function(self, name: str, arguments: str, call_id: str) -> None:
-        assert self._functions is not None, "only functions that are there are offered"
         result = await self._functions.call(name, arguments)
         self._perform(self._line.called(call_id, result))
 
@@ -262,7 +261,10 @@ class Leg:
         await self._socket.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return self._tasks.create_task(self._guarded(work))
+        task = self._tasks.create_task(self._guarded(work))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """What goes wrong here ends this call, by way of what it reads."""

@@ -10,22 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from duplex.phone.actions import Action, Call, Clear, HangUp, Say, Tell, Transfer
+from duplex.answer import RESUMES
+from duplex.phone.actions import (
+    Action,
+    Call,
+    Clear,
+    HangUp,
+    Say,
+    Tell,
+    Transfer,
+    note,
+    output,
+)
 from duplex.phone.announcement import Announcement
 from duplex.phone.assistants import HANG_UP, HOLD, TRANSFER, Manners
+from duplex.phone.debt import Debt
 from duplex.phone.events import Encoding, Heard, KeyPressed, PhoneEvent, Played, Stopped
 from duplex.phone.keys import Keypad
-from duplex.phone.playout import Playout
+from duplex.phone.playout import Cut, Playout
 from duplex.phone.sound import to_line, to_session
 from duplex.protocol import client_events as wire
 from duplex.protocol import server_events as told
 from duplex.protocol.codes import Code
-from duplex.protocol.items import (
-    FunctionCallOutputParam,
-    InputText,
-    ItemParam,
-    MessageParam,
-)
+from duplex.protocol.items import Message
+from duplex.protocol.response_types import Response
 from duplex.protocol.session_config import AudioFormat
 from tts.types import SpokenWord
 
@@ -66,8 +74,9 @@ class Line:
         self._announcement = Announcement(encoding)
         self._began_s: float | None = None  # set when the session is ready
         self._active: str | None = None  # the response that is being made
+        self._refused: str | None = None  # one that nobody is to hear
         self._spoke = False  # whether the active response had any audio
-        self._is_asking = False  # whether the model owes an answer that is not begun
+        self._debt = Debt()
         self._held_until_s: float | None = None  # set on hold
         self._ending: _Ending | None = None  # set when the call is to end
         self._is_out_of_time = False
@@ -79,15 +88,16 @@ class Line:
         """Obey the line."""
         match event:
             case Heard(audio):
-                if self._held_until_s is not None:
+                if self._held_until_s is not None or self._is_over:
                     return []
+                samples = len(audio) // self._encoding.bytes_per_sample
+                self._debt.passed_ms += samples * 1000 / self._encoding.rate_hz
                 heard = self._to_session.convert(audio)
                 return [Tell(wire.AudioAppend(audio=heard))] if heard else []
             case KeyPressed(key):
-                if self._held_until_s is not None:
-                    return self._end_hold("The caller pressed a key and is back.")
+                back = self._end_hold("The caller is back.")
                 pressed = self._keypad.press(key, now_s)
-                return self._keys_pressed(pressed, now_s) if pressed else []
+                return back + (self._keys_pressed(pressed, now_s) if pressed else [])
             case Played(mark):
                 self._playout.played(mark, now_s)
                 return self.tick(now_s)
@@ -104,9 +114,7 @@ class Line:
                 self._began_s = now_s
                 return self._say(self._manners.greeting)
             case told.ResponseCreated():
-                self._active, self._spoke, self._is_asking = event.response.id, False, False
-                if self._announcement.is_held:  # the caller's sound did mean something
-                    self._announcement.drop()
+                return self._response_created(event.response)
             case told.OutputAudioDelta():
                 return self._play(event, now_s)
             case told.OutputAudioDone():
@@ -116,14 +124,19 @@ class Line:
             case told.ResponseDone():
                 return self._response_done(event, now_s)
             case told.SpeechStarted():
+                self._debt.turn_began(event)
                 return self._interrupt(now_s)
             case told.SpeechStopped():
-                self._announcement.caller_stopped(now_s)
+                self._debt.turn_ended(event)
+            case told.TranscriptionCompleted():
+                return self._turn_over(event.item_id, event.transcript, now_s)
+            case told.TranscriptionFailed():
+                return self._turn_over(event.item_id, "", now_s)
             case told.FunctionArgumentsDone():
                 return self._called(event, now_s)
             case told.Error(error):
                 if error.code == Code.RESPONSE_ACTIVE:
-                    self._is_asking = True  # asked again when that one is done
+                    self._debt.refused()  # asked again when that one is done
         return []
 
     # What time tells.
@@ -136,7 +149,6 @@ class Line:
             self._playout.due_s,
             self._keypad.due_s,
             self._held_until_s,
-            self._announcement.due_s,
             self._goodbye_s,
             self._playout.settles_s if ending and ending.may_play else None,
             ending.by_s if ending else None,
@@ -148,7 +160,8 @@ class Line:
         """When the caller is told that the time is up."""
         if self._began_s is None or self._is_out_of_time:
             return None
-        return self._began_s + max(0.0, self._manners.limit_s - GOODBYE_S)
+        goodbye_s = GOODBYE_S if self._manners.out_of_time else 0.0
+        return self._began_s + max(0.0, self._manners.limit_s - goodbye_s)
 
     def tick(self, now_s: float) -> list[Action]:
         """Do what is due."""
@@ -161,11 +174,7 @@ class Line:
             actions += self._keys_pressed(pressed, now_s)
         if self._held_until_s is not None and now_s >= self._held_until_s:
             actions += self._end_hold("The caller has not come back yet. Ask whether they are.")
-        rest, events = self._announcement.tick(now_s)
-        if rest:
-            self._playout.put(self._announcement.item_id, rest)
-            self._playout.finish()
-            actions += map(Tell, events)
+            actions += self._ask()
         actions += self._playout.tick(now_s)
         return actions + self._end_if_played(now_s)
 
@@ -189,8 +198,8 @@ class Line:
 
     def called(self, call_id: str, result: str) -> list[Action]:
         """A function has given ``result``, as JSON: the model goes on."""
-        item = FunctionCallOutputParam(call_id=call_id, output=result)
-        return [_create(item), *self._ask()]
+        self._debt.calling.discard(call_id)
+        return [output(call_id, result), *self._ask()]
 
     def not_transferred(self, now_s: float) -> list[Action]:
         """The line could not be connected: the model has to say so."""
@@ -199,37 +208,71 @@ class Line:
         if ending is None or not ending.function_call:
             return []
         result = {"status": "failed", "reason": "The connection could not be made."}
-        return [_output(ending.function_call, result), *self._ask()]
+        return [output(ending.function_call, json.dumps(result)), *self._ask()]
 
     # Inside.
 
+    def _response_created(self, response: Response) -> list[Action]:
+        is_deaf = self._held_until_s is not None or self._is_over or self._says_last_words
+        is_rest = RESUMES in (response.metadata or {})  # it answers nothing new
+        is_missing = self._debt.is_missed and self._ending is None and not is_rest
+        if is_deaf or is_missing:
+            self._refused = response.id
+            return [Tell(wire.ResponseCancel(response_id=response.id))]
+        self._active, self._spoke = response.id, False
+        if not is_rest:
+            self._debt.pay()
+        self._announcement.drop_held()  # the caller's sound did mean something
+        return []
+
+    def _turn_over(self, item_id: str, words: str, now_s: float) -> list[Action]:
+        """What the caller said is known; to words the session makes an answer by itself."""
+        self._debt.turn_known(item_id)
+        if words:
+            self._announcement.drop_held()
+        if words or self._debt.is_caller_speaking:
+            return []
+        rest, events = self._announcement.resume()
+        if rest:
+            self._playout.put(self._announcement.item_id, rest)
+            if self._announcement.is_made:
+                self._playout.finish()
+        return [*map(Tell, events), *self._ask_if_owed(), *self.tick(now_s)]
+
     def _play(self, event: told.OutputAudioDelta, now_s: float) -> list[Action]:
-        is_deaf = self._held_until_s is not None or (self._ending and self._ending.may_play)
-        if event.response_id != self._active or is_deaf:
+        if event.response_id != self._active:
             return []
         self._spoke = True
         self._playout.put(event.item_id, self._to_line.convert(event.delta))
         return self.tick(now_s)
 
     def _response_done(self, event: told.ResponseDone, now_s: float) -> list[Action]:
+        if event.response.id == self._refused:  # what was made of it is not kept as said
+            forgotten: list[Action] = [
+                Tell(wire.ItemTruncate(item_id=item.id, content_index=0, audio_end_ms=0))
+                for item in event.response.output
+                if isinstance(item, Message)
+            ]
+            return forgotten + self._ask_if_owed()
         if event.response.id != self._active:
             return []
         self._active = None
         self._to_line.flush()
         self._playout.finish()
+        failed = event.response.status == "failed"
+        is_mute = failed and not (self._spoke or self._debt.is_caller_speaking)
         actions: list[Action] = []
         if self._ending is not None:
             actions += self._last_words(self._ending)
-        elif self._is_asking:
-            actions += self._ask()
-        elif event.response.status == "failed" and not self._spoke and self._manners.can_say:
+        elif self._debt.is_owed:
+            actions += self._ask_if_owed()
+        elif is_mute and self._manners.can_say:
             actions += self._say(self._manners.trouble)  # silence would be taken for a dead line
         return actions + self.tick(now_s)
 
     def _last_words(self, ending: _Ending) -> list[Action]:
         """The answer is made after which the call ends; one without a word gets one."""
-        is_announcing = self._manners.can_say and ending.says_goodbye
-        if is_announcing:  # see `announce`
+        if self._says_last_words:  # see `announce`
             return []
         wants_goodbye = isinstance(ending.action, HangUp) and not self._spoke
         if wants_goodbye and self._manners.goodbye and not ending.says_goodbye:
@@ -240,17 +283,27 @@ class Line:
 
     def _interrupt(self, now_s: float) -> list[Action]:
         """The caller speaks: nothing more is to be heard of us, also of what is made already."""
-        if self._is_out_of_time or (self._ending is not None and self._ending.may_play):
-            return []  # last words
-        self._announcement.caller_started()
+        if self._is_out_of_time or self._says_last_words:
+            return []
         return self._clear(now_s, hold=True)
 
+    @property
+    def _says_last_words(self) -> bool:
+        """Whether nothing is said but the words after which the call ends."""
+        ending = self._ending
+        if ending is None:
+            return False
+        return ending.may_play or (ending.says_goodbye and self._manners.can_say)
+
     def _clear(self, now_s: float, *, hold: bool = False) -> list[Action]:
-        if not self._playout.is_playing(now_s):
-            return []
-        actions: list[Action] = [Clear()]
-        for cut in self._playout.clear(now_s):
-            if cut.item_id == self._announcement.item_id:
+        announced = self._announcement.item_id
+        is_playing = self._playout.is_playing(now_s)
+        cuts = self._playout.clear(now_s) if is_playing else []
+        if self._announcement.is_awaited and all(cut.item_id != announced for cut in cuts):
+            cuts.append(Cut(announced, self._announcement.samples))  # more of it was to come
+        actions: list[Action] = [Clear()] if is_playing else []
+        for cut in cuts:
+            if cut.item_id == announced:
                 actions += map(Tell, self._announcement.cut(cut.heard_samples, hold=hold))
                 continue
             heard_ms = cut.heard_samples * 1000 // self._encoding.rate_hz
@@ -265,10 +318,8 @@ class Line:
         if self._ending is not None:
             return []
         actions = self._stop_answer(now_s)
-        spelt = " ".join(keys)
-        text = f"[The caller pressed these keys of the telephone: {spelt}]"
-        item = MessageParam(role="user", content=(InputText(text=text),))
-        return [*actions, _create(item), *self._ask()]
+        pressed = note(f"The caller pressed these keys of the telephone: {' '.join(keys)}")
+        return [*actions, pressed, *self._ask()]
 
     def _stop_answer(self, now_s: float) -> list[Action]:
         cancel: list[Action] = []
@@ -278,16 +329,22 @@ class Line:
         return [*cancel, *self._clear(now_s)]
 
     def _ask(self) -> list[Action]:
-        """Have the model answer; if it is answering, when it has."""
-        self._is_asking = True
-        return [Tell(wire.ResponseCreate())] if self._active is None else []
+        """Have the model answer, as soon as it can."""
+        self._debt.incur()
+        return self._ask_if_owed()
+
+    def _ask_if_owed(self) -> list[Action]:
+        is_away = self._held_until_s is not None or self._ending is not None
+        if self._active is not None or is_away or not self._debt.ask():
+            return []
+        return [Tell(wire.ResponseCreate())]
 
     def _called(self, call: told.FunctionArgumentsDone, now_s: float) -> list[Action]:
         """The model wants something of the line."""
         by_s = now_s + _DRAIN_S
-        match call.name:
-            case _ if self._ending is not None or call.response_id != self._active:
-                return []
+        if self._ending is not None or call.response_id != self._active:
+            return []
+        match call.name if call.name in self._manners.tools else None:
             case n if n == HANG_UP:
                 self._ending = _Ending(HangUp(), by_s)
             case n if n == TRANSFER:
@@ -295,19 +352,21 @@ class Line:
                 if number is None:
                     known = ", ".join(self._manners.numbers)
                     result = {"status": "failed", "reason": f"'to' must be one of: {known}"}
-                    return [_output(call.call_id, result), *self._ask()]
+                    return [output(call.call_id, json.dumps(result)), *self._ask()]
                 self._ending = _Ending(Transfer(number), by_s, call.call_id)
             case n if n == HOLD:
                 self._held_until_s = now_s + self._manners.hold_s
-                return [_output(call.call_id, {"status": "waiting for the caller"})]
-            case name:
-                return [Call(name, call.arguments, call.call_id)]
+                return [output(call.call_id, json.dumps({"status": "waiting for the caller"}))]
+            case _:
+                self._debt.calling.add(call.call_id)
+                return [Call(call.name, call.arguments, call.call_id)]
         return []
 
     def _end_hold(self, why: str) -> list[Action]:
+        if self._held_until_s is None:
+            return []
         self._held_until_s = None
-        item = MessageParam(role="user", content=(InputText(text=f"[{why}]"),))
-        return [_create(item), *self._ask()]
+        return [note(why)]
 
     def _out_of_time(self, now_s: float) -> list[Action]:
         """Say goodbye over whatever is going on, and end."""
@@ -340,14 +399,6 @@ class Line:
     def _end(self, action: HangUp | Transfer) -> list[Action]:
         self._is_over = True
         return [action]
-
-
-def _create(item: ItemParam) -> Tell:
-    return Tell(wire.ItemCreate(item=item))
-
-
-def _output(call_id: str, result: dict[str, str]) -> Tell:
-    return _create(FunctionCallOutputParam(call_id=call_id, output=json.dumps(result)))
 
 
 def _argument(arguments: str, name: str) -> str:

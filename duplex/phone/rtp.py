@@ -127,24 +127,24 @@ class RtpStream:
         if digit in KEYS:
             self._on_key(digit)
 
-    def tick(self) -> tuple[bytes, bytes | None]:
+    def tick(self, is_wanted: bool = True) -> tuple[bytes, bytes | None]:
         """20 ms have passed: what was heard in them, silence if nothing came, and the packet to
-        send, if we are not held. One is sent in silence too: it keeps ways through NAT open, and
-        phones hang up on a line that is dead."""
+        send, if it is wanted and we are not held. One is sent in silence too: it keeps ways
+        through NAT open, and phones hang up on a line that is dead."""
         pcm = self._buffer.tick(self._now())
         if self.is_held:
             pcm = None  # music
         heard = self._silence if pcm is None else self._codec.encode(pcm)
-        return heard, self._next_packet()
+        return heard, self._next_packet(is_wanted)
 
     @property
     def counts(self) -> Counts:
         """How the caller's sound arrives."""
         return self._buffer.counts
 
-    def _next_packet(self) -> bytes | None:
+    def _next_packet(self, is_wanted: bool) -> bytes | None:
         self._timestamp = (self._timestamp + FRAME_SAMPLES) % 2**32
-        if self.is_held:
+        if self.is_held or not is_wanted:
             return None
         payload = self._silence
         while self._queue and isinstance(mark := self._queue[0], _Mark):
@@ -188,8 +188,11 @@ class RtpSocket:
     def __init__(self, stream: RtpStream, remote: Address, trusted: frozenset[str]) -> None:
         """Packets are taken only from the hosts in ``trusted``; they are sent to ``remote`` until
         one has come, then to where that came from, which is how callers behind NAT are reached.
+        Nothing is sent before one has come or `is_wanted` is set: anybody can name another's
+        address, and have us send there.
         """
         self.stream = stream
+        self.is_wanted = False
         self._remote = remote
         self._trusted = trusted
         self._is_latched = False
@@ -222,7 +225,7 @@ class RtpSocket:
 
     def tick(self) -> bytes:
         """Send the next packet; return the audio that was heard meanwhile."""
-        heard, packet = self.stream.tick()
+        heard, packet = self.stream.tick(self.is_wanted)
         if packet is not None:
             self._wire.send(packet, self._remote)
         return heard
@@ -235,4 +238,4 @@ class RtpSocket:
         if source[0] not in self._trusted or (self._is_latched and source != self._remote):
             return
         if self.stream.receive(datagram) and not self._is_latched:
-            self._remote, self._is_latched = source[:2], True
+            self._remote, self._is_latched, self.is_wanted = source[:2], True, True

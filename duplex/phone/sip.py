@@ -26,6 +26,7 @@ from aiosipua import (
 
 from duplex.config import SipConfig
 from duplex.errors import ConfigError
+from duplex.metrics import Metrics
 from duplex.phone.sip_auth import Digest, Verdict
 from duplex.phone.sip_call import SipCall
 from duplex.phone.sip_media import Offer, read_offer
@@ -35,6 +36,7 @@ from duplex.phone.sip_trunk import Trunk
 logger = logging.getLogger(__name__)
 
 _REASONS = {
+    200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -63,7 +65,9 @@ Choose = Callable[[str], str]
 class SipListener:
     """All SIP calls of a server."""
 
-    def __init__(self, config: SipConfig, admit: Admit, choose: Choose, serve: Serve) -> None:
+    def __init__(
+        self, config: SipConfig, metrics: Metrics, admit: Admit, choose: Choose, serve: Serve
+    ) -> None:
         """``admit`` says why another call cannot be taken now, if it cannot; ``choose`` which
         assistant answers the number that was dialled; ``serve`` is the call, until either side
         ends it.
@@ -74,12 +78,15 @@ class SipListener:
         check_sip(config)
         host, port = config.address()
         self._config = config
+        self._metrics = metrics
         self._admit = admit
         self._choose = choose
         self._serve = serve
         password = os.environ.get(config.password_env, "")
         self._digest = Digest(config.user, password, time.time) if password else None
-        self._socket = SipSocket((host, port))
+        self._socket = SipSocket(
+            (host, port), lambda: metrics.count("duplex_dropped_total", reason="sip")
+        )
         ours = (config.public_address, port) if config.public_address else None
         uac = SipUAC(self._socket, advertised_addr=ours)
         self.trunk = Trunk(config, uac)
@@ -111,11 +118,6 @@ class SipListener:
         """How many are open."""
         return len(self._lines)
 
-    @property
-    def left(self) -> int:
-        """What is remembered of calls, open ones and others."""
-        return len(self._lines) + len(self._offers) + len(self._uas.active_calls)
-
     async def start(self) -> None:
         """Listen.
 
@@ -146,13 +148,37 @@ class SipListener:
         await self._uas.stop()
 
     def _receive(self, message: SipRequest | SipResponse, source: Address) -> None:
-        if isinstance(message, SipRequest) and message.method == "INVITE":
-            refusal = self._screen(message, source)
-            if refusal is not None:
-                self._refuse(message, source, refusal)
-                return
+        if isinstance(message, SipRequest) and not self._let_in(message, source):
+            return
         if self._pass_on is not None:
-            self._pass_on(message, source)
+            try:
+                self._pass_on(message, source)
+            finally:
+                self._offers.clear()  # if aiosipua has passed on no call
+
+    def _let_in(self, request: SipRequest, source: Address) -> bool:
+        """Whether aiosipua is to see it. What it answers to those who are in no call is kept
+        nowhere: a stranger's OPTIONS are answered as often as they come."""
+        if request.method == "INVITE":
+            refusal = self._screen(request, source)
+            if refusal is not None:
+                self._refuse(request, source, refusal)
+                return False
+            self._socket.remember(request)
+            return True
+        line = self._lines.get(request.call_id or "")
+        if line is None or not line.owns(request):
+            return True
+        if request.method == "ACK":
+            line.acknowledged()
+            return True
+        self._socket.remember(request)
+        if request.method == "CANCEL" and line.is_answered:
+            # It has crossed our 200 and has no effect: a BYE will come (RFC 3261 section 9.2).
+            # aiosipua would forget the call, and its caller would hold a dead one.
+            self._socket.send_reply(_answer(request, 200))
+            return False
+        return True
 
     def _screen(self, invite: SipRequest, source: Address) -> Refused | None:
         """Why this call, or this change of a call, is not taken; None if it is."""
@@ -161,10 +187,12 @@ class SipListener:
             return Refused(400, "malformed")
         line = self._lines.get(call_id)
         if to.tag:
-            return None if line is not None and line.is_answered else Refused(481, "no such call")
+            is_in_call = line is not None and line.is_answered and line.owns(invite)
+            return None if is_in_call else Refused(481, "no such call")
         if line is not None:
             return Refused(482, "one call twice")
-        if not self.trunk.is_from(source[0]):
+        is_provider = self.trunk.is_from(source[0])
+        if not is_provider:
             refusal = self._identify(invite, source)
             if refusal is not None:
                 return refusal
@@ -179,6 +207,8 @@ class SipListener:
             self._offers[call_id] = read_offer(invite)
         except SdpNegotiationError as error:
             return Refused(488, str(error))
+        if self._digest is not None and not is_provider:
+            self._digest.spend(invite)
         return None
 
     def _identify(self, invite: SipRequest, source: Address) -> Refused | None:
@@ -192,12 +222,7 @@ class SipListener:
         return Refused(401 if verdict is Verdict.ASK else 403, "password")
 
     def _refuse(self, invite: SipRequest, source: Address, refusal: Refused) -> None:
-        response = SipResponse(status_code=refusal.status, reason_phrase=_REASONS[refusal.status])
-        for name in ("Via", "From", "Call-ID", "CSeq"):
-            for value in invite.headers.get(name):
-                response.headers.append(name, value)
-        to = invite.get_header("to") or ""
-        response.headers.append("To", to if "tag=" in to else f"{to};tag={generate_tag()}")
+        response = _answer(invite, refusal.status)
         if refusal.status == 401 and self._digest is not None:
             challenge = self._digest.challenge(invite, source[0])
             response.headers.append("WWW-Authenticate", challenge)
@@ -206,7 +231,7 @@ class SipListener:
         self._socket.send_reply(response)
 
     def _invited(self, call: IncomingCall) -> None:
-        offer = self._offers.pop(call.call_id)
+        offer = self._offers[call.call_id]
         who = self._choose(_user_of(call.invite.uri))
         line = SipCall(call, offer, self._socket, self._config, who)
         self._lines[call.call_id] = line
@@ -228,6 +253,9 @@ class SipListener:
             with contextlib.suppress(asyncio.CancelledError):
                 await line.close()
             logger.info("a SIP call is over: %s", line.stream.counts)
+            if line.stream.malformed:
+                malformed = line.stream.malformed
+                self._metrics.count("duplex_dropped_total", malformed, reason="rtp")
             del self._lines[call.call_id]
             call._stop_retransmissions()
             # It forgets calls that the caller ends, but none that we end (aiosipua 0.7.1).
@@ -242,6 +270,17 @@ class SipListener:
         line = self._lines.get(call_id)
         if line is not None:
             line.transfer_told(status)
+
+
+def _answer(request: SipRequest, status: int) -> SipResponse:
+    """An answer outside of aiosipua."""
+    response = SipResponse(status_code=status, reason_phrase=_REASONS[status])
+    for name in ("Via", "From", "Call-ID", "CSeq"):
+        for value in request.headers.get(name):
+            response.headers.append(name, value)
+    to = request.get_header("to") or ""
+    response.headers.append("To", to if "tag=" in to else f"{to};tag={generate_tag()}")
+    return response
 
 
 def _user_of(uri: str) -> str:

@@ -22,13 +22,15 @@ class Verdict(Enum):
 
 class Digest:
     """One user and password. No state is kept of a caller who does not know them: what was asked
-    can be told from the answer."""
+    can be told from the answer. An answer opens one call, of one host, to the number that was
+    dialled; until that is taken (`spend`) it may be given again, as UDP makes phones do."""
 
     def __init__(self, user: str, password: str, clock: Callable[[], float]) -> None:
         self._user = user
         self._password = password
         self._clock = clock
         self._key = secrets.token_bytes(32)
+        self._spent: dict[str, float] = {}  # nonces of calls that were taken, and when
 
     def challenge(self, request: SipRequest, host: str) -> str:
         """The value of WWW-Authenticate for ``request``, which came from ``host``."""
@@ -50,7 +52,7 @@ class Digest:
             return Verdict.WRONG
         if not _same(self._nonce(stamp, request, host), given.get("nonce", "")):
             return Verdict.ASK  # of another call, or of the time before a restart
-        if not 0 <= age_s <= _FRESH_S:
+        if not 0 <= age_s <= _FRESH_S or given["nonce"] in self._spent:
             return Verdict.ASK
         asked = {"realm": _REALM, "nonce": given["nonce"], "algorithm": "MD5"}
         if "qop" in given:
@@ -59,13 +61,21 @@ class Digest:
             SipDigestAuth(self._user, self._password),
             AuthChallenge("Digest", asked),
             request.method,
-            given.get("uri", ""),
+            request.uri,  # not what the answer says of it: it opens nothing else
             nonce_count=uses,
             cnonce=given.get("cnonce", ""),
         )
         assert expected is not None
         is_right = _same(expected.params["response"], given.get("response", ""))
         return Verdict.WELCOME if is_right else Verdict.WRONG
+
+    def spend(self, request: SipRequest) -> None:
+        """The call was taken: what opened it opens no other."""
+        now_s = self._clock()
+        while self._spent and now_s - next(iter(self._spent.values())) > _FRESH_S:
+            del self._spent[next(iter(self._spent))]
+        presented = parse_auth(request.get_header("authorization") or "", credentials=True)
+        self._spent[presented.params.get("nonce", "")] = now_s
 
     def _nonce(self, stamp: str, request: SipRequest, host: str) -> str:
         asked = f"{stamp}\n{host}\n{request.call_id}".encode(errors="replace")

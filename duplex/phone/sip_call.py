@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from aiosipua import IncomingCall, SdpNegotiationError, SipRequest
+from aiosipua.dialog import dialog_matches
 from websockets.exceptions import ConnectionClosedOK
 
 from duplex.config import SipConfig
@@ -96,6 +97,13 @@ class SipCall:
         """Whether it was picked up."""
         return self._port != 0
 
+    def owns(self, request: SipRequest) -> bool:
+        """Whether it is the caller's: a stranger may know the Call-ID, but neither our tag nor
+        the branch of the INVITE, which a CANCEL repeats."""
+        if request.method == "CANCEL":
+            return request.via[0].branch == self._call.invite.via[0].branch
+        return dialog_matches(self._call.dialog, request)
+
     @property
     def _host(self) -> str:
         """What the caller is told that we are."""
@@ -111,10 +119,13 @@ class SipCall:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.ring_s):
                 await self._closed.wait()
-        if not self._closed.is_set():
-            self._port = await self._rtp.open(self._socket.local_addr[0], self._config.ports())
         if self._closed.is_set():
             return False
+        port = await self._rtp.open(self._socket.local_addr[0], self._config.ports())
+        if self._closed.is_set():  # while it was opened: it was closed too early
+            self._rtp.close()
+            return False
+        self._port = port
         self._media = asyncio.create_task(self._run_media())
         self._accept(self._offer)
         return True
@@ -208,6 +219,10 @@ class SipCall:
             self._tell(Stopped())
             self._end(_NORMAL)
 
+    def acknowledged(self) -> None:
+        """The caller has seen that we answered: it is where it says, and wants to hear us."""
+        self._rtp.is_wanted = True
+
     def transfer_told(self, status: int) -> None:
         """How the phone fares in calling the other number."""
         if status >= 200 and self._transferred is not None and not self._transferred.done():
@@ -238,7 +253,8 @@ class SipCall:
         """Where sound goes, and from which hosts it may come."""
         source = self._call.source_addr
         remote = offer.remote or source
-        return remote, frozenset({remote[0], source[0]})
+        # A phone on this machine may name its network's address and send from that of ours.
+        return remote, frozenset({remote[0], source[0], self._socket.local_addr[0]})
 
     def _request(self, method: str) -> SipRequest:
         host, port = self._host, self._socket.local_addr[1]

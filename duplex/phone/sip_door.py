@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from duplex.config import Config
 from duplex.errors import ConfigError
+from duplex.metrics import Metrics
 from duplex.net.access import Principal
 from duplex.net.calls import Calls
 from duplex.net.limits import Allowance
@@ -37,7 +38,11 @@ def check(config: Config) -> None:
 
 @contextlib.asynccontextmanager
 async def listening(
-    config: Config, calls: Calls, phone: PhoneCalls, is_stopping: Callable[[], bool]
+    config: Config,
+    metrics: Metrics,
+    calls: Calls,
+    phone: PhoneCalls,
+    is_stopping: Callable[[], bool],
 ) -> AsyncGenerator["SipListener | None", None]:
     """Take SIP calls while the block runs, if they are wanted.
 
@@ -48,7 +53,7 @@ async def listening(
     if not config.sip.enabled:
         yield None
         return
-    listener = _listener(config, calls, phone, is_stopping)
+    listener = _listener(config, metrics, calls, phone, is_stopping)
     await listener.start()
     try:
         yield listener
@@ -57,7 +62,11 @@ async def listening(
 
 
 def _listener(
-    config: Config, calls: Calls, phone: PhoneCalls, is_stopping: Callable[[], bool]
+    config: Config,
+    metrics: Metrics,
+    calls: Calls,
+    phone: PhoneCalls,
+    is_stopping: Callable[[], bool],
 ) -> "SipListener":
     from duplex.phone.sip import Refused, SipListener
     from duplex.phone.sip_call import SipCodec
@@ -79,4 +88,4 @@ def _listener(
     async def serve(call: "SipCall") -> None:
         await phone.hold(call, SipCodec(call), principal, "sip", switchboard=call)
 
-    return SipListener(config.sip, admit, choose, serve)
+    return SipListener(config.sip, metrics, admit, choose, serve)

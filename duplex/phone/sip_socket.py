@@ -19,7 +19,7 @@ Address = tuple[str, int]
 T1_S = 0.5  # RFC 3261 section 17.1.1.1
 _T2_S = 4.0
 _GIVE_UP_S = 64 * T1_S
-_MAX_SERVED = 4096  # requests that are remembered; past it new ones are not read
+_MAX_SERVED = 4096  # requests that are remembered; past it the oldest is forgotten
 
 
 @dataclass(slots=True)
@@ -31,11 +31,15 @@ class _Served:
 
 
 class SipSocket(SipTransport):
-    """Reads and writes messages; each request is passed on once, malformed ones never."""
+    """Reads and writes messages; malformed ones are not passed on, remembered ones once.
 
-    def __init__(self, address: Address) -> None:
+    What is not remembered is answered as often as it comes and each time once: whoever writes
+    another's address into their packets has us send there no more than they send themselves.
+    """
+
+    def __init__(self, address: Address, on_malformed: Callable[[], None]) -> None:
         super().__init__(local_addr=address)
-        self.malformed = 0
+        self._on_malformed = on_malformed
         self._socket: asyncio.DatagramTransport | None = None  # set while it listens
         self._served: dict[tuple[str, ...], _Served] = {}
         self._repeated: dict[tuple[str, ...], asyncio.TimerHandle] = {}
@@ -65,7 +69,8 @@ class SipSocket(SipTransport):
             self._socket = None
 
     def send(self, message: SipRequest | SipResponse, addr: Address) -> None:
-        """Send; again and again if it has to arrive, until the other side shows that it did."""
+        """Send; again and again if it has to arrive, until the other side shows that it did: our
+        requests, and answers to remembered INVITEs."""
         data = bytes(message)
         self._write(data, addr)
         if isinstance(message, SipRequest):
@@ -74,10 +79,24 @@ class SipSocket(SipTransport):
             return
         method = _method(message)
         served = self._served.get(_key(message, method))
-        if served is not None:
-            served.answer = data, addr
+        if served is None:
+            return
+        served.answer = data, addr
         if method == "INVITE" and message.status_code >= 300:  # aiosipua repeats a 2xx
             self._repeat(("theirs", _branch(message)), data, addr)
+
+    def remember(self, request: SipRequest) -> None:
+        """Pass ``request``, which has just come, on no more; repeat the answer if it comes again.
+
+        For requests of those who may call only: others could fill the memory.
+        """
+        now_s = asyncio.get_running_loop().time()
+        while self._served:
+            oldest = next(iter(self._served))
+            if self._served[oldest].until_s > now_s and len(self._served) < _MAX_SERVED:
+                break
+            del self._served[oldest]
+        self._served[_key(request, request.method)] = _Served(now_s + _GIVE_UP_S)
 
     async def ask(self, request: SipRequest, addr: Address) -> SipResponse:
         """Send ``request`` and return its final answer.
@@ -109,26 +128,19 @@ class SipSocket(SipTransport):
                 self.on_message(message, source)
         except Exception:
             # Anybody may send anything: whatever is wrong with it, it must end nobody's call.
-            self.malformed += 1
+            self._on_malformed()
             logger.debug("a message of %s cannot be obeyed", source, exc_info=True)
 
     def _is_new(self, request: SipRequest) -> bool:
         if request.method == "ACK":
             self._settle(("theirs", _branch(request)))
             return True
-        key = _key(request, request.method)
-        known = self._served.get(key)
-        if known is not None:
-            if known.answer is not None:
-                self._write(*known.answer)
-            return False
-        now_s = asyncio.get_running_loop().time()
-        while self._served and next(iter(self._served.values())).until_s <= now_s:
-            del self._served[next(iter(self._served))]  # the oldest
-        if len(self._served) >= _MAX_SERVED:
-            return False
-        self._served[key] = _Served(now_s + _GIVE_UP_S)
-        return True
+        known = self._served.get(_key(request, request.method))
+        if known is None:
+            return True
+        if known.answer is not None:
+            self._write(*known.answer)
+        return False
 
     def _is_answer(self, response: SipResponse) -> bool:
         if response.status_code < 200:

@@ -32,12 +32,6 @@ class Trunk:
         """Whether calls from ``host`` are those of the provider, which knows no password."""
         return host in self._hosts
 
-    @property
-    def is_registered(self) -> bool:
-        """Whether the provider passes on calls now."""
-        registration = self._registration
-        return registration is not None and registration.state is RegistrationState.REGISTERED
-
     async def start(self) -> None:
         """Register, and keep at it.
 

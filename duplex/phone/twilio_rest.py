@@ -1,15 +1,16 @@
 """The one thing that is asked of Twilio's REST API: to go on with a call elsewhere."""
 
-import asyncio
 import base64
 import logging
 import urllib.error
 import urllib.request
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape
 
 from duplex.phone.events import Started
+from duplex.phone.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class TwilioSwitchboard:
 
     async def transfer(self, call: Started, number: str) -> bool:
         """Connect the caller with ``number``; whether Twilio has accepted that."""
-        return await asyncio.to_thread(self._transfer, call, number)
+        return await in_thread(partial(self._transfer, call, number))
 
     def _transfer(self, call: Started, number: str) -> bool:
         account, call_id = quote(call.account_id, safe=""), quote(call.call_id, safe="")

@@ -14,6 +14,7 @@ pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 import softphone as phones
 from aiortp import RtpPacket
 from impaired import Network
+from sip_phone import left
 from softphone import Softphone, call, loud_s, softphone, until
 
 from duplex.config import AssistantConfig, Config, ServerConfig, SipConfig
@@ -243,4 +244,4 @@ async def test_the_next_call_is_as_the_first(tmp_path: Path) -> None:
             async with calling(directory, running, said()) as phone:
                 await until(lambda phone=phone: loud_s(phone.heard()) > 1.3)
             await until(lambda: not running.server.sip.calls)
-        assert running.server.sip.left == 0
+        assert left(running.server.sip) == 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import numpy as np
 from calls import LoudnessVad, PatientJudge, TimedSteps
@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosedOK
 
 from client.phone import FRAME_MS, LINE_HZ, TwilioEnd
 from duplex.call import Parts
-from duplex.config import Config
+from duplex.config import AssistantConfig, Config, PhoneConfig
 from duplex.metrics import Metrics
 from duplex.net.access import Principal
 from duplex.net.calls import Calls
@@ -22,7 +22,10 @@ from duplex.phone.leg import Switchboard
 from duplex.phone.twilio import TwilioCodec
 from duplex.protocol.session_config import SessionConfig
 from engine.fake import FakeEngine, Script
+from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
 from tts.fake import FakeVoice
+
+GREETING = "Hello, this is the bakery."
 
 
 class Wire:
@@ -148,15 +151,16 @@ async def calling(
     parameters: Mapping[str, str] | None = None,
     switchboard: Switchboard | None = None,
     voice: FakeVoice | None = None,
+    step_s: float = 0.02,
 ) -> AsyncGenerator[Phone, None]:
-    """A call that has begun."""
+    """A call that has begun. Each ``step_s`` a piece of 200 ms is spoken."""
     config = config or Config()
     engine, metrics = FakeEngine(script or Script()), Metrics()
     parts = Parts(
         engine=engine,
         vad=LoudnessVad(),  # type: ignore[arg-type]
         voice=voice or FakeVoice(),
-        voice_steps=TimedSteps(),
+        voice_steps=TimedSteps(step_s),
         defaults=SessionConfig(instructions="Be brief."),
         open_judge=PatientJudge,
     )
@@ -178,3 +182,13 @@ async def calling(
         await asyncio.sleep(1.5)  # the call's own goodbyes
     call.result()
     assert not len(calls)
+
+
+def bakery(greeting: str = GREETING, phone: PhoneConfig | None = None, **options: object) -> Config:
+    assistant = AssistantConfig(greeting=greeting, **options)  # type: ignore[arg-type]
+    return Config(assistants={"bakery": assistant}, phone=phone or PhoneConfig(assistant="bakery"))
+
+
+def function_call(name: str, arguments: str = "{}", *, before: str = "") -> Sequence[Piece]:
+    said = [Speech(before)] if before else []
+    return [*said, CallStarted(name), CallArguments(arguments), CallEnded()]

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 from aiosipua import SipMessage, SipRequest, SipResponse
 
+from duplex.phone.sip import SipListener
+
 Address = tuple[str, int]
 _PATIENCE_S = 20.0
 SDP = """v=0
@@ -26,6 +28,7 @@ class SipPhone(asyncio.DatagramProtocol):
         self._server = server
         self._arrived = asyncio.Event()
         self.got: list[SipRequest | SipResponse] = []
+        self.sound = 0  # packets of it that came
         self._numbered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -33,7 +36,9 @@ class SipPhone(asyncio.DatagramProtocol):
         self.port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        if data[0] < 0x80:  # it is no packet of sound
+        if data[0] >= 0x80:
+            self.sound += 1
+        else:
             message = SipMessage.parse(data)
             self.got.append(message)
             self._arrived.set()
@@ -121,12 +126,17 @@ class SipPhone(asyncio.DatagramProtocol):
         return tag
 
 
+def left(listener: SipListener) -> int:
+    """How much a listener knows of calls, open ones and others."""
+    return len(listener._lines) + len(listener._offers) + len(listener._uas.active_calls)
+
+
 @contextlib.asynccontextmanager
-async def sip_phone(server: Address) -> AsyncIterator[SipPhone]:
+async def sip_phone(server: Address, host: str = "127.0.0.1") -> AsyncIterator[SipPhone]:
     """A phone while the block runs."""
     loop = asyncio.get_running_loop()
     transport, phone = await loop.create_datagram_endpoint(
-        lambda: SipPhone(server), local_addr=("127.0.0.1", 0)
+        lambda: SipPhone(server), local_addr=(host, 0)
     )
     try:
         yield phone

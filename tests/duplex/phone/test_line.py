@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from duplex.answer import RESUMES
 from duplex.errors import ProtocolError
 from duplex.pcm import encode_pcm16, encode_ulaw
 from duplex.phone.actions import Action, Clear, HangUp, Say, Tell, Transfer
-from duplex.phone.announcement import RESUME_S, Announcement
-from duplex.phone.assistants import Manners, format_of
+from duplex.phone.announcement import Announcement
+from duplex.phone.assistants import LINE_TOOLS, Manners, format_of
 from duplex.phone.events import PCMU, Encoding, Heard, KeyPressed, Played, Stopped
 from duplex.phone.line import Line
 from duplex.phone.playout import Frame, Mark
@@ -19,6 +21,7 @@ from duplex.phone.sound import to_line, to_session
 from duplex.protocol import client_events as wire
 from duplex.protocol import server_events as told
 from duplex.protocol.codes import Code
+from duplex.protocol.items import Message
 from duplex.protocol.response_types import Response
 from duplex.protocol.session_config import Pcm
 from tts.types import SpokenWord
@@ -133,6 +136,52 @@ def test_an_answer_that_cannot_begin_yet_is_asked_for_again() -> None:
     assert events(phone.hear(done("of the keys"), 0.4)) == []
 
 
+def test_an_answer_begun_on_hold_is_refused_and_not_kept_as_said() -> None:
+    phone = line(manners=Manners(tools=LINE_TOOLS))
+    phone.hear(created("a"), 0.0)
+    phone.hear(called("a", "hold"), 0.1)
+    phone.hear(done("a"), 0.2)
+    assert phone.hear(created("b"), 0.3) == [Tell(wire.ResponseCancel(response_id="b"))]
+    assert phone.hear(delta("b", b"x" * 1600), 0.4) == []
+    item = Message(id="item_b", role="assistant", content=())
+    ended = told.ResponseDone(response=structs.replace(_response("b", "cancelled"), output=(item,)))
+    assert phone.hear(ended, 0.5) == [
+        Tell(wire.ItemTruncate(item_id="item_b", content_index=0, audio_end_ms=0))
+    ]
+    back = events(phone.receive(KeyPressed("#"), 1.0))
+    assert [type(event).__name__ for event in back] == [
+        "ItemCreate",
+        "ItemCreate",
+        "ResponseCreate",
+    ]
+
+
+def test_the_rest_of_an_answer_answers_nothing_that_came_meanwhile() -> None:
+    phone = line()
+    phone.hear(created("a"), 0.0)
+    phone.hear(called("a", "look_up"), 0.1)
+    phone.hear(done("a"), 0.2)
+    phone.hear(told.SpeechStarted(item_id="i", audio_start_ms=0), 0.3)
+    (output,) = events(phone.called("call_1", "{}"))  # the caller speaks
+    assert isinstance(output, wire.ItemCreate)
+    assert phone.hear(transcribed("i", "Mm-hm."), 0.5) == []
+    rest = structs.replace(_response("b", "in_progress"), metadata={RESUMES: "a"})
+    phone.hear(told.ResponseCreated(response=rest), 0.6)
+    assert events(phone.hear(done("b"), 0.7)) == [wire.ResponseCreate()]
+
+
+def test_what_is_still_owed_does_not_keep_the_goodbye_from_being_said() -> None:
+    phone = line(manners=Manners(can_say=False, out_of_time="Over.", limit_s=30))
+    phone.hear(told.SessionCreated(session={}), 0.0)
+    phone.hear(told.SpeechStarted(item_id="i", audio_start_ms=0), 1.0)
+    phone.receive(KeyPressed("#"), 2.0)
+    assert phone.hear(created("early"), 3.0) == [Tell(wire.ResponseCancel(response_id="early"))]
+    (ask,) = events(phone.tick(18.0))
+    assert isinstance(ask, wire.ResponseCreate)
+    phone.hear(created("bye"), 18.1)
+    assert frames(phone.hear(delta("bye", b"x" * 160), 18.2))
+
+
 def test_speech_in_silence_clears_nothing() -> None:
     phone = line()
     assert phone.hear(told.SpeechStarted(item_id="i", audio_start_ms=0), 1.0) == []
@@ -179,9 +228,7 @@ def test_a_held_announcement_goes_on_word_by_word() -> None:
     assert _said(cut) == "One"
     assert announcement.push(b"y" * 1000, words[2:]) == b""  # it was still being made
     assert announcement.finish() == []
-    assert announcement.tick(100.0) == (b"", [])  # the caller still speaks
-    announcement.caller_stopped(100.0)
-    rest, (item,) = announcement.tick(100.0 + RESUME_S)
+    rest, (item,) = announcement.resume()
     assert rest == b"x" * 900 + b"y" * 1000
     assert _said(item) == "two three."
     deleted, again = announcement.cut(1000, hold=False)
@@ -201,6 +248,11 @@ def called(response: str, name: str, arguments: str = "{}") -> told.FunctionArgu
     )
 
 
+def transcribed(item_id: str, words: str) -> told.TranscriptionCompleted:
+    usage = told.DurationUsage(seconds=1)
+    return told.TranscriptionCompleted(item_id=item_id, transcript=words, usage=usage)
+
+
 BODY = told.ErrorBody(type="invalid_request_error", code=Code.RESPONSE_ACTIVE, message="wait")
 SERVER_EVENTS = st.sampled_from(
     [
@@ -213,6 +265,8 @@ SERVER_EVENTS = st.sampled_from(
         told.OutputAudioDone(response_id="a", item_id="item_a"),
         told.SpeechStarted(item_id="i", audio_start_ms=0),
         told.SpeechStopped(item_id="i", audio_end_ms=0),
+        transcribed("i", ""),
+        transcribed("i", "a"),
         called("a", "hang_up"),
         called("a", "hold"),
         called("b", "transfer", '{"to": "x"}'),
@@ -224,7 +278,12 @@ LINE_EVENTS = st.sampled_from(
     [KeyPressed("1"), KeyPressed("#"), Heard(b"x" * 160), Played("m1"), Played("m3")]
 )
 MANNERS = Manners(
-    greeting="Hello.", goodbye="Bye.", out_of_time="Over.", numbers={"x": "+1"}, limit_s=30
+    greeting="Hello.",
+    goodbye="Bye.",
+    out_of_time="Over.",
+    tools=LINE_TOOLS,
+    numbers={"x": "+1"},
+    limit_s=30,
 )
 
 
@@ -235,6 +294,7 @@ MANNERS = Manners(
             LINE_EVENTS,
             st.floats(0, 4),
             st.booleans(),
+            st.just("called"),
         ),
         max_size=40,
     )
@@ -259,6 +319,8 @@ def test_whatever_happens_nothing_stays_due_and_the_call_ends(steps: list[object
                 do(phone.announce(b"x" * 800, [SpokenWord("Hi", said)], now_s, is_last=step))
             case float():
                 now_s += step
+            case "called":
+                do(phone.called("call_1", "{}"))
             case KeyPressed() | Heard() | Played():
                 do(phone.receive(step, now_s))
             case _:

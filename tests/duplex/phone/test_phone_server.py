@@ -119,6 +119,20 @@ async def test_with_keys_and_no_auth_token_twilio_is_refused(
             assert refused.value.response.status_code == 403
 
 
+async def test_whoever_may_call_what_others_reach_twilio_signs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TWILIO_AUTH_TOKEN", raising=False)
+    open_to_all = Config(
+        server=ServerConfig(port=0, insecure=True),
+        phone=PhoneConfig(public_url="https://bot.example.org"),
+    )
+    async with running_server(open_to_all) as running:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(ws(running.http, "/twilio"))
+        assert refused.value.response.status_code == 403
+
+
 async def test_behind_a_proxy_the_public_address_is_signed(token: str) -> None:
     config = replace_phone(GREETING, public_url="https://bot.example.org")
     async with running_server(config, keys=KEYS) as running:
@@ -158,7 +172,7 @@ async def test_twilio_is_told_to_open_a_stream_with_the_assistant_of_the_address
     token: str,
 ) -> None:
     config = replace_phone(OPEN, public_url="https://bot.example.org")
-    async with running_server(config) as running:
+    async with running_server(config, keys=KEYS) as running:
         target, form = "/twilio?assistant=a%22b", {"From": "+15550100", "To": "+15550199"}
         public = "https://bot.example.org" + target
         validator = RequestValidator(TOKEN)

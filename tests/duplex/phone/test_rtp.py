@@ -242,6 +242,7 @@ async def test_sound_follows_a_caller_behind_nat_and_nobody_else():
     line = RtpSocket(phone.stream, told.address, frozenset({"127.0.0.1"}))
     port = await line.open("127.0.0.1", (0, 0))
     try:
+        line.is_wanted = True
         line.tick()
         await asyncio.wait_for(told.got.get(), 5)  # where the offer said
         real.transport.sendto(phone.packet(0, tone(1)[0]), ("127.0.0.1", port))
@@ -258,6 +259,27 @@ async def test_sound_follows_a_caller_behind_nat_and_nobody_else():
     finally:
         line.close()
         for one in (told, real, stranger):
+            one.transport.close()
+
+
+async def test_nothing_is_sent_before_a_packet_has_come():
+    phone = Phone()
+    told, real = await peer(), await peer()
+    line = RtpSocket(phone.stream, told.address, frozenset({"127.0.0.1"}))
+    port = await line.open("127.0.0.1", (0, 0))
+    (frame,) = tone(1)
+    phone.stream.play(frame)
+    try:
+        for _ in range(3):
+            line.tick()
+        real.transport.sendto(phone.packet(0, frame), ("127.0.0.1", port))
+        while line.tick() is not None and real.got.empty():
+            await asyncio.sleep(0.005)
+        assert RtpPacket.parse(real.got.get_nowait()).payload == frame  # it has waited
+        assert told.got.empty()
+    finally:
+        line.close()
+        for one in (told, real):
             one.transport.close()
 
 

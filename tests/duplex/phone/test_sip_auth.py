@@ -9,6 +9,7 @@ from aiosipua import SipDigestAuth, SipRequest, build_credentials, parse_auth, s
 from duplex.phone.sip_auth import Digest, Verdict
 
 HOST = "192.0.2.7"
+URI = "sip:bot@198.51.100.1"
 
 
 class Scene:
@@ -21,12 +22,14 @@ class Scene:
     def challenge(self, host: str = HOST) -> str:
         return self.digest.challenge(invite(), host)
 
-    def check(self, header: str | None, host: str = HOST, call_id: str = "c1") -> Verdict:
-        return self.digest.check(invite(header, call_id), host)
+    def check(
+        self, header: str | None, host: str = HOST, call_id: str = "c1", uri: str = URI
+    ) -> Verdict:
+        return self.digest.check(invite(header, call_id, uri), host)
 
 
-def invite(authorization: str | None = None, call_id: str = "c1") -> SipRequest:
-    request = SipRequest(method="INVITE", uri="sip:bot@198.51.100.1")
+def invite(authorization: str | None = None, call_id: str = "c1", uri: str = URI) -> SipRequest:
+    request = SipRequest(method="INVITE", uri=uri)
     request.headers.append("Call-ID", call_id)
     if authorization is not None:
         request.headers.append("Authorization", authorization)
@@ -70,6 +73,30 @@ def test_an_answer_is_good_for_one_call_of_one_host_and_a_minute():
     assert Scene().check(good) is Verdict.ASK  # of another run of the server
     scene.now_s += 61
     assert scene.check(good) is Verdict.ASK
+
+
+def test_an_answer_is_good_for_the_number_that_was_dialled():
+    scene = Scene()
+    assert scene.check(answer(scene.challenge()), uri="sip:other@198.51.100.1") is Verdict.WRONG
+
+
+def test_an_answer_is_spent_when_it_has_opened_a_call():
+    scene = Scene()
+    good = answer(scene.challenge())
+    assert [scene.check(good), scene.check(good)] == [Verdict.WELCOME] * 2  # not taken yet
+    scene.digest.spend(invite(good))
+    assert scene.check(good) is Verdict.ASK
+    scene.now_s += 59
+    scene.digest.spend(invite(answer(scene.challenge())))
+    assert scene.check(good) is Verdict.ASK
+
+
+def test_what_was_spent_is_forgotten_when_it_is_too_old_anyway():
+    scene = Scene()
+    for _ in range(1000):
+        scene.digest.spend(invite(answer(scene.challenge())))
+        scene.now_s += 1
+    assert len(scene.digest._spent) <= 62
 
 
 def test_a_made_up_challenge_is_not_accepted():

@@ -20,9 +20,19 @@ class Net:
     def __init__(self) -> None:
         self.sent: list[tuple[float, str]] = []
         self.passed_on: list[SipRequest | SipResponse] = []
-        self.socket = SipSocket(("127.0.0.1", 5060))
-        self.socket.on_message = lambda message, _: self.passed_on.append(message)
+        self.malformed = 0
+        self.remembers = True
+        self.socket = SipSocket(("127.0.0.1", 5060), self._drop)
+        self.socket.on_message = lambda message, _: self._take(message)
         self.socket._socket = self  # type: ignore[assignment]
+
+    def _drop(self) -> None:
+        self.malformed += 1
+
+    def _take(self, message: SipRequest | SipResponse) -> None:
+        self.passed_on.append(message)
+        if self.remembers and isinstance(message, SipRequest) and message.method != "ACK":
+            self.socket.remember(message)
 
     def sendto(self, data: bytes, addr: tuple[str, int]) -> None:
         assert addr == PHONE
@@ -171,22 +181,40 @@ def test_what_is_malformed_is_passed_over(lines):
         net = Net()
         net.receive(*lines)
         net.socket._receive(b"\r\n\r\n", PHONE)  # a keep-alive is none
-        assert net.socket.malformed == 1
+        assert net.malformed == 1
         assert net.passed_on == []
         await net.socket.stop()
 
     virtual(scene())
 
 
-def test_a_flood_fills_a_bounded_memory():
+def test_what_is_not_remembered_is_passed_on_each_time_and_answered_once():
+    async def scene() -> None:
+        net = Net()
+        net.remembers = False
+        for _ in range(2):
+            net.request("INVITE")
+            net.answer(401)
+        await asyncio.sleep(60)
+        assert net.times_s == [0, 0]
+        assert len(net.passed_on) == 2
+        await net.socket.stop()
+
+    virtual(scene())
+
+
+def test_a_flood_fills_a_bounded_memory_and_keeps_nobody_out():
     async def scene() -> None:
         net = Net()
         for number in range(5000):
             net.request("OPTIONS", branch=f"b{number}")
-        assert len(net.passed_on) == 4096
+        assert len(net.passed_on) == 5000
+        assert len(net.socket._served) == 4096
+        net.request("OPTIONS", branch="b4999")  # the newest are known
+        assert len(net.passed_on) == 5000
         await asyncio.sleep(33)
         net.request("OPTIONS", branch="later")
-        assert len(net.passed_on) == 4097
+        assert len(net.socket._served) == 1
         await net.socket.stop()
 
     virtual(scene())
