@@ -105,7 +105,7 @@ class LiveCall:
                 replies = self._conversation.receive(received.event)
             except LoudspeakerFull as error:
                 raise ClientError(str(error)) from error
-            await self._send(replies)
+            self._parts.line.reply(replies)
             self._show()
 
     async def _listen(self) -> None:
@@ -139,8 +139,8 @@ class LiveCall:
 
     def _mark(self, samples: NDArray[np.float32], at_s: float) -> None:
         taken_s = at_s - self._parts.card.input_latency_s
-        self._speech_end.push(samples, taken_s, CHUNK_MS / 1000)
-        self._conversation.speech_end_s = self._speech_end.speech_end_s
+        if self._speech_end.push(samples, taken_s, CHUNK_MS / 1000):
+            self._conversation.speech_end_s = self._speech_end.speech_end_s
 
     async def _obey(self) -> None:
         while True:

@@ -37,8 +37,9 @@ class Reply:
 @dataclass(slots=True)
 class Conversation:
     """``receive`` is given every server event, in order. ``notices`` are lines for the caller,
-    taken by whoever shows them. ``speech_end_s`` is kept up by the microphone. ``expects_marks``:
-    the server was asked for the stages of a turn, which it tells after its end."""
+    taken by whoever shows them. ``speech_end_s`` is set by the microphone whenever the caller has
+    spoken, and forgotten when a turn has used it. ``expects_marks``: the server was asked for the
+    stages of a turn, which it tells after its end."""
 
     loudspeaker: Loudspeaker
     expects_marks: bool = False
@@ -46,6 +47,7 @@ class Conversation:
     notices: list[str] = field(default_factory=list)
     _replies: dict[str, Reply] = field(default_factory=dict)  # not yet reported
     _asked_s: float | None = None
+    _silence_id: str | None = None  # the item of a caller who said nothing for too long
     _active: str | None = None  # the response that is being made
 
     def receive(self, event: Event) -> list[Event]:
@@ -62,7 +64,9 @@ class Conversation:
         elif kind == "input_audio_buffer.speech_started":
             return self.silence()
         elif kind == "input_audio_buffer.committed":
-            self.turn_over()
+            self._turn_over(event.get("item_id"))
+        elif kind == "input_audio_buffer.timeout_triggered":
+            self._silence_id = event.get("item_id")
         elif kind == "response.created":
             self._created(event.get("response") or {})
         elif kind == "response.done":
@@ -101,10 +105,6 @@ class Conversation:
         """An answer is being made or sounds."""
         return self._active is not None or self.loudspeaker.sounding
 
-    def turn_over(self) -> None:
-        """The caller has finished."""
-        self._asked_s = self.speech_end_s
-
     def reports(self) -> list[str]:
         """A line for each response whose delay has become known."""
         lines = []
@@ -117,6 +117,13 @@ class Conversation:
             if (line := _report(reply, audible_s)) is not None:
                 lines.append(line)
         return lines
+
+    def _turn_over(self, item_id: str | None) -> None:
+        """The caller has finished, or the server takes their silence for a turn: then the answer
+        is none to what they said before, or to the echo that the microphone took for speech."""
+        is_silence = item_id is not None and item_id == self._silence_id
+        self._asked_s = None if is_silence else self.speech_end_s
+        self.speech_end_s = None
 
     def _may_report(self, reply: Reply) -> bool:
         return reply.done and (reply.settled or not self.expects_marks)

@@ -27,7 +27,7 @@ class LoudspeakerFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An item that was stopped, and how much of it was heard."""
+    """An item that was stopped, and how much of it is heard."""
 
     item_id: str
     heard_samples: int
@@ -98,7 +98,10 @@ class Loudspeaker:
         return taken
 
     def stop(self) -> list[Cut]:
-        """Fall silent now; tells which items were not heard to their end."""
+        """Take nothing more from the queue; tells which items had not sounded to their end.
+
+        What the sound card has taken cannot be called back: it still sounds, and counts as heard.
+        """
         with self._lock:
             cuts = []
             for item_id, item in self._items.items():
@@ -106,16 +109,10 @@ class Loudspeaker:
                 if item_id not in self._cut and (item.queued or on_its_way):
                     self._cut.add(item_id)
                     item.queued = 0
-                    cuts.append(Cut(item_id, self._heard(item)))
+                    cuts.append(Cut(item_id, sum(end - start for start, end in item.taken)))
             self._pieces.clear()
             self._queued = 0
             return cuts
-
-    def heard(self, item_id: str) -> int:
-        """Samples of the item that have reached the ear."""
-        with self._lock:
-            item = self._items.get(item_id)
-            return 0 if item is None else self._heard(item)
 
     def audible_s(self, item_id: str) -> float | None:
         """When the item's first audible sample was played, by the clock of ``take``."""
@@ -143,7 +140,3 @@ class Loudspeaker:
 
     def _heard_until(self) -> int:
         return self._position - self.latency_samples
-
-    def _heard(self, item: _Item) -> int:
-        until = self._heard_until()
-        return sum(min(end, until) - start for start, end in item.taken if start < until)

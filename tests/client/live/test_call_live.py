@@ -114,3 +114,14 @@ async def test_a_connection_that_takes_nothing():
         talk.card.capture(np.zeros(round(24_000 * (MAX_WAITING_S + 0.1)), np.float32))
         with pytest.raises(TooSlow):
             await asyncio.wait_for(talk.running, 5)
+
+
+async def test_a_turn_that_was_measured_is_not_measured_again():
+    async with talking() as talk:
+        await talk.until("speak")
+        for sound, is_speech in ((loud(0.1), True), (np.zeros(480, np.float32), False)):
+            talk.call._conversation.speech_end_s = None  # as a turn leaves it
+            talk.card.capture(sound)
+            while talk.call._intake._chunks:
+                await asyncio.sleep(0.001)
+            assert (talk.call._conversation.speech_end_s is not None) == is_speech

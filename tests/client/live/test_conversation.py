@@ -3,6 +3,7 @@
 import base64
 
 import numpy as np
+import pytest
 
 from client.live.conversation import Conversation
 from client.live.loudspeaker import Loudspeaker
@@ -50,11 +51,45 @@ def test_a_caller_who_speaks_stops_it_and_the_server_learns_what_was_heard():
         "type": "conversation.item.truncate",
         "item_id": "a",
         "content_index": 0,
-        "audio_end_ms": 100,
+        "audio_end_ms": 120,
     }
     assert not call.loudspeaker.take(480).any()
     call.receive(done(status="cancelled"))
     assert call.reports() == ["  [voice-to-voice 520 ms | interrupted]"]
+
+
+def again(call: Conversation, *, at_s: float) -> list[str]:
+    """Another answer, whose first sample is played at ``at_s``."""
+    call.loudspeaker.take(24_000)
+    for event in (created("r2"), audio("b", 480, "r2"), done("r2")):
+        call.receive(event)
+    call.loudspeaker.take(480, at_s=at_s)
+    return call.reports()
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_a_prompt_to_a_silent_caller_has_no_delay(echo):
+    call = answered(created(), done())
+    call.reports()
+    if echo:  # of the answer, which the microphone took for speech
+        call.speech_end_s = 3.0
+    call.receive({"type": "input_audio_buffer.timeout_triggered", "item_id": "silence"})
+    call.receive({"type": "input_audio_buffer.committed", "item_id": "silence"})
+    assert again(call, at_s=12.0) == []
+
+
+def test_each_turn_is_measured_from_its_own_speech():
+    call = answered(created(), done())
+    call.reports()
+    call.receive({"type": "input_audio_buffer.committed", "item_id": "noise"})
+    assert again(call, at_s=12.0) == [], "nothing was said since the turn before"
+    call.speech_end_s = 13.0
+    call.receive({"type": "input_audio_buffer.committed", "item_id": "said"})
+    call.receive(created("r3"))
+    call.receive(audio("c", 480, "r3"))
+    call.receive(done("r3"))
+    call.loudspeaker.take(480, at_s=13.5)
+    assert call.reports() == ["  [voice-to-voice 500 ms]"]
 
 
 def test_a_false_interruption_goes_on_without_a_delay_of_its_own():
@@ -96,13 +131,14 @@ def test_the_stages_that_come_after_the_end_are_waited_for():
     assert call.reports() == []
     call.receive(metrics(endpoint=310))
     assert call.reports() == ["  [endpoint 310 | voice-to-voice 640 ms]"]
+    call.speech_end_s = 2.5
     call.receive({"type": "input_audio_buffer.committed", "item_id": "u"})
     for event in (created("r2"), audio("b", 480, "r2"), done("r2")):
         call.receive(event)
     call.loudspeaker.take(2400, at_s=3.0)
     assert call.reports() == []
     call.receive({"type": "rate_limits.updated"})  # a server that tells no stages
-    assert call.reports() == ["  [voice-to-voice 1080 ms]"]
+    assert call.reports() == ["  [voice-to-voice 580 ms]"]
 
 
 def test_an_answer_without_sound_is_reported_too():
