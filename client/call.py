@@ -160,7 +160,7 @@ class Caller:
 
     def _over(self, now: int) -> bool:
         span, listener = self.spans[-1], self.listener
-        quiet_since = max(span.speech_end, listener.playout.end, listener.last_event)
+        quiet_since = max(span.speech_end, listener.playout.end, listener.last_progress)
         if span.backchannel:  # what becomes of the answer is seen by then
             return now - span.end >= _samples(SETTLE_MS)
         if now < span.end or listener.playout.end > now:
@@ -181,7 +181,8 @@ class Caller:
             return False
         if span.answers(listener):
             return True
-        return bool(span.replies(listener)) and now - quiet_since >= _samples(SETTLE_MS)
+        answered = any(reply.resumes is None for reply in span.replies(listener))
+        return answered and now - quiet_since >= _samples(SETTLE_MS)
 
 
 async def hold_call(
@@ -204,31 +205,11 @@ async def hold_call(
         session = replace(session, audio_format=options.line.codec)
     listener = Listener(audio_format=session.audio_format)
     caller = Caller(lines, options, listener, microphone)
-    loop = asyncio.get_running_loop()
-    late_s, lost = 0.0, None
+    talk = _Talk(client, caller, telephone, on_event, on_turn)
+    lost = None
     try:
         await set_up(client, session, on_event)
-        began_s = loop.time()
-        receiving = asyncio.create_task(_receive(client, caller, began_s, on_event))
-        try:
-            while not caller.finished:
-                due_s = began_s + (microphone.position + CHUNK_SAMPLES) / SAMPLE_RATE_HZ
-                await asyncio.sleep(due_s - loop.time())
-                late_s = max(late_s, loop.time() - due_s)
-                chunk = microphone.take()
-                if telephone is None:
-                    await client.append(chunk)
-                else:
-                    await client.append_coded(telephone.speak(chunk))
-                if receiving.done():
-                    await receiving  # raises why
-                turn = caller.tick()
-                if turn is not None and on_turn is not None and telephone is None:
-                    on_turn(caller.results()[turn])
-        finally:
-            receiving.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionLost):
-                await receiving
+        await talk.hold()
     except ConnectionLost as error:
         lost = str(error)
     finally:
@@ -247,9 +228,53 @@ async def hold_call(
         said=microphone.timeline(length),
         heard=heard,
         errors=tuple(listener.errors),
-        late_ms=late_s * 1000,
+        late_ms=talk.late_s * 1000,
         lost=lost,
     )
+
+
+@dataclass(slots=True)
+class _Talk:
+    """The call while it is held. ``late_s``: the longest that a chunk left after its time."""
+
+    client: RealtimeClient
+    caller: Caller
+    telephone: Telephone | None
+    on_event: Callable[[Received], None] | None
+    on_turn: Callable[[TurnResult], None] | None
+    late_s: float = 0.0
+
+    async def hold(self) -> None:
+        """Speak and listen until all is said.
+
+        Raises:
+            ConnectionLost: the call ended before.
+        """
+        began_s = asyncio.get_running_loop().time()
+        receiving = asyncio.create_task(_receive(self.client, self.caller, began_s, self.on_event))
+        try:
+            while not self.caller.finished:
+                await self._chunk(began_s)
+                if receiving.done():
+                    await receiving  # raises why
+                turn = self.caller.tick()
+                if turn is not None and self.on_turn is not None and self.telephone is None:
+                    self.on_turn(self.caller.results()[turn])
+        finally:
+            receiving.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionLost):
+                await receiving
+
+    async def _chunk(self, began_s: float) -> None:
+        clock, microphone = asyncio.get_running_loop().time, self.caller.microphone
+        due_s = began_s + (microphone.position + CHUNK_SAMPLES) / SAMPLE_RATE_HZ
+        await asyncio.sleep(due_s - clock())
+        self.late_s = max(self.late_s, clock() - due_s)
+        chunk = microphone.take()
+        if self.telephone is None:
+            await self.client.append(chunk)
+        else:
+            await self.client.append_coded(self.telephone.speak(chunk))
 
 
 async def set_up(
@@ -288,7 +313,10 @@ async def _receive(
     while True:
         received = await client.receive()
         now = round((received.at_s - began_s) * SAMPLE_RATE_HZ)
-        replies: list[dict[str, Any]] = caller.listener.receive(received.event, now)
+        try:
+            replies: list[dict[str, Any]] = caller.listener.receive(received.event, now)
+        except (AttributeError, TypeError) as error:  # a foreign server's fault, and its call's end
+            raise ConnectionLost(f"the server sent what is no event: {error}") from error
         if on_event is not None:
             on_event(received)
         for event in replies:

@@ -75,6 +75,8 @@ class LineConditions:
             raise ValueError(f"loss is a share from 0 to below 1, not {self.loss}")
         if self.mean_burst is not None and self.mean_burst < 1:
             raise ValueError(f"a burst is at least one packet, not {self.mean_burst}")
+        if self.mean_burst is not None and self.loss > self.mean_burst * (1 - self.loss):
+            raise ValueError(f"no line loses {self.loss} in bursts of {self.mean_burst} on average")
         if self.buffer_ms < 0 or self.buffer_ms % FRAME_MS:
             raise ValueError(f"buffer_ms is a multiple of {FRAME_MS}, not {self.buffer_ms}")
         if self.jitter_ms < 0:
@@ -241,7 +243,9 @@ class Earpiece:
     def first_audible(self, item_id: str) -> int | None:
         """When the item's first audible sample is heard, or None."""
         at = self.playout.first_audible(item_id)
-        index = None if at is None else first_audible(self.heard[at + self.delay :])
+        ends = [piece.end for piece in self.playout.pieces if piece.item_id == item_id]
+        end = max(ends, default=0) + self.delay + FRAME_MS * CALL_HZ // 1000
+        index = None if at is None else first_audible(self.heard[at + self.delay : end])
         return None if at is None or index is None else at + self.delay + index
 
     def stopped_at(self, item_id: str) -> int | None:

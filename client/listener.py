@@ -21,6 +21,12 @@ DECODE: dict[AudioFormat, Callable[[bytes], Samples]] = {
     "alaw": decode_alaw,
 }
 G711_HZ = 8000
+# What shows that an answer is under way. A server may send anything else for ever.
+PROGRESS = (
+    "response.",
+    "input_audio_buffer.committed",
+    "conversation.item.input_audio_transcription.",
+)
 
 
 @dataclass(slots=True)
@@ -57,7 +63,7 @@ class Listener:
     replies: dict[str, Reply] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     caller_heard: bool = False  # between speech_started and speech_stopped or committed
-    last_event: int = 0
+    last_progress: int = 0  # when the server last did something about an answer
     audio_format: AudioFormat = "pcm16"  # of the server's audio
     _upsampling: dict[str, Resampler] = field(default_factory=dict)  # of items under way
 
@@ -67,9 +73,16 @@ class Listener:
         return self.caller_heard or any(reply.status is None for reply in self.replies.values())
 
     def receive(self, event: Event, now: int) -> list[Event]:
-        """Take one event that arrived at ``now``; returns the client events it calls for."""
-        self.last_event = now
-        kind = event.get("type", "")
+        """Take one event that arrived at ``now``; returns the client events it calls for. What an
+        event leaves out, or has as null, is empty.
+
+        Raises:
+            TypeError: it is not made as the protocol's events are.
+            AttributeError: so, too.
+        """
+        kind = _text(event.get("type"))
+        if kind.startswith(PROGRESS):
+            self.last_progress = now
         if kind == "response.output_audio.delta":
             self._audio(event, now)
         elif kind == "input_audio_buffer.speech_started":
@@ -86,23 +99,24 @@ class Listener:
         elif kind.startswith("response."):
             self._response(kind, event, now)
         elif kind == "duplex.turn_metrics":
-            reply = self._reply(event.get("response_id", ""), now)
-            reply.marks.update(event.get("marks") or event.get("marks_ms") or {})
+            reply = self._reply(_text(event.get("response_id")), now)
+            marks = event.get("marks") or event.get("marks_ms") or {}
+            reply.marks |= {k: v for k, v in marks.items() if isinstance(v, (int, float))}
             reply.counts.update(event.get("counts") or {})
         elif kind == "error":
             self.errors.append(error_text(event))
         return []
 
     def _audio(self, event: Event, now: int) -> None:
-        reply = self._reply(event.get("response_id", ""), now)
+        reply = self._reply(_text(event.get("response_id")), now)
         try:
             samples = DECODE[self.audio_format](
-                base64.b64decode(event.get("delta", ""), validate=True)
+                base64.b64decode(event.get("delta") or "", validate=True)
             )
         except (binascii.Error, ValueError) as error:
             self.errors.append(f"audio that cannot be decoded: {error}")
             return
-        item_id = event.get("item_id", "")
+        item_id = _text(event.get("item_id"))
         if item_id not in reply.item_ids:
             reply.item_ids.append(item_id)
         if reply.first_delta is None:
@@ -113,25 +127,25 @@ class Listener:
         self.playout.push(item_id, samples, now)
 
     def _interrupt(self, now: int) -> list[Event]:
-        stopped = self.playout.interrupt(now)
-        if stopped is None:
-            return []
-        item_id, heard = stopped
+        """Stop the answer; of an item that was still to come nothing was heard."""
+        cut = dict.fromkeys(p.item_id for p in self.playout.pieces if p.end > now)
+        self.playout.interrupt(now)
         return [
             {
                 "type": "conversation.item.truncate",
                 "item_id": item_id,
                 "content_index": 0,
-                "audio_end_ms": heard * 1000 // SAMPLE_RATE_HZ,
+                "audio_end_ms": self.playout.heard(item_id, now) * 1000 // SAMPLE_RATE_HZ,
             }
+            for item_id in cut
         ]
 
     def _transcription(self, step: str, event: Event) -> None:
         item = self._input(event)
         if step == "delta":
-            item.transcript += event.get("delta", "")
+            item.transcript += _text(event.get("delta"))
         elif step == "completed":
-            item.transcript = event.get("transcript", item.transcript)
+            item.transcript = _text(event.get("transcript")) or item.transcript
             item.finished = True
         elif step == "failed":
             item.finished = True
@@ -139,23 +153,35 @@ class Listener:
 
     def _response(self, kind: str, event: Event, now: int) -> None:
         response = event.get("response") or {}
-        reply = self._reply(event.get("response_id") or response.get("id", ""), now)
+        reply = self._reply(_text(event.get("response_id") or response.get("id")), now)
         if kind in ("response.output_audio_transcript.delta", "response.output_text.delta"):
-            reply.transcript += event.get("delta", "")
+            reply.transcript += _text(event.get("delta"))
         elif kind == "response.output_audio.done":
-            if stream := self._upsampling.pop(event.get("item_id", ""), None):
-                self.playout.push(event["item_id"], stream.flush(), now)
+            item_id = _text(event.get("item_id"))
+            if stream := self._upsampling.pop(item_id, None):
+                self.playout.push(item_id, stream.flush(), now)
         elif kind == "response.created":
             reply.resumes = (response.get("metadata") or {}).get("duplex_resumes")
         elif kind == "response.done":
-            reply.status = response.get("status", "completed")
+            reply.status = _text(response.get("status")) or "completed"
             if reply.status == "failed":
                 details = response.get("status_details") or {}
                 self.errors.append(f"the answer failed: {error_text(details)}")
 
     def _input(self, event: Event) -> CallerItem:
-        item_id = event.get("item_id", "")
+        item_id = _text(event.get("item_id"))
         return self.inputs.setdefault(item_id, CallerItem(item_id))
 
     def _reply(self, response_id: str, now: int) -> Reply:
         return self.replies.setdefault(response_id, Reply(response_id, created=now))
+
+
+def _text(value: Any) -> str:
+    """A field that is to be text; a server may leave it out or send null.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} in place of a text")
+    return value or ""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -115,13 +116,26 @@ def realtime_url(address: str, model: str | None = None) -> str:
     """
     if "://" not in address:
         address = f"ws://{address}"
-    parts = urlsplit(address)
+    wrong = f"{safe_url(address)} is not a WebSocket address such as ws://127.0.0.1:8765"
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:  # its words may hold the address
+        raise Unreachable(wrong) from error
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.hostname:
-        raise Unreachable(f"{address} is not a WebSocket address such as ws://127.0.0.1:8765")
+        raise Unreachable(wrong)
     path = REALTIME_PATH if parts.path in ("", "/") else parts.path
     query = parts.query or (urlencode({"model": model}) if model else "")
     return urlunsplit((scheme, parts.netloc, path, query, ""))
+
+
+def safe_url(url: str) -> str:
+    """An address as it may be told: without user, password and query, where keys are. Takes what
+    is no address too."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, mark, rest = bare.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 class RealtimeClient:
@@ -203,13 +217,16 @@ async def connect(
         raise _refused_by_close(url, error) from error
     except TimeoutError as error:
         await websocket.close()
-        raise Unreachable(f"{url} opened no session within {timeout_s:g} s") from error
+        told = f"{safe_url(url)} opened no session within {timeout_s:g} s"
+        raise Unreachable(told) from error
     if first.get("type") == "session.created":
-        return RealtimeClient(websocket, first.get("session") or {})
+        session = first.get("session")
+        return RealtimeClient(websocket, session if isinstance(session, dict) else {})
     await websocket.close()
     if first.get("type") == "error":
         raise Refused(error_text(first))
-    raise Unreachable(f"{url} began with {first.get('type')!r} instead of session.created")
+    began = f"{safe_url(url)} began with {first.get('type')!r}"
+    raise Unreachable(f"{began} instead of session.created")
 
 
 async def take_up(
@@ -230,6 +247,7 @@ async def take_up(
 async def _open(
     url: str, key: str | None, timeout_s: float, headers: Mapping[str, str]
 ) -> ClientConnection:
+    told = safe_url(url)
     sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **headers}
     try:
         return await open_websocket(
@@ -243,18 +261,25 @@ async def _open(
         )
     except InvalidStatus as error:
         raise _refused_in_handshake(url, error) from error
-    except (InvalidURI, InvalidHandshake, EOFError) as error:
-        raise Unreachable(f"{url} does not answer as a Realtime server: {error}") from error
+    except (InvalidURI, ValueError) as error:  # their words may hold the address
+        raise Unreachable(f"{told} is no address that can be called") from error
+    except (InvalidHandshake, EOFError) as error:
+        raise Unreachable(f"{told} does not answer as a Realtime server: {error}") from error
     except TimeoutError as error:
-        raise Unreachable(f"{url} did not answer within {timeout_s:g} s") from error
+        raise Unreachable(f"{told} did not answer within {timeout_s:g} s") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise Unreachable(f"no server at {url}: {reason}. Is `duplex serve` running?") from error
+        raise Unreachable(f"no server at {told}: {reason}. Is `duplex serve` running?") from error
 
 
 def error_text(event: Mapping[str, Any]) -> str:
-    """The words of an ``error`` event, with its code where it has one."""
-    error = event.get("error") or {}
+    """The words of an ``error`` event, with its code where it has one. Some servers send only
+    words, or nothing."""
+    error = event.get("error")
+    if isinstance(error, str) and error:
+        return error
+    if not isinstance(error, Mapping):
+        error = {}
     message = error.get("message") or "the server reported an error without a message"
     return f"{message} ({error['code']})" if error.get("code") else str(message)
 
@@ -283,13 +308,14 @@ def _close_words(error: ConnectionClosed) -> str:
 
 
 def _refused_by_close(url: str, error: ConnectionClosed) -> ClientError:
+    url = safe_url(url)
     if error.rcvd is not None and error.rcvd.code in BUSY_CLOSE_CODES:
         return Refused(f"{url} does not take the call: {_close_words(error)}")
     return Unreachable(f"{url} closed the call before it began: {_close_words(error)}")
 
 
 def _refused_in_handshake(url: str, error: InvalidStatus) -> ClientError:
-    status = error.response.status_code
+    status, url = error.response.status_code, safe_url(url)
     body = bytes(error.response.body or b"").decode("utf-8", "replace").strip()[:300]
     words = body or error.response.reason_phrase
     if status in BUSY_STATUSES:

@@ -11,6 +11,7 @@ from client.listener import CallerItem, Listener, Reply
 from client.realtime import SAMPLE_RATE_HZ
 from client.speech import Recording
 
+STOPPABLE_MS = 500.0  # an answer that ends by itself sooner could not have been stopped
 RESUME_WITHIN_MS = 2000.0  # an answer that is silent for longer was given up
 
 
@@ -65,8 +66,10 @@ class Span:
         return list(islice(listener.replies.values(), self.replies_before, stop))
 
     def answers(self, listener: Listener, until: "Span | None" = None) -> list[Reply]:
-        """Those that were begun after the caller had finished: not the ones to a cut-off."""
-        return [r for r in self.replies(listener, until) if r.created > self.speech_end]
+        """Those that were begun after the caller had finished, not the ones to a cut-off; nor
+        one that only goes on with what was said before."""
+        begun = self.replies(listener, until)
+        return [r for r in begun if r.created > self.speech_end and r.resumes is None]
 
     def first_audible(
         self, listener: Listener, until: "Span | None" = None, ear: Ear | None = None
@@ -89,7 +92,8 @@ class TurnResult:
     answer it interrupted (of one that was not cut, the last audible one); ``interrupted``: that
     answer was in fact cut short. ``backchannel``: this was said into an answer that was to go on
     ("mm-hm"), and wants none; ``resume_gap_ms``: the silence after which an answer that was cut
-    short went on, None if it did not.
+    short went on, None if it did not. ``ended_by_itself``: the answer was over so soon after the
+    onset that nothing is to be learned from it.
     """
 
     question_id: str
@@ -117,6 +121,7 @@ class TurnResult:
     backchannel: bool
     resume_gap_ms: float | None
     answer_samples: NDArray[np.float32]  # 24 kHz, as far as it was heard, without gaps
+    ended_by_itself: bool = False
 
 
 def measure(
@@ -168,6 +173,7 @@ def measure(
         backchannel=span.backchannel,
         resume_gap_ms=barge_in.resume_gap_ms,
         answer_samples=samples,
+        ended_by_itself=barge_in.ended_by_itself,
     )
 
 
@@ -178,6 +184,11 @@ class _BargeIn:
     last_ms: float | None = None
     stopped: bool = False
     resume_gap_ms: float | None = None
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """It was not cut short, and there was next to nothing left of it."""
+        return not self.stopped and self.last_ms is not None and self.last_ms < STOPPABLE_MS
 
 
 def _barge_in(span: Span, listener: Listener, replies: list[Reply], ear: Ear) -> _BargeIn:

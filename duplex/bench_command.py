@@ -3,26 +3,31 @@
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
-from urllib.parse import urlsplit
 
 from client.bench import SCENARIOS
 from client.bench.metrics import MEASURING, METRICS, Condition, parse_condition
 from client.bench.noise import Kind
 from client.bench.plan import Scope
 from client.line import Codec, LineConditions
+from client.realtime import safe_url
 from duplex.errors import ConfigError
 
 SUMMARY = "Measure latency from audio, at the client, of any OpenAI Realtime server."
 EPILOG = (
     "Writes bench.json and bench.html. Exit codes: 0 measured; 1 an error, or the server was gone "
-    "before the end; 2 wrong usage; 3 a --fail-if came true. client/bench/README.md has the "
-    "metrics and the JSON."
+    "before the end, or held no call; 2 wrong usage; 3 a --fail-if came true. "
+    "client/bench/README.md has the metrics and the JSON."
 )
 
+TOLD_AS: dict[str, Callable[[str], str]] = {  # what of an option's value is for the report
+    **dict.fromkeys(("--key", "--against-key", "--header"), lambda _: "..."),
+    **dict.fromkeys(("--url", "--against"), safe_url),
+    "--set": lambda text: safe_url(text) if "://" in text else text,
+}
 QUICK_SCENARIOS = ("short", "interruptions", "backchannels", "phone", "concurrent")
 
 
@@ -57,6 +62,14 @@ class Wanted:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything but the options of the models."""
     parser.epilog = EPILOG
+    parser.allow_abbrev = False  # `told_command` knows options by their whole names
+    _add_server(parser)
+    _add_scope(parser)
+    _add_line(parser)
+    _add_report(parser)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
     server = parser.add_argument_group("the server")
     server.add_argument(
         "--url",
@@ -85,8 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the server is not of this project: ask it for nothing that only this one has",
     )
-    _add_scope(parser)
-    _add_line(parser)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
     report = parser.add_argument_group("the report")
     report.add_argument(
         "--out",
@@ -203,18 +217,18 @@ def metric_lines() -> list[str]:
 
 
 def told_command(arguments: Sequence[str]) -> str:
-    """The command as the report shows it: without keys."""
-    told, hide = [], False
+    """The command as the report shows it: without keys, in addresses too."""
+    told, before = [], ""
     for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        secret = name in ("--key", "--against-key", "--header")
-        if hide:
-            told.append("...")
-        elif secret and equals:
-            told.append(f"{name}=...")
+        name, equals, value = argument.partition("=")
+        if before in TOLD_AS:
+            told.append(TOLD_AS[before](argument))
+            before = ""
+        elif name in TOLD_AS and equals:
+            told.append(f"{name}={TOLD_AS[name](value)}")
         else:
             told.append(argument)
-        hide = secret and not equals
+            before = argument
     return shlex.join(["duplex", *told])
 
 
@@ -252,8 +266,8 @@ def _scope(options: argparse.Namespace) -> Scope:
 
 
 def _host(url: str | None) -> str | None:
-    """An address without its path, which may hold more than a reader wants."""
-    return None if url is None else urlsplit(url if "://" in url else f"ws://{url}").netloc
+    """An address without its path and its keys, which are more than a reader wants."""
+    return None if url is None else safe_url(url).rpartition("://")[2].partition("/")[0]
 
 
 def _key(given: str | None, variable: str | None) -> str | None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from client.bench.compare import compare
-from client.bench.metrics import Condition, check, failed, figures, from_few, parse_condition
+from client.bench.metrics import (
+    Condition,
+    check,
+    failed,
+    figures,
+    from_few,
+    parse_condition,
+    spreads,
+)
 from client.bench.plan import Recordings, Scope, left_out
 from client.bench.questions import load_questions, read_recordings, record_all
 from client.bench.report import write_report
@@ -71,9 +79,10 @@ def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> in
         print(f"error: {error}")
         return FAILED
     measured = figures(results[0], measuring)
+    spread = spreads(results[0])
     checks = [
-        *check(_goals(config, wanted), measured, required=False),
-        *check(wanted.conditions, measured, required=True),
+        *check(_goals(config, wanted), measured, spread, required=False),
+        *check(wanted.conditions, measured, spread, required=True),
     ]
     compared = compare(results[0], results[1]) if wanted.against is not None else []
     report = Report(tuple(results), measuring, tuple(compared), tuple(checks))
@@ -82,6 +91,9 @@ def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> in
     print("report:", ", ".join(str(path) for path in paths))
     if gone := [result.aborted for result in results if result.aborted is not None]:
         print(f"error: the run ended early: {gone[0]}")
+        return FAILED
+    if not all(result.held for result in results):
+        print("error: every call was refused or lost")
         return FAILED
     return THRESHOLD if failed(checks) else OK
 
@@ -220,15 +232,18 @@ def _print(report: Report) -> None:
             print(f"  {name:24} {figure(value)}{note}")
     for one in report.compared:
         if one.ratio is not None:
-            interval = f"{one.ratio.low:.2f} to {one.ratio.high:.2f}, {one.ratio.n} pairs"
-            print(f"{one.scenario}: {one.figure}: ratio {one.ratio.value:.2f} ({interval})")
+            ratio = f"ratio {one.ratio.value:.2f} ({one.ratio.words})"
+            print(f"{one.scenario}: {one.figure}: {ratio}")
     for one_check in report.checks:
-        print(_check_line(one_check))
+        print(check_line(one_check))
 
 
-def _check_line(one: Check) -> str:
+def check_line(one: Check) -> str:
+    """A figure beside its limit. One that so few measurements do not settle is not simply met."""
     met = {True: "met", False: "MISSED", None: "MISSED" if one.required else ""}[one.met]
-    value = figure(one.measured)
+    if one.met and one.sure is False:
+        met = f"met in {one.n}, too few"
+    value = figure(one.measured) + ("" if one.n is None else f" in {one.n}")
     kind = "" if one.required else "goal: "
     return f"{kind}{one.metric}: {value} ({one.limit}) {met}".rstrip()
 

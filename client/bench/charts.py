@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from client import svg
 from client.bench.plots import Axis, axis_of, dot, empty, figure, legend, vertical_grid
 from client.bench.result import BenchCall, BenchTurn, Compared
+from client.bench.stats import Ratio
 
 LANE = 26.0
 
@@ -44,12 +45,12 @@ def ratios(compared: Sequence[Compared], first: str, second: str) -> str:
     rows = [one for one in compared if one.ratio is not None]
     if not rows:
         return empty("nothing was measured of both")
-    bounds = [b for one in rows if one.ratio for b in (one.ratio.low, one.ratio.high, 1.0)]
-    low, high = math.log2(min(bounds)) - 0.1, math.log2(max(bounds)) + 0.1
-    axis = Axis(low, high)
+    bounds = [b for one in rows if one.ratio for b in (*_reach(one.ratio), 1.0)]
+    least, most = math.log2(min(bounds)) - 0.1, math.log2(max(bounds)) + 0.1
+    axis = Axis(least, most)
     height = 30.0 * len(rows)
     drawn = []
-    for tick in _ratio_ticks(low, high):
+    for tick in _ratio_ticks(least, most):
         x = axis.x(math.log2(tick))
         drawn.append(svg.line(x, 0, x, height, "mark" if tick == 1 else "grid"))
         drawn.append(svg.text(x, height + 15, f"{tick:g}x", "tick", "middle"))
@@ -57,15 +58,20 @@ def ratios(compared: Sequence[Compared], first: str, second: str) -> str:
         ratio = one.ratio
         assert ratio is not None  # filtered above
         y = 30.0 * row + 20
-        sure = "soft" if ratio.low <= 1 <= ratio.high else "series1"
+        low, high = _reach(ratio)
+        sure = "soft" if ratio.interval is None or low <= 1 <= high else "series1"
         words = f"{one.scenario}: {one.figure}"
-        tip = f"{words}: {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        tip = f"{words}: {ratio.value:.2f} ({ratio.words})"
         drawn.append(svg.text("0", y - 8, words, "tick"))
-        ends = (axis.x(math.log2(bound)) for bound in (ratio.low, ratio.high))
+        ends = (axis.x(math.log2(bound)) for bound in _reach(ratio))
         drawn.append(svg.line(next(ends), y, next(ends), y, f"join l-{sure}"))
         drawn.append(dot(axis.x(math.log2(ratio.value)), y, 4.5, f"f-{sure}", tip))
     label = f"{first} over {second}: left of the line {first} is faster; grey: may be chance"
     return figure(drawn, height, label)
+
+
+def _reach(ratio: Ratio) -> tuple[float, float]:
+    return ratio.interval or (ratio.value, ratio.value)
 
 
 def events(turns: Sequence[BenchTurn]) -> str:

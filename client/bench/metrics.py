@@ -1,11 +1,11 @@
 """The figures that have a name: what `--fail-if` and the goals speak of."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from client.bench.result import BenchResult, Check, Group, MeasuringError
-from client.bench.stats import Summary
+from client.bench.stats import Summary, share_interval
 
 CONDITION = re.compile(r"\s*([a-z0-9_]+)\s*(>=|<=|>|<)\s*(-?[0-9]+(?:\.[0-9]+)?)\s*")
 FAILS: dict[str, Callable[[float, float], bool]] = {
@@ -17,15 +17,19 @@ FAILS: dict[str, Callable[[float, float], bool]] = {
 OPPOSITE = {">": "at most", ">=": "below", "<": "at least", "<=": "above"}
 
 
+Spread = tuple[int, tuple[float | None, float | None]]  # a count and a 95 % interval
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A named figure of a run; ``of`` gives None where it was not measured. Of a percentile,
-    ``summary`` tells what it is from."""
+    ``summary`` tells what it is from; of percentiles and shares, ``spread`` how sure they are."""
 
     meaning: str
     of: Callable[[BenchResult], float | None]
     summary: Callable[[BenchResult], Summary | None] = lambda _: None
     percentile: int = 50
+    spread: Callable[[BenchResult], Spread | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,10 @@ class Condition:
     def words(self) -> str:
         """What is asked for."""
         return f"{OPPOSITE[self.comparison]} {self.limit:g}"
+
+    def met_by(self, value: float) -> bool:
+        """Whether the figure may have this value."""
+        return not FAILS[self.comparison](value, self.limit)
 
 
 def parse_condition(text: str) -> Condition:
@@ -76,16 +84,32 @@ def from_few(result: BenchResult) -> dict[str, int]:
     return found
 
 
+def spreads(result: BenchResult) -> dict[str, Spread]:
+    """How sure the percentiles and shares are that were measured."""
+    found = {name: metric.spread(result) for name, metric in METRICS.items()}
+    return {name: spread for name, spread in found.items() if spread is not None}
+
+
 def check(
-    conditions: Sequence[Condition], measured: dict[str, float], *, required: bool
+    conditions: Sequence[Condition],
+    measured: Mapping[str, float],
+    spread: Mapping[str, Spread] | None = None,
+    *,
+    required: bool,
 ) -> list[Check]:
     """Hold the figures against the conditions. What was not measured is neither met nor missed,
     but fails where it is ``required``: a gate that measures nothing must not pass."""
     checks = []
     for condition in conditions:
         value = measured.get(condition.metric)
-        met = None if value is None else not FAILS[condition.comparison](value, condition.limit)
-        checks.append(Check(condition.metric, condition.words, value, met, required))
+        met = None if value is None else condition.met_by(value)
+        n, interval, sure = None, None, None
+        if spread and condition.metric in spread:
+            n, interval = spread[condition.metric]
+            worst = interval[1 if condition.comparison in (">", ">=") else 0]
+            sure = worst is not None and condition.met_by(worst)
+        words = condition.words
+        checks.append(Check(condition.metric, words, value, met, required, n, interval, sure))
     return checks
 
 
@@ -119,17 +143,28 @@ def _percentile(
         found = summary(result)
         return None if found is None else found.at(percentile)
 
-    return Metric(meaning, of, summary, percentile)
+    def spread(result: BenchResult) -> Spread | None:
+        found = summary(result)
+        return None if found is None else (found.n, found.interval(percentile))
+
+    return Metric(meaning, of, summary, percentile, spread)
 
 
 def _share(
-    scenario: str, part: Callable[[Group], int], whole: Callable[[Group], int]
-) -> Callable[[BenchResult], float | None]:
+    meaning: str, scenario: str, part: Callable[[Group], int], whole: Callable[[Group], int]
+) -> Metric:
     def of(result: BenchResult) -> float | None:
         group = result.group(scenario)
         return part(group) / whole(group) if group and whole(group) else None
 
-    return of
+    def spread(result: BenchResult) -> Spread | None:
+        group = result.group(scenario)
+        if group is None or not whole(group):
+            return None
+        interval = share_interval(min(part(group), whole(group)), whole(group))
+        return (whole(group), interval) if interval else None
+
+    return Metric(meaning, of, spread=spread)
 
 
 def _wer(scenario: str) -> Callable[[BenchResult], float | None]:
@@ -213,20 +248,21 @@ def _v2v(scenario: str, words: str, prefix: str) -> dict[str, Metric]:
 
 METRICS: dict[str, Metric] = {
     **_v2v("short", "short questions", ""),
-    "unanswered_rate": Metric(
-        "short questions without an answer",
-        _share("short", lambda g: g.unanswered, lambda g: len(g.asked)),
+    "unanswered_rate": _share(
+        "short questions without an answer", "short", lambda g: g.unanswered, lambda g: len(g.asked)
     ),
-    "cut_off_rate": Metric(
-        "short questions cut off", _share("short", lambda g: g.cut_offs, lambda g: len(g.turns))
+    "cut_off_rate": _share(
+        "short questions cut off", "short", lambda g: g.cut_offs, lambda g: len(g.turns)
     ),
     "question_wer": Metric("the server's transcripts of short questions", _wer("short")),
     "answer_wer": Metric("the answers' audio against their text, all scenarios", _answer_wer),
     "underruns": Metric("gaps within answers, all scenarios", _underruns),
     **_v2v("long", "long questions", "long_"),
-    "pause_cut_off_rate": Metric(
+    "pause_cut_off_rate": _share(
         "questions with inner pauses cut off",
-        _share("pauses", lambda g: g.cut_offs, lambda g: len(g.turns)),
+        "pauses",
+        lambda g: g.cut_offs,
+        lambda g: len(g.turns),
     ),
     **{
         f"stop_p{p}_ms": _percentile(
@@ -237,25 +273,23 @@ METRICS: dict[str, Metric] = {
         )
         for p in (50, 95, 99)
     },
-    "missed_stop_rate": Metric(
+    "missed_stop_rate": _share(
         "interruptions that did not stop the answer",
-        _share(
-            "interruptions",
-            lambda g: len(g.said_into_answers) - len(g.stopped),
-            lambda g: len(g.said_into_answers),
-        ),
+        "interruptions",
+        lambda g: len(g.said_into_answers) - len(g.stopped),
+        lambda g: len(g.said_into_answers),
     ),
-    "false_stop_rate": Metric(
+    "false_stop_rate": _share(
         "answers that a backchannel stopped for good",
-        _share("backchannels", lambda g: len(g.stopped), lambda g: len(g.said_into_answers)),
+        "backchannels",
+        lambda g: len(g.stopped),
+        lambda g: len(g.said_into_answers),
     ),
-    "false_pause_rate": Metric(
+    "false_pause_rate": _share(
         "answers that a backchannel stopped, whether they went on or not",
-        _share(
-            "backchannels",
-            lambda g: sum(t.turn.interrupted for t in g.said_into_answers),
-            lambda g: len(g.said_into_answers),
-        ),
+        "backchannels",
+        lambda g: sum(t.turn.interrupted for t in g.said_into_answers),
+        lambda g: len(g.said_into_answers),
     ),
     "resume_gap_p50_ms": _percentile(
         "silence in answers that a backchannel stopped and that went on",
@@ -264,13 +298,11 @@ METRICS: dict[str, Metric] = {
         lambda group: group.resume_gap,
     ),
     **_v2v("noise", "background noise", "noise_"),
-    "noise_stop_rate": Metric(
+    "noise_stop_rate": _share(
         "answers that stopped under noise though nobody spoke",
-        _share(
-            "noise",
-            lambda g: sum(t.turn.answer_cut for t in g.asked),
-            lambda g: len(g.asked) - g.unanswered,
-        ),
+        "noise",
+        lambda g: sum(t.turn.answer_cut for t in g.asked),
+        lambda g: len(g.asked) - g.unanswered,
     ),
     "noise_wer": Metric("the server's transcripts under noise", _wer("noise")),
     **_v2v("phone", "over the telephone line", "phone_"),

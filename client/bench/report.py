@@ -11,7 +11,7 @@ from client.bench.page import render
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, MeasuringError, Report
 from client.bench.stats import Summary
 
-FORMAT = 2  # raised when a field changes its meaning; client/bench/README.md describes it
+FORMAT = 3  # raised when a field changes its meaning; client/bench/README.md describes it
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -84,6 +84,7 @@ def _group(group: Group) -> dict[str, Any]:
         "lost": group.lost,
         "said_into_answers": len(group.said_into_answers),
         "stopped": len(group.stopped),
+        "ended_by_themselves": len(group.ended_by_themselves),
         "peak_mib": group.peak_mib,
         "v2v_ms": _summary(group.v2v),
         "stop_ms": _summary(group.stop),

@@ -82,6 +82,16 @@ class Group:
     def said_into_answers(self) -> list[BenchTurn]:
         """The turns that were in fact said into an answer that could be heard; of backchannels,
         only these, not the questions that follow them."""
+        return [turn for turn in self._into if not turn.turn.ended_by_itself]
+
+    @property
+    def ended_by_themselves(self) -> list[BenchTurn]:
+        """Those that were said into an answer that was over before it could be stopped: neither
+        stopped nor missed."""
+        return [turn for turn in self._into if turn.turn.ended_by_itself]
+
+    @property
+    def _into(self) -> list[BenchTurn]:
         into = [turn for turn in self.turns if turn.turn.barge_in_ms is not None]
         if self.scenario == "backchannels":
             return [turn for turn in into if turn.turn.backchannel]
@@ -170,6 +180,12 @@ class BenchResult:
         return None
 
     @property
+    def held(self) -> int:
+        """Calls that were taken and lasted to their end."""
+        calls = (call for group in self.groups for call in group.calls)
+        return sum(call.refused is None and call.lost is None for call in calls)
+
+    @property
     def turns(self) -> list[BenchTurn]:
         """All turns of the run."""
         return [turn for group in self.groups for turn in group.turns]
@@ -206,13 +222,20 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A figure beside the limit that it was given. ``met`` is None if it was not measured."""
+    """A figure beside the limit that it was given. ``met`` is None if it was not measured.
+
+    Of percentiles and shares, ``n`` is the count, ``interval`` the 95 % one (a bound is None where
+    so few values have none), and ``sure`` tells whether all of it is within the limit.
+    """
 
     metric: str
     limit: str
     measured: float | None
     met: bool | None
     required: bool  # whether missing it fails the command
+    n: int | None = None
+    interval: tuple[float | None, float | None] | None = None
+    sure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import shlex
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from client.realtime import (
     Unreachable,
     connect,
     realtime_url,
+    safe_url,
 )
 from client.turns import TurnResult
 
@@ -57,7 +56,7 @@ class BenchOptions:
 
     scope: Scope = field(default_factory=Scope)
     call: CallOptions = field(default_factory=CallOptions)
-    command: str = field(default_factory=lambda: shlex.join(["duplex", *sys.argv[1:]]))
+    command: str = ""  # as the report is to show it: without keys
 
 
 async def bench(
@@ -165,7 +164,7 @@ class _Run:
             await set_up(client, self._session_options)
         except ClientError as error:
             hint = ". If it is not of this project, say --foreign" if self._target.duplex else ""
-            raise ClientError(f"{self._url}: {error}{hint}") from error
+            raise ClientError(f"{safe_url(self._url)}: {error}{hint}") from error
         finally:
             await client.close()
         await asyncio.sleep(BETWEEN_CALLS_S)

@@ -52,6 +52,8 @@ async def measure_error(clicks: int = SHORT, serve: Serve = echo_server) -> Meas
     ]
     if len(v2v) < clicks:
         raise ClientError(f"the bench lost {clicks - len(v2v)} of {clicks} clicks of its own")
+    if not stop:
+        raise ClientError("none of the bench's own interruptions stopped an answer")
     found = summarise(v2v)
     assert found is not None  # there are clicks
     return MeasuringError(found, summarise(stop), tuple(v2v), tuple(stop))

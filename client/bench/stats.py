@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import exp, lgamma, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,15 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 # Below so many values a percentile is little more than the largest of them.
 NEEDED = {50: 3, 95: 20, 99: 100}
+RATIO_PAIRS = {50: 3, 95: 59}  # fewer hold no interval: the largest of 59 bounds the p95
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Order statistics of ``n`` values, outliers included; percentiles interpolate linearly.
 
-    ``..._low`` and ``..._high`` are the bounds of the 95 % bootstrap interval.
+    ``..._low`` and ``..._high`` are the bounds of 95 % intervals: of the median the bootstrap's,
+    of p95 and p99 exact ones, None where so few values have no such bound.
     """
 
     n: int
@@ -29,12 +32,22 @@ class Summary:
     high: float
     p50_low: float
     p50_high: float
-    p95_low: float
-    p95_high: float
+    p95_low: float | None
+    p95_high: float | None
+    p99_low: float | None
+    p99_high: float | None
 
     def at(self, percentile: int) -> float:
         """The 50th, 95th or 99th percentile."""
         return {50: self.p50, 95: self.p95, 99: self.p99}[percentile]
+
+    def interval(self, percentile: int) -> tuple[float | None, float | None]:
+        """The bounds of the 50th, 95th or 99th percentile."""
+        return {
+            50: (self.p50_low, self.p50_high),
+            95: (self.p95_low, self.p95_high),
+            99: (self.p99_low, self.p99_high),
+        }[percentile]
 
     def supports(self, percentile: int) -> bool:
         """Whether so many values bear this percentile."""
@@ -48,12 +61,20 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One server's figure over another's, from ``n`` pairs; with its 95 % bootstrap interval."""
+    """One server's figure over another's, from ``n`` pairs; with its 95 % bootstrap interval, if
+    there are pairs enough for one."""
 
     n: int
     value: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
+
+    @property
+    def words(self) -> str:
+        """How sure it is."""
+        if self.interval is None:
+            return f"{self.n} pairs: too few for an interval"
+        low, high = self.interval
+        return f"{low:.2f} to {high:.2f}, {self.n} pairs"
 
 
 def summarise(values: Iterable[float | None]) -> Summary | None:
@@ -63,7 +84,7 @@ def summarise(values: Iterable[float | None]) -> Summary | None:
         return None
     p50, p95, p99 = np.percentile(array, [50, 95, 99])
     p50_low, p50_high = bootstrap_interval(array, 50)
-    p95_low, p95_high = bootstrap_interval(array, 95)
+    (p95_low, p95_high), (p99_low, p99_high) = (exact_interval(array, q) for q in (95, 99))
     return Summary(
         n=len(array),
         mean=float(array.mean()),
@@ -77,6 +98,8 @@ def summarise(values: Iterable[float | None]) -> Summary | None:
         p50_high=p50_high,
         p95_low=p95_low,
         p95_high=p95_high,
+        p99_low=p99_low,
+        p99_high=p99_high,
     )
 
 
@@ -86,7 +109,8 @@ def bootstrap_interval(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval (Efron 1979) of a percentile of ``values``.
+    """Percentile bootstrap interval (Efron 1979) of a percentile of ``values`` that is not far
+    out: there it is too narrow, as no resample has more than the largest value.
 
     Raises:
         ValueError: there are no values.
@@ -97,13 +121,39 @@ def bootstrap_interval(
     return _interval(np.percentile(values[picks], percentile, axis=1), confidence)
 
 
+def exact_interval(
+    values: NDArray[np.float64], percentile: int, confidence: float = CONFIDENCE
+) -> tuple[float | None, float | None]:
+    """Bounds of a percentile that hold for any distribution: order statistics, by the binomial
+    count of values below it (Conover, Practical Nonparametric Statistics, section 3.2).
+
+    Together they hold at least as often as ``confidence`` says. A bound is None where no value is
+    one: the largest is an upper bound of p95 from 59 values on.
+    """
+    ordered, n = np.sort(values), len(values)
+    share, left = percentile / 100, 1 - confidence + 1e-12  # of rounding
+    logs = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(n)]
+    chances = [exp(c + k * log(share) + (n - k) * log(1 - share)) for k, c in enumerate(logs)]
+    # The chances that at most 0, 1, ... n - 1 of the values are below the percentile.
+    at_most = np.cumsum(chances)
+    ranks = [r for r in range(1, n + 1) if 1 - at_most[r - 1] <= left / 2]
+    upper = ranks[0] if ranks else n if 1 - at_most[n - 1] <= left else None
+    left -= 1 - float(at_most[upper - 1]) if upper else 0.0
+    lower = int((at_most <= left).sum())
+    return (
+        float(ordered[lower - 1]) if lower else None,
+        float(ordered[upper - 1]) if upper else None,
+    )
+
+
 def paired_ratio(
-    pairs: Sequence[tuple[float, float]], percentile: float, seed: int = 0
+    pairs: Sequence[tuple[float, float]], percentile: int, seed: int = 0
 ) -> Ratio | None:
     """The percentile of the first values over that of the second, or None if it has no meaning.
 
     Pairs are resampled whole: what both sides of a pair shared (the question, a busy moment of
-    the machine) is in both, and widens the interval of neither.
+    the machine) is in both, and widens the interval of neither. From fewer than
+    `RATIO_PAIRS` there is no interval.
     """
     if not pairs:
         return None
@@ -113,8 +163,9 @@ def paired_ratio(
     over, under = np.percentile(table[picks], percentile, axis=1).T
     if second <= 0 or (under <= 0).any():
         return None
-    low, high = _interval(over / under, CONFIDENCE)
-    return Ratio(len(table), float(first / second), low, high)
+    enough = len(table) >= RATIO_PAIRS[percentile]
+    interval = _interval(over / under, CONFIDENCE) if enough else None
+    return Ratio(len(table), float(first / second), interval)
 
 
 def share_interval(part: int, whole: int) -> tuple[float, float] | None:

@@ -21,7 +21,8 @@ FEW = "*"  # after a percentile that the count does not bear
 NOTE = (
     f"<p class=note>{FEW} from fewer turns than this percentile needs "
     f"({', '.join(f'p{q}: {n}' for q, n in NEEDED.items() if q > 50)}): close to the largest value "
-    "seen. Ranges are 95 % bootstrap intervals; no outlier is left out.</p>"
+    "seen. Ranges are 95 % intervals, with a ? where so few turns have no bound; no outlier is "
+    "left out.</p>"
 )
 
 
@@ -42,8 +43,10 @@ def checks(found: Sequence[Check], few: Mapping[str, int]) -> str:
     for one in found:
         words = {True: '<b class="good">met</b>', False: '<b class="bad">missed</b>', None: NONE}
         met = words[False] if one.required and one.met is None else words[one.met]
-        value = figure(one.measured)
-        value += f"{FEW} <small>n={few[one.metric]}</small>" if one.metric in few else ""
+        if one.met and one.sure is False:
+            met = f"met in {one.n}, too few"
+        value = figure(one.measured) + (FEW if one.metric in few else "")
+        value += f" <small>n={one.n}</small>" if one.n is not None else ""
         kind = "limit" if one.required else "goal"
         rows.append([f"<code>{escape(one.metric)}</code>", value, met, escape(one.limit), kind])
     return table(["figure", "measured", "", "aim", ""], rows, "left")
@@ -88,8 +91,7 @@ def compared(found: Sequence[Compared], first: str, second: str) -> str:
         values = (NONE if v is None else form.format(v) for v in (one.first, one.second))
         ratio = NONE
         if one.ratio is not None:
-            interval = f"{one.ratio.low:.2f} to {one.ratio.high:.2f}; {one.ratio.n} pairs"
-            ratio = f"{one.ratio.value:.2f} <small>{interval}</small>"
+            ratio = f"{one.ratio.value:.2f} <small>{one.ratio.words}</small>"
         rows.append([escape(one.scenario), escape(one.figure), *values, ratio])
     return table(["scenario", "figure", first, second, "ratio"], rows, "first two")
 
@@ -184,9 +186,11 @@ def into_answers(group: Group) -> str:
         share(resumed, len(into)),
         *ranges(group.stop)[:2],
         milliseconds(group.resume_gap),
+        str(len(group.ended_by_themselves)),
     ]
     head = ["said into an answer", "stopped for good", "stopped and went on"]
-    return table([*head, "stopped after p50, ms", "p95, ms", "gap when it went on, p50"], [row])
+    more = ["gap when it went on, p50", "not counted: over by itself"]
+    return table([*head, "stopped after p50, ms", "p95, ms", *more], [row])
 
 
 def memory_table(result: BenchResult) -> str:
@@ -242,11 +246,12 @@ def ranges(summary: Summary | None) -> list[str]:
     """p50 and p95 with their intervals, and p99."""
     if summary is None:
         return [NONE, NONE, NONE]
-    bounds = ((summary.p50_low, summary.p50_high), (summary.p95_low, summary.p95_high))
-    cells = [
-        f"{value(summary, percentile)} <small>{low:.0f} to {high:.0f}</small>"
-        for percentile, (low, high) in zip((50, 95), bounds, strict=True)
-    ]
+    cells = []
+    for percentile in (50, 95):
+        low, high = (
+            "?" if bound is None else f"{bound:.0f}" for bound in summary.interval(percentile)
+        )
+        cells.append(f"{value(summary, percentile)} <small>{low} to {high}</small>")
     return [*cells, value(summary, 99)]
 
 

@@ -15,6 +15,8 @@ class Debt:
         self.is_owed = False
         self.passed_ms = 0.0  # of the caller's audio
         self.calling: set[str] = set()  # functions that have not given their result
+        self.is_to_speak = False  # whether the answer is to be in words: it has done all it can
+        self._done: set[tuple[str, str]] = set()  # what it called since the caller spoke
         self._has_asked = False  # whether the model was asked, and has not begun
         self._since_ms = 0.0  # when it came to owe the answer
         self._turns: set[str] = set()  # begun, by item, and the words are not known
@@ -37,7 +39,15 @@ class Debt:
 
     def pay(self) -> None:
         """It has begun to answer."""
-        self._has_asked = self.is_owed = False
+        self._has_asked = self.is_owed = self.is_to_speak = False
+
+    def repeats(self, name: str, arguments: str) -> bool:
+        """Note a call of a function. Small models ask for the same again when they know its
+        result; then they are to say it."""
+        call = (name, arguments)
+        self.is_to_speak = call in self._done
+        self._done.add(call)
+        return self.is_to_speak
 
     @property
     def is_missed(self) -> bool:
@@ -56,6 +66,7 @@ class Debt:
     def turn_began(self, event: told.SpeechStarted) -> None:
         """The caller speaks."""
         self._turns.add(event.item_id)
+        self._done.clear()
 
     def turn_ended(self, event: told.SpeechStopped) -> None:
         """The caller is silent."""

@@ -38,6 +38,7 @@ from duplex.protocol.session_config import AudioFormat
 from tts.types import SpokenWord
 
 GOODBYE_S = 12.0  # before the end of the time: for saying so
+ALREADY_CALLED = json.dumps("This was done already: tell the caller its result.")
 _DRAIN_S = 20.0  # for the last words to be played, whatever the line tells
 _SAY = "Say exactly the following words and nothing else: "
 
@@ -337,7 +338,8 @@ class Line:
         is_away = self._held_until_s is not None or self._ending is not None
         if self._active is not None or is_away or not self._debt.ask():
             return []
-        return [Tell(wire.ResponseCreate())]
+        wanted = wire.ResponseParams(tool_choice="none") if self._debt.is_to_speak else None
+        return [Tell(wire.ResponseCreate(response=wanted))]
 
     def _called(self, call: told.FunctionArgumentsDone, now_s: float) -> list[Action]:
         """The model wants something of the line."""
@@ -357,6 +359,8 @@ class Line:
             case n if n == HOLD:
                 self._held_until_s = now_s + self._manners.hold_s
                 return [output(call.call_id, json.dumps({"status": "waiting for the caller"}))]
+            case _ if self._debt.repeats(call.name, call.arguments):
+                return [output(call.call_id, ALREADY_CALLED), *self._ask()]
             case _:
                 self._debt.calling.add(call.call_id)
                 return [Call(call.name, call.arguments, call.call_id)]

@@ -203,6 +203,19 @@ def test_stopping_an_answer_and_what_the_server_is_told(opened: Opened) -> None:
         assert len(told) < len(heard(page)[0]) + 10
 
 
+def test_what_is_written_at_once_after_another_is_answered_alone(opened: Opened) -> None:
+    with served(config(), Script(says=(STORY, ANSWER), piece_s=0.01)) as server:
+        page = opened(server)
+        call(page)
+        page.js("duplexTest.call.say('A story.'); duplexTest.call.say('No: the time.')")
+        page.until(lambda: heard(page)[-1:] == ["It is ten. Time for tea."], "the answer")
+        done = [event["response"]["status"] for event in page.events("response.done")]
+        assert done == ["cancelled", "completed"]
+        assert heard(page)[:-1] in ([], [""])
+        assert page.js("return duplexTest.problems") == []
+        page.click("#talk")
+
+
 def test_a_muted_microphone_sends_silence(tmp_path: Path, opened: Opened) -> None:
     question = spoken(tmp_path / "question.wav", (1.0, 20.0))
     with served(config(), SCRIPT) as server:
@@ -219,6 +232,17 @@ def test_a_muted_microphone_sends_silence(tmp_path: Path, opened: Opened) -> Non
         level = "return Number(document.querySelector('#level-in').dataset.level)"
         page.until(lambda: page.js(level) > 0.1, "a level")
         page.until(lambda: page.events("input_audio_buffer.speech_started"), "to be heard")
+
+
+def test_a_remembered_microphone_that_is_gone(opened: Opened) -> None:
+    with served(config(), SCRIPT) as server:
+        page = opened(server)
+        page.js("""localStorage.setItem("duplex.settings", '{"microphone": "gone"}')""")
+        page.open()
+        page.click("#talk")
+        assert "usual one is used" in problem(page)
+        page.until(lambda: page.activity() == "listening", "the call")
+        page.js("localStorage.clear()")
 
 
 def test_push_to_talk(tmp_path: Path, opened: Opened) -> None:
@@ -297,6 +321,7 @@ def test_a_connection_that_stays_lost(opened: Opened) -> None:
         server.cut_line(for_good=True)
         page.until(lambda: page.activity() == "waiting", "the loss")
         assert page.texts("#phase") == ["Connection lost, trying again"]
+        assert page.texts("#news") == ["Connection lost, trying again"]
         assert "could not be taken up again" in problem(page)
         assert page.activity() == "idle"
         page.click("#problem-retry")
@@ -374,6 +399,39 @@ def test_settings_hold(page: Page) -> None:
     assert page.texts("#hold")
 
 
+def test_a_page_without_storage_works(steady: Served) -> None:
+    forbidden = """Object.defineProperty(window, "localStorage",
+        { get() { throw new DOMException("no", "SecurityError"); } })"""
+    with browser(steady.address) as page:
+        script = {"source": forbidden}
+        page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+        page.open()
+        page.click("#theme")
+        assert page.js("return document.documentElement.dataset.theme") == "light"
+        call(page)
+        page.click("#talk")
+
+
+def test_letters_can_be_kept_from_being_shortcuts(page: Page) -> None:
+    call(page)
+    body = page.find("body")
+    muted = page.find("#mute")
+    body.send_keys("m")
+    assert muted.get_attribute("aria-pressed") == "true"
+    assert page.texts("#news") == ["Muted"]
+    page.click("#open-settings")
+    page.until(lambda: page.texts("#settings[open] h2"), "the settings")
+    page.click("#use-keys")
+    page.click("#settings-done")
+    page.until(lambda: not page.texts("#settings[open] h2"), "them to be gone")
+    body.send_keys("m")
+    assert muted.get_attribute("aria-pressed") == "true"
+    page.click("#mute")
+    assert page.texts("#news") == [""], "listening is not told"
+    page.click("#talk")
+    page.until(lambda: page.texts("#news") == ["The call is over"], "the end")
+
+
 def test_a_voice_holds_at_once_and_a_model_needs_a_new_call(page: Page) -> None:
     call(page)
     page.click("#open-settings")
@@ -394,6 +452,26 @@ def test_a_voice_holds_at_once_and_a_model_needs_a_new_call(page: Page) -> None:
     page.click("#settings-done")
     page.until(lambda: page.activity() == "listening", "the call")
     assert page.js("return duplexTest.call.wire.url.searchParams.get('model')") == "default"
+
+
+def test_a_sound_that_sleeps_is_woken(page: Page) -> None:
+    call(page)
+    context = "duplexTest.call.sound.context"
+    page.js(f"""const context = {context};
+        globalThis.states = [];
+        context.addEventListener("statechange", () => states.push(context.state));
+        context.suspend();""")
+    states = "return states"
+    page.until(lambda: page.js(states) == ["suspended", "running"], "it to wake")
+    page.js(f"{context}.resume = () => Promise.reject(new DOMException('', 'NotAllowedError'))")
+    page.js(f"{context}.suspend()")
+    assert "Tap to go on" in problem(page)
+    page.js(f"delete {context}.resume")
+    page.find("#problem-title").click()
+    page.until(lambda: page.js(f"return {context}.state") == "running", "it to wake")
+    page.until(lambda: page.texts("#problem") == [], "the message to go")
+    assert page.activity() == "listening"
+    page.click("#talk")
 
 
 def test_light_and_dark(page: Page) -> None:

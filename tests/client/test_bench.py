@@ -278,7 +278,7 @@ def test_two_servers_take_turns_and_are_compared(lab, tmp_path):
     )
     assert ratio.ratio.n == 4
     assert ratio.ratio.value == pytest.approx(2, abs=0.01)
-    assert ratio.ratio.low == pytest.approx(2, abs=0.01)
+    assert ratio.ratio.interval[0] == pytest.approx(2, abs=0.01)
     assert any(one.scenario == "2 concurrent" for one in found)
     data, page = write_report(Report((first, second), compared=tuple(found)), tmp_path)
     table = json.loads(data.read_text())
@@ -335,7 +335,7 @@ def test_the_json_holds_every_turn(outcome):
     _, result, (path, _) = outcome
     table = json.loads(path.read_text())
     first, second = table["results"]
-    assert table["format"] == 2
+    assert table["format"] == 3
     assert (first["condition"], second["condition"]) == ("default", "again")
     assert first["machine"]["cores"] >= 1
     turns = [turn for g in first["groups"] for call in g["calls"] for turn in call["turns"]]

@@ -17,9 +17,10 @@ from client.bench.metrics import (
     figures,
     parse_condition,
     same_questions,
+    spreads,
 )
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, WordErrors
-from client.bench.stats import summarise
+from client.bench.stats import share_interval, summarise
 from client.turns import TurnResult
 
 TURN = TurnResult(
@@ -186,6 +187,47 @@ def test_an_interruption_that_the_answer_outlives_is_missed():
     )
     assert found["missed_stop_rate"] == pytest.approx(2 / 3)
     assert found["stop_p50_ms"] == 200
+
+
+def test_an_answer_that_ended_by_itself_is_shown_apart():
+    into = {"interrupts": True, "barge_in_ms": 200.0}
+    found = group(
+        "interruptions",
+        turn("stopped", interrupted=True, **into),
+        turn("over", ended_by_itself=True, **into),
+    )
+    assert figures(result(found))["missed_stop_rate"] == 0
+    assert len(found.ended_by_themselves) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "stopped", "met", "sure"),
+    [
+        (10, 0, True, False),
+        (200, 0, True, True),
+        (200, 4, True, False),
+        (10, 1, False, False),
+    ],
+)
+def test_a_share_is_only_surely_met_where_its_interval_is(count, stopped, met, sure):
+    into = {"interrupts": True, "barge_in_ms": 200.0, "backchannel": True}
+    turns = [turn(interrupted=index < stopped, **into) for index in range(count)]
+    run = result(group("backchannels", *turns))
+    goal = parse_condition("false_stop_rate>=0.03")
+    (one,) = check([goal], figures(run), spreads(run), required=False)
+    assert (one.met, one.sure, one.n) == (met, sure, count)
+    assert one.interval == share_interval(stopped, count)
+
+
+@pytest.mark.parametrize(("count", "sure"), [(20, False), (59, True)])
+def test_a_percentile_is_only_surely_met_where_its_bound_is_known(count, sure):
+    run = result(group("short", *(turn(v2v_ms=400.0 + index) for index in range(count))))
+    goals = [parse_condition("v2v_p95_ms>900"), parse_condition("v2v_p95_ms<100")]
+    over, under = check(goals, figures(run), spreads(run), required=False)
+    assert (over.met, over.sure, over.n) == (True, sure, count)
+    assert (under.met, under.sure) == (True, True)  # the lower bound is known sooner
+    (single,) = check([parse_condition("ready_s>8")], {"ready_s": 3.0}, required=False)
+    assert (single.met, single.sure, single.n) == (True, None, None)
 
 
 def test_noise_alone_must_not_stop_an_answer():

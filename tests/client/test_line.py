@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.line import FRAME_SAMPLES, GOOD_LINE, LINE_HZ, LineConditions, PhoneLine, Telephone
+from client.line import (
+    FRAME_SAMPLES,
+    GOOD_LINE,
+    LINE_HZ,
+    Earpiece,
+    LineConditions,
+    PhoneLine,
+    Telephone,
+)
+from client.playout import Playout
 from duplex.pcm import decode_ulaw, resample
 
 STILL = replace(GOOD_LINE, buffer_ms=60)
@@ -162,3 +171,20 @@ def test_no_line_is_like_that(wrong):
         LineConditions(**wrong)
     with pytest.raises(ValueError, match="160 samples"):
         PhoneLine(GOOD_LINE).push(np.zeros(161, np.float32))
+
+
+def test_a_loss_that_its_bursts_cannot_make_is_no_line():
+    with pytest.raises(ValueError, match="in bursts of"):
+        LineConditions(loss=0.6, mean_burst=1)
+    LineConditions(loss=0.5, mean_burst=1)
+
+
+def test_what_the_line_lost_is_not_heard_in_the_next_item():
+    playout = Playout()
+    playout.push("a", np.full(480, 0.012, np.float32), 0)
+    playout.push("b", np.full(24_000, 0.5, np.float32), 48_000)
+    heard = np.zeros(96_000, np.float32)
+    heard[49_440:73_440] = 0.5
+    ear = Earpiece(playout, heard, 1440)
+    assert ear.first_audible("a") is None
+    assert ear.first_audible("b") == 49_440

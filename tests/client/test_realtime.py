@@ -1,17 +1,21 @@
 """Opening a call: addresses, refusals, what is told in words."""
 
+import asyncio
 import json
 from http import HTTPStatus
 
 import pytest
 
 from client.realtime import (
+    ClientError,
     ConnectionLost,
     Refused,
     SessionOptions,
     Unreachable,
     connect,
+    error_text,
     realtime_url,
+    safe_url,
 )
 
 
@@ -153,3 +157,64 @@ def test_the_key_is_a_bearer_header(lab):
 
     assert opened(lab, handler, key="secret").event == {"type": "other"}
     assert seen == ["Bearer secret", "realtime"]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("wss://user:SECRET@h:1/v1/realtime?api-key=SECRET#SECRET", "wss://h:1/v1/realtime"),
+        ("user:SECRET@h:1", "h:1"),
+        ("ws://[::1]:8/x", "ws://[::1]:8/x"),
+        ("ws://[broken?key=SECRET", "ws://[broken"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_told_without_what_is_secret(url, told):
+    assert safe_url(url) == told
+
+
+@pytest.mark.parametrize(
+    "typed", ["ftp://u:SECRET@h/x?k=SECRET", "ws://[broken?key=SECRET", "ws://h:SECRET/?k=SECRET"]
+)
+def test_no_address_is_told_without_what_is_secret(typed):
+    async def scenario():
+        await connect(realtime_url(typed))
+
+    with pytest.raises(Unreachable) as caught:
+        asyncio.run(scenario())
+    assert "k=SECRET" not in str(caught.value)
+    assert "u:SECRET" not in str(caught.value)
+
+
+def test_a_server_that_cannot_be_called_is_told_without_the_key(lab):
+    async def silent(websocket):
+        await websocket.wait_closed()
+
+    def refuse(connection, request):
+        return connection.respond(HTTPStatus.UNAUTHORIZED, "who are you?")
+
+    async def scenario(process_request, handler):
+        async with lab.listening(handler, process_request) as url:
+            await connect(f"{url}?api-key=SECRET", timeout_s=5)
+
+    async def busy(websocket):
+        await websocket.close(1013)
+
+    for case in ((refuse, silent), (None, silent), (None, busy)):
+        with pytest.raises(ClientError) as caught:
+            lab.run(scenario(*case))
+        assert str(caught.value).startswith("ws://127.0.0.1:")
+        assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"error": "boom"}, "boom"),
+        ({"error": {"message": "m", "code": "c"}}, "m (c)"),
+        ({"error": None}, "the server reported an error without a message"),
+        ({"error": ["x"]}, "the server reported an error without a message"),
+    ],
+)
+def test_an_error_of_any_shape_has_words(event, words):
+    assert error_text(event) == words

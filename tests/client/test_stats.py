@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from client.bench.stats import (
     bootstrap_interval,
+    exact_interval,
     paired_ratio,
     share_interval,
     summarise,
@@ -38,7 +40,8 @@ def test_the_order_of_the_statistics(values):
     inside = [summary.low, summary.p50, summary.p95, summary.p99, summary.high]
     assert inside == sorted(inside)
     assert summary.low <= summary.p50_low <= summary.p50_high <= summary.high
-    assert summary.p50_low <= summary.p95_low <= summary.p95_high <= summary.high
+    assert summary.p95_low is None or summary.low <= summary.p95_low <= summary.p95
+    assert summary.p95_high is None or summary.p95 <= summary.p95_high <= summary.high
     assert inside[1:4] == [float(np.percentile(values, q)) for q in (50, 95, 99)]
 
 
@@ -60,6 +63,44 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         low, high = bootstrap_interval(draw.exponential(1.0, 40), 50)
         held += low <= np.log(2) <= high
     assert 88 <= held <= 100
+
+
+@pytest.mark.parametrize(
+    ("count", "percentile", "high"),
+    [
+        *((1, 95, None), (20, 95, None), (58, 95, None), (59, 95, 59), (72, 95, 72)),
+        *((200, 95, 197), (5000, 95, 4781), (298, 99, None), (299, 99, 299)),
+    ],
+)
+def test_exact_bounds_are_values_that_were_seen(count, percentile, high):
+    """As near as values can be that hold the percentile often enough."""
+    found = exact_interval(np.arange(1.0, count + 1), percentile)
+    assert found[1] == high
+    low = int(found[0])
+
+    def covered(low):
+        below = stats.binom(count, percentile / 100).cdf
+        return below((high or count + 1) - 1) - below(low - 1)
+
+    assert covered(low) >= 0.95 - 1e-9
+    assert covered(low + 1) < 0.95
+
+
+@pytest.mark.parametrize("count", [10, 20, 60, 100])
+def test_the_interval_of_the_95th_percentile_holds_the_truth(count):
+    draw, held = np.random.default_rng(5), 0
+    for _ in range(300):
+        low, high = exact_interval(draw.exponential(1.0, count), 95)
+        truth = -np.log(0.05)
+        held += (low is None or low <= truth) and (high is None or truth <= high)
+    assert held >= 0.93 * 300
+
+
+def test_a_ratio_of_high_percentiles_needs_pairs():
+    pairs = [(2.0 * value, 1.0 * value) for value in range(1, 100)]
+    few, enough = paired_ratio(pairs[:58], 95), paired_ratio(pairs, 95)
+    assert (few.value, few.n, few.interval) == (pytest.approx(2), 58, None)
+    assert enough.interval == (pytest.approx(2), pytest.approx(2))
 
 
 def test_one_value_is_every_percentile():
@@ -93,11 +134,12 @@ def test_a_ratio_of_pairs():
     assert ratio is not None
     assert ratio.n == 60
     assert ratio.value == pytest.approx(2)
-    assert (ratio.low, ratio.high) == (pytest.approx(2), pytest.approx(2))
+    assert ratio.interval == (pytest.approx(2), pytest.approx(2))
     apart = paired_ratio(list(zip(400 + shared, 400 + draw.permutation(shared), strict=True)), 50)
     assert apart is not None
-    assert apart.low < 1 < apart.high
-    assert apart.high - apart.low > 0.1
+    low, high = apart.interval
+    assert low < 1 < high
+    assert high - low > 0.1
 
 
 def test_no_ratio_to_nothing():

@@ -3,14 +3,16 @@
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from websockets.asyncio.server import serve
 
-from client.bench.result import MeasuringError
+from client.bench.result import Check, MeasuringError
 from client.bench.stats import summarise
 from duplex import bench_command, benchmark, cli
 from duplex.errors import ConfigError
@@ -100,6 +102,25 @@ def test_no_key_is_in_the_report():
         ["bench", "--key", "secret", "--against-key=secret", "--header", "X: secret", "--quick"]
     )
     assert told == "duplex bench --key ... --against-key=... --header ... --quick"
+    told = bench_command.told_command(
+        ["bench", "--url", "wss://u:pw@h/v1?api-key=secret", "--against=wss://h:1/?k=secret"]
+    )
+    assert told == "duplex bench --url wss://h/v1 --against=wss://h:1/"
+    told = bench_command.told_command(["bench", "--set", "brain.base_url=http://u:pw@h/v1"])
+    assert told == "duplex bench --set brain.base_url=http://h/v1"
+
+
+@pytest.mark.parametrize("argument", ["--head=X: y", "--ke=y", "--against-ke=y", "--ur=ws://h"])
+def test_an_option_is_written_out(argument, capsys):
+    """So that what is hidden in the report is known by its name."""
+    with pytest.raises(SystemExit):
+        cli.main(["bench", argument, "--list-metrics"])
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_a_server_is_not_called_by_its_key():
+    wanted = parsed("--url", "wss://user:secret@h:1/v1?k=secret")
+    assert wanted.name == "h:1"
 
 
 async def answer(websocket):
@@ -131,15 +152,15 @@ async def answer(websocket):
                 await send("response.done", response={"id": "r", "status": "completed"})
 
 
-@pytest.fixture
-def plain_server():
-    """In a thread: the command has an event loop of its own."""
+@contextlib.contextmanager
+def in_a_thread(handler):
+    """Serve there: the command has an event loop of its own."""
     loop = asyncio.new_event_loop()
     ready: list[str] = []
     up, over = threading.Event(), asyncio.Event()
 
     async def main():
-        async with serve(answer, "127.0.0.1", 0) as server:
+        async with serve(handler, "127.0.0.1", 0) as server:
             ready.append(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}")
             up.set()
             await over.wait()
@@ -147,10 +168,18 @@ def plain_server():
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
     assert up.wait(10)
-    yield ready[0]
-    loop.call_soon_threadsafe(over.set)
-    thread.join(10)
-    loop.close()
+    try:
+        yield ready[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture
+def plain_server():
+    with in_a_thread(answer) as url:
+        yield url
 
 
 @pytest.fixture
@@ -185,6 +214,29 @@ def test_a_gate_in_ci(plain_server, arguments, condition, code, tmp_path, capsys
     assert found["session"]["model"] == "plain"
     assert (tmp_path / "out" / "bench.html").exists()
     assert ("MISSED" in capsys.readouterr().out) == (code == 3)
+
+
+def test_every_call_lost_is_an_error(arguments, tmp_path, capsys):
+    async def refuse(websocket):
+        await websocket.send(json.dumps({"type": "session.created", "session": {}}))
+        async for message in websocket:
+            if json.loads(message)["type"] != "session.update":
+                await websocket.close(1011, "no more")
+                return
+            await websocket.send(json.dumps({"type": "session.updated", "session": {}}))
+
+    with in_a_thread(refuse) as url:
+        assert cli.main([*arguments, "--url", url]) == 1
+    assert "every call was refused or lost" in capsys.readouterr().out
+    assert (tmp_path / "out" / "bench.json").exists()
+
+
+def test_a_goal_that_few_events_cannot_bear_is_not_simply_met():
+    few = Check("false_stop_rate", "below 0.03", 0.0, True, False, 10, (0.0, 0.28), False)
+    line = benchmark.check_line(few)
+    assert line == "goal: false_stop_rate: 0 in 10 (below 0.03) met in 10, too few"
+    enough = replace(few, n=200, interval=(0.0, 0.02), sure=True)
+    assert benchmark.check_line(enough).endswith(" met")
 
 
 def test_nobody_there_is_one_line(arguments, capsys):

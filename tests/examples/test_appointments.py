@@ -27,7 +27,7 @@ def test_a_caller_books_an_appointment(tmp_path: Path, monkeypatch: pytest.Monke
         (Speech("At ten?"),),
         function_call("book_appointment", booking),
         (Speech("It is booked."),),
-        function_call("book_appointment", booking),
+        function_call("book_appointment", booking.replace("Robert", "Susan")),
         (Speech("That is taken."),),
     )
 
@@ -38,9 +38,10 @@ def test_a_caller_books_an_appointment(tmp_path: Path, monkeypatch: pytest.Monke
                 await phone.speak(1)
                 await phone.hear_out()
             outputs = [h[-1].results[-1].output for h in phone.engine.sessions[0].histories[1::2]]
-            assert json.loads(outputs[0]) == ["9:00", "10:00", "11:00", "14:00", "15:00"]
-            assert json.loads(outputs[1])["status"] == "booked"
-            assert json.loads(outputs[2])["status"] == "not free"
+            free, is_booked, is_taken = map(json.loads, outputs)
+            assert free == "On Tuesday there is 9:00, 10:00, 11:00, 14:00, 15:00."
+            assert is_booked == "It is booked: Robert, Tuesday at 10:00."
+            assert is_taken.startswith("Tuesday at 10:00 is not free.")
 
     virtual(scenario())
     assert json.loads((tmp_path / "appointments.json").read_text())["Tuesday"] == {

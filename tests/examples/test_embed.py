@@ -1,10 +1,12 @@
 """The call button in a page of another site, in a real browser."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from served import served
 from duplex.config import Config, ServerConfig
 from engine.fake import Script
 
+WRITTEN = "http://127.0.0.1:8765"
 EMBED = Path(__file__).parents[2] / "examples" / "embed"
 
 pytestmark = [
@@ -28,9 +31,10 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def site() -> Iterator[str]:
-    """The example's folder, served from a port of its own."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(EMBED))) as server:
+def site(tmp_path: Path) -> Iterator[str]:
+    """A copy of the example's folder, served from a port of its own."""
+    copy = shutil.copytree(EMBED, tmp_path / "embed")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(copy))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -38,6 +42,14 @@ def site() -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def point(folder: Path, address: str) -> None:
+    """Write the server's address into the copied page, as its owner would."""
+    page = folder / "embed" / "index.html"
+    text = page.read_text()
+    assert text.count(f'const SERVER = "{WRITTEN}"') == 1
+    page.write_text(text.replace(WRITTEN, address))
 
 
 def test_a_visitor_talks_from_a_page_elsewhere(site: str, tmp_path: Path) -> None:
@@ -51,7 +63,8 @@ def test_a_visitor_talks_from_a_page_elsewhere(site: str, tmp_path: Path) -> Non
         served(Config(server=ServerConfig(port=0)), script) as server,
         browser(site, microphone=question) as page,
     ):
-        page.driver.get(f"{site}/?server={server.address}")
+        point(tmp_path, server.address)
+        page.driver.get(site)
         page.until(lambda: page.js("return document.body.dataset.ready"), "the page")
         page.click("#talk")
         page.until(lambda: len(page.texts("#said li")) >= 2, "an answer")
@@ -60,3 +73,32 @@ def test_a_visitor_talks_from_a_page_elsewhere(site: str, tmp_path: Path) -> Non
         assert said[0].startswith("We: It is ten.")
         page.click("#talk")
         page.until(lambda: page.texts("#talk") == ["Talk to us"], "the end")
+
+
+def test_the_address_names_no_server(site: str, tmp_path: Path) -> None:
+    evil = tmp_path / "embed" / "evil" / "app"
+    evil.mkdir(parents=True)
+    (evil / "realtime.js").write_text(
+        "document.body.dataset.owned = 'yes'; export let RealtimeCall;"
+    )
+    with served(Config(server=ServerConfig(port=0))) as server, browser(site) as page:
+        point(tmp_path, server.address)
+        page.driver.get(f"{site}/?server={quote(f'{site}/evil', safe='')}")
+        page.until(lambda: page.js("return document.body.dataset.ready"), "the page")
+        assert page.js("return document.body.dataset.owned ?? null") is None
+
+
+def test_a_visitor_reads_why_it_failed(site: str, tmp_path: Path) -> None:
+    with (
+        served(Config(server=ServerConfig(port=0))) as server,
+        browser(site, allowed=False) as page,
+    ):
+        point(tmp_path, server.address)
+        page.driver.get(site)
+        page.until(lambda: page.js("return document.body.dataset.ready"), "the page")
+        page.click("#talk")
+        page.until(lambda: page.texts("#state") == ["We are listening."], "the call")
+        page.until(lambda: "microphone is not allowed" in page.texts("#problem")[0], "the reason")
+        server.stop()
+        page.until(lambda: page.texts("#talk") == ["Talk to us"], "the end")
+        assert "The server is stopping" in page.texts("#problem")[0]

@@ -2,7 +2,7 @@
 //
 // An entry is what one side said at a time:
 //   caller  {kind, id, text, status}; status: speaking | heard | final | failed
-//   answer  {kind, id, item, words, samples, heard, status, thoughts, ...}; id is the response's.
+//   answer  {kind, id, items, words, samples, heard, status, thoughts, ...}; id is the response's.
 // `words` are [{text, from, to}]: the text that the samples from..to of the answer voice.
 
 const KEPT = 200; // entries
@@ -38,9 +38,23 @@ export function isShown(entry) {
   return !isEmpty || entry.status === "making" || entry.status === "failed";
 }
 
+/** What goes on by the conversation itself: speaking | hearing | thinking, null if nothing does. */
+export function activityOf({ entries }) {
+  const answer = entries.findLast(({ kind }) => kind === "answer");
+  const isCut = ["cut", "cancelled", "failed"].includes(answer?.status);
+  if (answer?.client.started && answer.heard !== Infinity && !isCut) return "speaking";
+  if (entries.findLast(({ kind }) => kind === "caller")?.status === "speaking") return "hearing";
+  // What was heard before an answer has its answer, words or not.
+  if (answer?.status === "making" || entries.at(-1)?.status === "heard") return "thinking";
+  return null;
+}
+
 const HANDLERS = {
   "input_audio_buffer.speech_started": (state, { item_id: id }) =>
-    add(withoutUnsaid(state), { kind: "caller", id, text: "", status: "speaking" }),
+    add(
+      { ...withoutUnsaid(state), turn: null }, // one that got no answer gets none any more
+      { kind: "caller", id, text: "", status: "speaking" },
+    ),
 
   "input_audio_buffer.speech_stopped": (state, { item_id: id }) =>
     change(state, id, (entry) => ({ ...entry, status: "heard" })),
@@ -59,7 +73,7 @@ const HANDLERS = {
 
   "conversation.item.deleted": (state, { item_id: id }) => ({
     ...state,
-    entries: state.entries.filter((entry) => entry.id !== id && entry.item !== id),
+    entries: state.entries.filter((entry) => entry.id !== id && !entry.items?.some((item) => item.id === id)),
   }),
 
   "conversation.item.input_audio_transcription.delta": (state, { item_id: id, delta }) =>
@@ -78,7 +92,7 @@ const HANDLERS = {
     const answer = {
       kind: "answer",
       id: response.id,
-      item: null,
+      items: [], // {id, from}: each message of it, and after how many samples it begins
       words: [],
       written: "",
       samples: 0, // received
@@ -98,7 +112,7 @@ const HANDLERS = {
   },
 
   "response.output_item.added": (state, { response_id: id, item }) =>
-    item.type === "message" ? change(state, id, (entry) => ({ ...entry, item: item.id })) : state,
+    item.type === "message" ? change(state, id, (entry) => withItem(entry, item.id)) : state,
 
   "response.output_audio_transcript.delta": (state, { response_id: id, delta }) =>
     change(state, id, (entry) => ({ ...entry, words: withText(entry.words, delta, entry.samples) })),
@@ -133,11 +147,14 @@ const HANDLERS = {
 
   "local.played": (state, { item_id, samples }) =>
     changeItem(state, item_id, (entry) =>
-      entry.status === "cut" ? entry : { ...entry, heard: Math.max(entry.heard, samples) },
+      entry.status === "cut" ? entry : { ...entry, heard: Math.max(entry.heard, upTo(entry, item_id, samples)) },
     ),
 
   "local.cut": (state, { item_id, samples }) =>
-    changeItem(state, item_id, (entry) => ({ ...entry, heard: samples, status: "cut" })),
+    changeItem(state, item_id, (entry) => {
+      const heard = upTo(entry, item_id, samples);
+      return { ...entry, heard: entry.status === "cut" ? Math.min(entry.heard, heard) : heard, status: "cut" };
+    }),
 };
 
 function add(state, entry) {
@@ -159,7 +176,7 @@ function change(state, id, changed) {
 }
 
 function changeItem(state, item, changed) {
-  return changeWhere(state, (entry) => entry.item === item && item !== null, changed);
+  return changeWhere(state, (entry) => entry.items?.some(({ id }) => id === item), changed);
 }
 
 function changeWhere(state, isIt, changed) {
@@ -167,6 +184,18 @@ function changeWhere(state, isIt, changed) {
   if (at < 0) return state;
   const entry = changed(state.entries[at]);
   return entry === state.entries[at] ? state : { ...state, entries: state.entries.with(at, entry) };
+}
+
+/** The answer with one more message, which begins where the ones before it end. */
+function withItem(entry, id) {
+  const from = entry.samples;
+  return { ...entry, items: [...entry.items, { id, from }], heard: Math.min(entry.heard, from) };
+}
+
+/** The samples of an answer up to `samples` of one of its items. */
+function upTo({ items }, id, samples) {
+  const at = items.findIndex((item) => item.id === id);
+  return Math.min(items[at].from + samples, items[at + 1]?.from ?? Infinity);
 }
 
 /** Text comes before the audio that voices it; what comes at a time is one. */

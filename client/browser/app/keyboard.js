@@ -23,7 +23,8 @@ export class Keyboard {
       event.preventDefault(); // nor scrolls
       if (!event.repeat) page.press();
       this.isHolding = true;
-    } else if (event.key === "m" && page.isInCall) page.mute(!page.isMuted);
+    } else if (!page.settings.keys) return; // those who dictate to their computer may not want them
+    else if (event.key === "m" && page.isInCall) page.mute(!page.isMuted);
     else if (event.key === "/") {
       event.preventDefault();
       byId("text").focus();

@@ -1,6 +1,6 @@
 // The page: what its buttons and keys do, and what it shows of a call.
 
-import { EMPTY, reduce } from "./conversation.js";
+import { EMPTY, activityOf, reduce } from "./conversation.js";
 import { Keyboard } from "./keyboard.js";
 import { Wave } from "./levels.js";
 import { Panel } from "./panel.js";
@@ -21,14 +21,17 @@ const PHASE_WORDS = {
   hold: "Hold to talk",
   writing: "No microphone; write instead",
 };
+// Told to screen readers; the rest changes with every word and would talk over the answer.
+const NEWS = { muted: "Muted", waiting: PHASE_WORDS.waiting, over: "The call is over" };
 const byId = (id) => document.getElementById(id);
 const probe = new URLSearchParams(location.search).has("probe") ? await import("./probe.js") : null;
 
 class Page {
   constructor() {
-    this.settings = load(localStorage);
+    this.settings = load();
     this.keepsKey = this.settings.key !== "";
     this.call = null;
+    this.hasCalled = false;
     this.state = EMPTY;
     this.hasMicrophone = null; // until it is known
     this.isMuted = false;
@@ -79,17 +82,23 @@ class Page {
       tap: probe !== null,
     });
     this.call = call;
+    this.hasCalled = true;
     this.state = EMPTY;
     this.thread.clear();
     this.mute(false);
     this.hasMicrophone = null;
     probe?.watch(call, () => this.state);
-    call.addEventListener("phase", ({ detail }) => this.entered(call, detail));
-    call.addEventListener("event", ({ detail }) => this.receive(detail));
-    call.addEventListener("problem", ({ detail }) => this.showProblem(detail));
-    call.addEventListener("level", ({ detail }) => this.waves[detail.direction].push(detail.level));
-    call.addEventListener("microphone", ({ detail }) => {
-      this.hasMicrophone = detail.isListening;
+    const on = (name, told) =>
+      call.addEventListener(name, ({ detail }) => {
+        if (call === this.call || this.call === null) told(detail); // else of the call before
+      });
+    on("phase", (phase) => this.entered(phase));
+    on("event", (event) => this.receive(event));
+    on("problem", (problem) => this.showProblem(problem));
+    on("solved", ({ kind }) => byId("problem").dataset.kind === kind && this.hideProblem());
+    on("level", ({ direction, level }) => this.waves[direction].push(level));
+    on("microphone", ({ isListening }) => {
+      this.hasMicrophone = isListening;
       this.panel.fillMicrophones();
       this.show();
     });
@@ -104,8 +113,8 @@ class Page {
     await call.start();
   }
 
-  entered(call, phase) {
-    if (phase === "over" && call === this.call) this.call = null;
+  entered(phase) {
+    if (phase === "over") this.call = null;
     if (phase === "over") this.waves.out.clear();
     if (phase === "open") this.panel.fillChoices();
     this.show();
@@ -130,10 +139,12 @@ class Page {
     else this.begin(text);
   }
 
-  /** What went wrong may go well now: in a call it is the microphone. */
+  /** What went wrong may go well now: in a call it is the microphone or the sound. */
   retry() {
+    const isAsleep = byId("problem").dataset.kind === "asleep";
     this.hideProblem();
-    if (this.isInCall) this.call.listen(this.settings.microphone);
+    if (this.isInCall && isAsleep) this.call.wake();
+    else if (this.isInCall) this.call.listen(this.settings.microphone);
     else this.begin();
   }
 
@@ -161,7 +172,7 @@ class Page {
   /** Change settings; those that a call can change hold at once. */
   set(changed) {
     this.settings = { ...this.settings, ...changed };
-    save(localStorage, this.settings, { keepKey: this.keepsKey });
+    save(this.settings, { keepKey: this.keepsKey });
     if ("voice" in changed) this.call?.setVoice(changed.voice || null);
     if ("thoughts" in changed) this.call?.setExtras({ thoughts: changed.thoughts });
     if ("mode" in changed) this.call?.setPushToTalk(changed.mode === "hold");
@@ -182,7 +193,9 @@ class Page {
     byId("problem-title").textContent = problem.title;
     byId("problem-text").textContent = problem.text;
     byId("problem-retry").hidden = !problem.retry;
-    byId("problem-retry").textContent = problem.kind.startsWith("microphone") ? "Try again" : "Call again";
+    const isMicrophone = problem.kind.startsWith("microphone");
+    byId("problem-retry").textContent =
+      problem.kind === "asleep" ? "Go on" : isMicrophone ? "Try again" : "Call again";
     byId("problem").hidden = false;
   }
 
@@ -193,13 +206,10 @@ class Page {
   activity() {
     const phase = this.call?.phase ?? "idle";
     if (phase !== "open") return phase === "over" ? "idle" : phase;
-    const { entries } = this.state;
-    const answer = entries.findLast(({ kind }) => kind === "answer");
-    const isCut = ["cut", "cancelled", "failed"].includes(answer?.status);
-    if (answer?.client.started && answer.heard !== Infinity && !isCut) return "speaking";
-    const caller = entries.findLast(({ kind }) => kind === "caller");
-    if (caller?.status === "speaking" || this.call.pressedAt !== null) return "hearing";
-    if (answer?.status === "making" || caller?.status === "heard") return "thinking";
+    const said = activityOf(this.state);
+    if (said === "speaking" || said === "hearing") return said;
+    if (this.call.pressedAt !== null) return "hearing";
+    if (said) return said;
     if (this.hasMicrophone === null) return "asking";
     if (!this.hasMicrophone) return "writing";
     if (this.settings.mode === "hold") return "hold";
@@ -217,6 +227,7 @@ class Page {
     if (byId("phase").textContent !== PHASE_WORDS[activity]) {
       byId("phase").textContent = PHASE_WORDS[activity];
     }
+    this.tellNews();
     byId("talk-name").textContent = this.isInCall ? "Hang up" : "Talk";
     byId("mute").disabled = !isOpen || !this.hasMicrophone;
     byId("mute").hidden = isHeld;
@@ -226,6 +237,12 @@ class Page {
     byId("hold").classList.toggle("held", (this.call?.pressedAt ?? null) !== null);
     byId("stop").disabled = !["speaking", "thinking"].includes(activity);
     byId("hero").hidden = this.thread.show(this.state);
+  }
+
+  tellNews() {
+    const phase = this.call?.phase ?? (this.hasCalled ? "over" : "idle");
+    const news = NEWS[phase === "open" && this.isMuted ? "muted" : phase] ?? "";
+    if (byId("news").textContent !== news) byId("news").textContent = news;
   }
 
   draw(ms) {

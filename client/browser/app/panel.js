@@ -30,6 +30,7 @@ export class Panel {
     }
     byId("show-thoughts").onchange = ({ target }) => page.set({ thoughts: target.checked });
     byId("show-timing").onchange = ({ target }) => page.set({ timing: target.checked });
+    byId("use-keys").onchange = ({ target }) => page.set({ keys: target.checked });
     byId("theme").onclick = () => {
       page.set({ theme: THEMES[page.settings.theme] });
       this.show();
@@ -51,13 +52,14 @@ export class Panel {
   }
 
   show() {
-    const { theme, mode, thoughts, timing } = this.page.settings;
+    const { theme, mode, thoughts, timing, keys } = this.page.settings;
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     byId("theme-name").textContent = `Light or dark: ${THEME_WORDS[theme]}`;
     byId("mode").value = mode;
     byId("show-thoughts").checked = thoughts;
     byId("show-timing").checked = timing;
+    byId("use-keys").checked = keys;
     fill(byId("voice"), [], this.page.settings.voice, "The server's own");
     fill(byId("model"), [], this.page.settings.model, "The server's own");
     fill(byId("microphone"), [], this.page.settings.microphone, "The usual one");

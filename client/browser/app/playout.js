@@ -98,6 +98,7 @@ export class PlayoutBuffer {
     if (this.whole.has(chunk.item)) {
       notices.push({ kind: "finished", item: chunk.item, offset });
       this.forget(chunk.item);
+      this.isPlaying = false; // what follows is kept back for itself
     } else if (this.chunks.length === 0) {
       this.calm = 0;
       this.dry = 0;

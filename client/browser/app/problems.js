@@ -77,6 +77,17 @@ export function ofMicrophone(error) {
   return problem("microphone-failed", "The microphone does not work", `${error.message || error.name}`, true);
 }
 
+/** The browser or the system has put the audio to sleep, and wants a touch to wake it. */
+export function asleep() {
+  return problem("asleep", "The sound is paused", "Tap to go on.", true);
+}
+
+/** The microphone that was chosen is gone; another one listens. */
+export function otherMicrophone() {
+  const text = "The chosen one is not there, so the usual one is used.";
+  return problem("other-microphone", "Another microphone listens", text);
+}
+
 /** Why nothing can be played. */
 export function ofSpeaker(error) {
   if (error.name === "AbortError") return unreachable(); // the worklet did not come

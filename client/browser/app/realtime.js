@@ -5,12 +5,14 @@
 //   button.onclick = () => call.start();
 
 import { WIRE_HZ, base64OfPcm16, pcm16OfBase64 } from "./pcm.js";
-import { insecure, ofMicrophone, ofSpeaker } from "./problems.js";
-import { Sound } from "./sound.js";
+import { asleep, insecure, ofMicrophone, ofSpeaker, otherMicrophone } from "./problems.js";
+import { Sound, within } from "./sound.js";
 import { Wire } from "./wire.js";
 
 const REMEMBERED_PACKETS = 3000; // 60 s, to find when a sample was taken
 const SHORTEST_PRESS_MS = 150; // the server refuses to commit less than 100 ms
+const FLUSH_MS = 500; // for the audio thread to say what was heard; it may be asleep
+const ACTIVE = "conversation_already_has_active_response";
 const FORMAT = { type: "audio/pcm", rate: WIRE_HZ };
 const UNTOLD = new Set([
   "response_cancel_not_active", // it ended by itself as we cancelled
@@ -25,8 +27,9 @@ const now = () => performance.now();
  *   event    a server event, or one of ours, whose type begins with "local.":
  *              local.mark {item_id, name, at_ms}, name: received, started, audible
  *              local.played {item_id, samples}; local.cut {item_id, samples}
- *              local.turn {at_ms, written}: the caller's turn was over, null where that is not known
- *   problem  {kind, title, text, retry}
+ *              local.turn {at_ms, written}: the caller's turn was over, null where that is not known,
+ *              as after a connection was lost: how much sound was lost with it nobody can tell
+ *   problem  {kind, title, text, retry}; solved {kind}: it is none any more
  *   level    {direction: "in" | "out", level}
  *   tap      what the microphone gave and the speaker was given, for tests
  */
@@ -46,10 +49,15 @@ export class RealtimeCall extends EventTarget {
     this.pushToTalk = pushToTalk;
     this.pressedAt = null; // set while the key is held
     this.detection = undefined; // the server's own, as it told it
-    this.response = null; // the id of the response being made
+    this.response = null; // {id, isCancelled}: the response being made
+    this.asked = null; // the event_id of a response.create, until that response is created
+    this.isUnwanted = false; // whether what is asked is to be cancelled when it is created
+    this.toAsk = null; // {at_ms, written}: to be asked when the other response is done
+    this.numbered = 0;
     this.sentSamples = 0;
     this.packets = []; // {end, time}: `end` samples were sent when that of `time` was taken
-    this.sounding = new Map(); // item -> {response, part}; until it was played or cut
+    this.isAdrift = false; // whether the server may have got fewer than were sent
+    this.sounding = new Map(); // item -> {part, samples, isCut, isWhole}, until played or cut
     this.wire = new Wire({ url, key, model });
     this.sound = new Sound({ tap });
     this.connect();
@@ -78,7 +86,7 @@ export class RealtimeCall extends EventTarget {
    */
   async listen(deviceId) {
     try {
-      await this.sound.listen(deviceId);
+      if (!(await this.sound.listen(deviceId))) this.tell("problem", otherMicrophone());
     } catch (error) {
       if (this.phase === "over") return;
       this.tell("problem", ofMicrophone(error));
@@ -94,17 +102,25 @@ export class RealtimeCall extends EventTarget {
     this.isMuted = isMuted;
   }
 
+  /** Let the sound go on after it slept. To be called where a click or a key is handled. */
+  wake() {
+    return this.sound.wake();
+  }
+
   /** Say nothing more of this answer. */
   async stop() {
-    if (this.response) this.send({ type: "response.cancel", response_id: this.response });
+    this.toAsk = null;
+    if (this.response) this.cancel();
+    else if (this.asked) this.isUnwanted = true; // it has no id yet
     await this.silence();
   }
 
   /** A turn in writing. */
   async say(text) {
-    await this.stop();
+    const silent = this.stop();
     const content = [{ type: "input_text", text }];
     this.send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
+    await silent; // so that the answer is made knowing what was heard of the one before
     this.answer({ written: true });
   }
 
@@ -146,6 +162,7 @@ export class RealtimeCall extends EventTarget {
 
   /** When the sample of the stream that was sent so many milliseconds in was taken. */
   takenAtMs(streamMs) {
+    if (this.isAdrift) return null;
     const sample = (streamMs * WIRE_HZ) / 1000;
     const packet = this.packets.find(({ end }) => end >= sample);
     if (!packet) return null;
@@ -156,20 +173,56 @@ export class RealtimeCall extends EventTarget {
     return this.wire.send(event);
   }
 
+  /** Ask for an answer; where another is asked for or being made that one ends first. */
   answer({ written }) {
-    this.tell("event", { type: "local.turn", at_ms: now(), written });
-    this.send({ type: "response.create" });
+    const turn = { at_ms: now(), written };
+    if (this.asked) this.isUnwanted = true;
+    if (this.response && !this.response.isCancelled) this.cancel();
+    if (this.asked || this.response) this.toAsk = turn;
+    else this.ask(turn);
+  }
+
+  ask(turn) {
+    this.toAsk = null;
+    this.tell("event", { type: "local.turn", ...turn });
+    this.numbered += 1;
+    const id = `ask_${this.numbered}`;
+    if (this.send({ type: "response.create", event_id: id })) this.asked = id;
+  }
+
+  /** A second cancel does no harm: the server then answers that there is nothing to cancel. */
+  cancel() {
+    this.response.isCancelled = true;
+    this.send({ type: "response.cancel", response_id: this.response.id });
+  }
+
+  /** Nothing that was asked for is awaited any more. Returns what was to be asked after it. */
+  forgetAsked() {
+    const { toAsk } = this;
+    this.asked = this.toAsk = null;
+    this.isUnwanted = false;
+    return toAsk;
   }
 
   connect() {
     this.wire.addEventListener("open", () => this.send(this.opening()));
     this.wire.addEventListener("event", ({ detail }) => this.receive(detail));
     this.wire.addEventListener("waiting", () => this.enter("waiting"));
-    this.wire.addEventListener("resumed", () => this.enter("open"));
+    this.wire.addEventListener("resumed", () => this.resumed());
     this.wire.addEventListener("closed", ({ detail }) => this.over(detail));
     this.sound.addEventListener("packet", ({ detail }) => this.heard(detail));
     this.sound.addEventListener("playout", ({ detail }) => this.played(detail));
     this.sound.addEventListener("tap", ({ detail }) => this.tell("tap", detail));
+    const wake = () => this.wake();
+    const hear = (change) => ["pointerup", "keydown"].forEach((kind) => change(kind, wake));
+    this.sound.addEventListener("asleep", () => {
+      hear((...each) => globalThis.addEventListener?.(...each)); // any touch will do
+      this.tell("problem", asleep());
+    });
+    this.sound.addEventListener("awake", () => {
+      hear((...each) => globalThis.removeEventListener?.(...each));
+      this.tell("solved", { kind: asleep().kind });
+    });
     this.sound.addEventListener("ended", () => {
       this.sound.letGo();
       const error = new DOMException("", "NotFoundError");
@@ -194,20 +247,53 @@ export class RealtimeCall extends EventTarget {
       this.detection = event.session.audio?.input?.turn_detection;
       this.enter("open");
     } else if (type === "input_audio_buffer.speech_started") this.silence();
-    else if (type === "response.created") this.response = event.response.id;
+    else if (type === "response.created") this.created(event.response.id);
     else if (type === "response.output_audio.delta") this.receiveAudio(event);
     else if (type === "response.output_audio.done") this.endAudio(event.item_id);
-    else if (type === "response.done" && event.response.id === this.response) this.response = null;
     this.tell("event", event);
+    if (type === "response.done") this.done(event.response.id);
     if (type === "input_audio_buffer.speech_stopped") {
       this.tell("event", { type: "local.turn", at_ms: this.takenAtMs(event.audio_end_ms) });
     }
-    if (type === "error") this.complain(event.error);
+    if (type === "error") this.failed(event.error);
   }
 
-  receiveAudio({ item_id: item, content_index: part, delta }) {
+  created(id) {
+    const isUnwanted = this.isUnwanted || this.pressedAt !== null;
+    this.response = { id, isCancelled: false };
+    this.asked = null;
+    this.isUnwanted = false;
+    if (isUnwanted) this.cancel();
+  }
+
+  done(id) {
+    if (id !== this.response?.id) return;
+    this.response = null;
+    if (this.toAsk) this.ask(this.toAsk);
+  }
+
+  failed(error) {
+    if (this.asked && (error.event_id === this.asked || error.code === ACTIVE)) {
+      const next = this.forgetAsked();
+      if (next) this.ask(next);
+    }
+    this.complain(error);
+  }
+
+  /** The socket is another one: what was on its way to the server may be lost. */
+  resumed() {
+    this.isAdrift = true;
+    this.enter("open");
+    if (this.response?.isCancelled) this.cancel();
+    const next = this.response ? null : this.forgetAsked();
+    if (next) this.ask(next);
+  }
+
+  receiveAudio({ response_id: response, item_id: item, content_index: part, delta }) {
     if (!this.sounding.has(item)) {
-      this.sounding.set(item, { part, isCut: false });
+      const isCut = this.response?.id === response && this.response.isCancelled;
+      this.sounding.set(item, { part, samples: 0, isCut, isWhole: false });
+      if (isCut) this.tellCut(item, part, 0);
       this.tell("event", { type: "local.mark", item_id: item, name: "received", at_ms: now() });
     }
     // What was on its way as it was cut is not begun again.
@@ -215,7 +301,9 @@ export class RealtimeCall extends EventTarget {
   }
 
   endAudio(item) {
-    if (this.sounding.get(item)?.isCut) this.sounding.delete(item);
+    const sounding = this.sounding.get(item);
+    if (sounding) sounding.isWhole = true;
+    if (sounding?.isCut) this.sounding.delete(item);
     else this.sound.end(item);
   }
 
@@ -224,18 +312,23 @@ export class RealtimeCall extends EventTarget {
     const waiting = [...this.sounding].filter(([, { isCut }]) => !isCut);
     if (waiting.length === 0) return;
     for (const [, sounding] of waiting) sounding.isCut = true;
-    const played = new Map((await this.sound.flush()).map(({ item, samples }) => [item, samples]));
-    for (const [item, { part }] of waiting) {
-      if (!played.has(item)) continue; // all of it was heard
-      const samples = played.get(item);
-      this.send({
-        type: "conversation.item.truncate",
-        item_id: item,
-        content_index: part,
-        audio_end_ms: Math.floor((samples * 1000) / WIRE_HZ),
-      });
-      this.tell("event", { type: "local.cut", item_id: item, samples });
+    const told = await within(this.sound.flush(), FLUSH_MS);
+    const cut = told && new Map(told.map(({ item, samples }) => [item, samples]));
+    for (const [item, { part, samples, isWhole }] of waiting) {
+      if (isWhole) this.sounding.delete(item);
+      if (cut === null) this.tellCut(item, part, samples); // as far as was told before
+      else if (cut.has(item)) this.tellCut(item, part, cut.get(item)); // else all of it was heard
     }
+  }
+
+  tellCut(item, part, samples) {
+    this.send({
+      type: "conversation.item.truncate",
+      item_id: item,
+      content_index: part,
+      audio_end_ms: Math.floor((samples * 1000) / WIRE_HZ),
+    });
+    this.tell("event", { type: "local.cut", item_id: item, samples });
   }
 
   heard({ pcm, level, time }) {
@@ -254,7 +347,10 @@ export class RealtimeCall extends EventTarget {
     const { kind, item } = notice;
     if (kind === "position") {
       this.tell("level", { direction: "out", level: notice.level });
-      if (item) this.tell("event", { type: "local.played", item_id: item, samples: notice.samples });
+      if (!item) return;
+      const sounding = this.sounding.get(item);
+      if (sounding) sounding.samples = notice.samples;
+      this.tell("event", { type: "local.played", item_id: item, samples: notice.samples });
     } else if (kind === "started" || kind === "audible") {
       const at_ms = this.sound.heardAtMs(notice.time);
       this.tell("event", { type: "local.mark", item_id: item, name: kind, at_ms });
@@ -275,6 +371,7 @@ export class RealtimeCall extends EventTarget {
   over(problem) {
     this.sound.close();
     this.sounding.clear();
+    this.forgetAsked();
     this.response = null;
     if (problem) this.tell("problem", problem);
     this.enter("over");

@@ -9,14 +9,17 @@ const DEFAULTS = Object.freeze({
   theme: "auto", // or "light", "dark"
   thoughts: true,
   timing: true,
+  keys: true, // M and / as shortcuts
   key: "",
 });
 
-/** The settings as they are, with the defaults for what is absent. */
-export function load(storage) {
+const ofBrowser = () => localStorage; // where it is forbidden even looking at it throws
+
+/** The settings as they are, with the defaults for what is absent. `storage` gives the storage. */
+export function load(storage = ofBrowser) {
   let kept = {};
   try {
-    kept = JSON.parse(storage.getItem(NAME)) ?? {};
+    kept = JSON.parse(storage().getItem(NAME)) ?? {};
   } catch {
     // Somebody else's text, or a browser that keeps nothing: the defaults will do.
   }
@@ -27,12 +30,12 @@ export function load(storage) {
 }
 
 /** Keep the settings, with the key only if `keepKey`. */
-export function save(storage, settings, { keepKey }) {
+export function save(settings, { keepKey }, storage = ofBrowser) {
   const kept = { ...settings, key: keepKey ? settings.key : "" };
   try {
-    storage.setItem(NAME, JSON.stringify(kept));
+    storage().setItem(NAME, JSON.stringify(kept));
   } catch {
-    // Private windows may refuse; the choice holds for this visit.
+    // Browsers may refuse, above all in private windows; the choice holds for this visit.
   }
 }
 

@@ -1,10 +1,12 @@
 // The microphone and the speaker of one call, in one AudioContext and so on one clock.
 
+const WAKE_MS = 1000; // for the browser to let the context run
 const WORKLETS = new URL("./worklets/", import.meta.url);
 
 /**
  * Events: `packet` (detail: {pcm, level, time}); `playout` (detail: what the playout worklet tells);
- * `tap` (detail: {direction, from, samples}, when asked for); `ended` (the microphone was taken away).
+ * `tap` (detail: {direction, from, samples}, when asked for); `ended` (the microphone was taken away);
+ * `asleep` (nothing plays nor listens until `wake` is called where a touch or a key is handled); `awake`.
  * Times are of the context's clock, in seconds.
  */
 export class Sound extends EventTarget {
@@ -16,12 +18,13 @@ export class Sound extends EventTarget {
     this.stream = null;
     this.flushes = new Map(); // id -> what waits for it
     this.numbered = 0;
+    this.isAwake = true; // as far as was told
   }
 
   /** Begin to play. To be called where a click or a key is handled, or browsers stay silent. */
   async open() {
     this.context = new AudioContext({ latencyHint: "interactive" });
-    const resumed = this.context.resume();
+    const woken = this.wake();
     await this.context.audioWorklet.addModule(new URL("playout.js", WORKLETS));
     this.playout = new AudioWorkletNode(this.context, "duplex-playout", {
       numberOfInputs: 0,
@@ -30,20 +33,32 @@ export class Sound extends EventTarget {
     });
     this.playout.port.onmessage = ({ data }) => this.played(data);
     this.playout.connect(this.context.destination);
-    await resumed;
+    await woken;
+    this.context.onstatechange = () => this.wake();
+  }
+
+  /** Let the context run again if it does not: a system may put it to sleep, as for a phone call. */
+  async wake() {
+    const { context } = this;
+    if (context.state !== "running" && context.state !== "closed") {
+      await within(context.resume().catch(() => null), WAKE_MS); // its state says how it went
+    }
+    const isAwake = context.state === "running" || context.state === "closed";
+    if (isAwake === this.isAwake) return;
+    this.isAwake = isAwake;
+    this.dispatchEvent(new Event(isAwake ? "awake" : "asleep"));
   }
 
   /**
    * Begin to listen; throws what getUserMedia throws. A microphone that is replaced is let go.
+   * Returns whether it is the one that was asked for: one that is gone is replaced by the usual one.
    */
   async listen(deviceId) {
     if (!navigator.mediaDevices) throw new DOMException("no media devices", "SecurityError");
-    const wanted = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-    const audio = deviceId ? { ...wanted, deviceId: { exact: deviceId } } : wanted;
-    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    const { stream, isOther } = await microphone(deviceId);
     if (!this.context || this.context.state === "closed") {
       stop(stream); // hung up while the person was asked
-      return;
+      return true;
     }
     await this.context.audioWorklet.addModule(new URL("capture.js", WORKLETS));
     this.letGo();
@@ -58,6 +73,7 @@ export class Sound extends EventTarget {
     this.source = this.context.createMediaStreamSource(stream);
     this.source.connect(this.capture);
     stream.getAudioTracks()[0].onended = () => this.dispatchEvent(new Event("ended"));
+    return !isOther;
   }
 
   get isListening() {
@@ -135,6 +151,27 @@ export class Sound extends EventTarget {
       this.dispatchEvent(new CustomEvent("packet", { detail }));
     }
   }
+}
+
+async function microphone(deviceId) {
+  const wanted = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  const open = (audio) => navigator.mediaDevices.getUserMedia({ audio });
+  if (!deviceId) return { stream: await open(wanted), isOther: false };
+  try {
+    return { stream: await open({ ...wanted, deviceId: { exact: deviceId } }), isOther: false };
+  } catch (error) {
+    if (!["OverconstrainedError", "NotFoundError"].includes(error.name)) throw error;
+    return { stream: await open(wanted), isOther: true };
+  }
+}
+
+/** What `promise` gives, null if that takes longer than `ms`. */
+export async function within(promise, ms) {
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms, null);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 /** The microphones there are, by id and name; names are known once one was allowed. */

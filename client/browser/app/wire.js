@@ -7,6 +7,7 @@ const LONGEST_WAIT_MS = 4000;
 const OPEN_MS = 10000; // for the server to take a call
 const NEVER_FOR_LONG = new Set([1005, 1006, 1001]); // closed by nobody's wish: worth another try
 const STUCK_BYTES = 512 * 1024; // unsent, about 8 s of audio: the network is gone
+const STEADY_MS = 5000; // a socket that held so long ends an outage; one that opens may close at once
 const SEEN = 4000; // event ids that are remembered, against those that come twice
 
 /** The address of a call. `page` is where the page came from. */
@@ -18,7 +19,7 @@ export function callUrl({ url, model }, page) {
 }
 
 /**
- * Events: `open`; `event` (detail: a server event, each once); `waiting` (the socket is lost and
+ * Events: `open`; `event` (detail: a server event); `waiting` (the socket is lost and
  * another is tried); `resumed`; `closed` (detail: a problem, null after `close`).
  */
 export class Wire extends EventTarget {
@@ -35,6 +36,8 @@ export class Wire extends EventTarget {
     this.wasOpen = false;
     this.isOver = false;
     this.waitingSince = null; // set while there is no socket
+    this.openedAt = 0; // of the last socket that opened
+    this.lostSince = null; // set from a first loss until a socket was steady
     this.waitMs = FIRST_WAIT_MS;
     this.timer = null;
     this.lose = () => this.socket?.readyState === WebSocket.OPEN && this.abandon();
@@ -90,23 +93,30 @@ export class Wire extends EventTarget {
     const returned = this.waitingSince !== null;
     clearTimeout(this.timer);
     this.waitingSince = null;
-    this.waitMs = FIRST_WAIT_MS;
+    this.openedAt = performance.now();
     this.wasOpen = true;
     this.dispatchEvent(new Event(returned ? "resumed" : "open"));
   }
 
   receive(data) {
     const event = JSON.parse(data);
-    if (this.seen.has(event.event_id)) return;
-    this.seen.add(event.event_id);
-    if (this.seen.size > SEEN) this.seen.delete(this.seen.values().next().value);
-    this.lastId = event.event_id;
+    if (this.isKnown(event.event_id)) return;
     if (event.type === "error") this.lastError = event.error;
     if (event.type === "duplex.resume") {
       this.token = event.token;
       this.resumeMs = event.resume_s * 1000;
     }
     this.dispatchEvent(new CustomEvent("event", { detail: event }));
+  }
+
+  /** Whether it came before. Only servers that take calls up again send twice, and number all. */
+  isKnown(id) {
+    if (typeof id !== "string") return false;
+    if (this.token !== null && this.seen.has(id)) return true;
+    this.seen.add(id);
+    if (this.seen.size > SEEN) this.seen.delete(this.seen.values().next().value);
+    this.lastId = id;
+    return false;
   }
 
   /** The socket is taken for dead, whatever it says itself. */
@@ -125,11 +135,16 @@ export class Wire extends EventTarget {
   }
 
   retry() {
+    const now = performance.now();
     if (this.waitingSince === null) {
-      this.waitingSince = performance.now();
+      if (this.lostSince === null || now - this.openedAt > STEADY_MS) {
+        this.lostSince = now;
+        this.waitMs = FIRST_WAIT_MS;
+      }
+      this.waitingSince = now;
       this.dispatchEvent(new Event("waiting"));
     }
-    if (performance.now() - this.waitingSince > this.resumeMs) {
+    if (now - this.lostSince > this.resumeMs) {
       this.finish(gone());
       return;
     }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { EMPTY, isShown, reduce, textOf } from "../../../client/browser/app/conversation.js";
+import { EMPTY, activityOf, isShown, reduce, textOf } from "../../../client/browser/app/conversation.js";
 
 const audio = (samples) => Buffer.alloc(2 * samples).toString("base64");
 const run = (events, state = EMPTY) => events.reduce(reduce, state);
@@ -100,6 +100,39 @@ test("an answer that goes on names what it goes on with, and has no turn of its 
 test("the end of a turn belongs to the next answer and to no other", () => {
   const { entries } = run([...asked("u"), ...begun("r1", "a1"), ...begun("r2", "a2")]);
   assert.deepEqual(entries.slice(1).map(({ turn }) => turn), [{ at_ms: 5000, written: false }, null]);
+});
+
+test("a turn that got no answer is not given to the answer of another", () => {
+  const started = { type: "input_audio_buffer.speech_started", item_id: "u2" };
+  const { entries } = run([...asked("u1"), started, ...begun("r", "a")]);
+  assert.equal(entries.at(-1).turn, null);
+});
+
+test("an answer of two messages is heard and cut as one", () => {
+  const item = { type: "response.output_item.added", response_id: "r", item: { id: "b", type: "message" } };
+  const state = run([...begun("r", "a"), ...voiced("r", "One. ", 100), item, ...voiced("r", "Two. ", 100)]);
+  const heard = (...told) => {
+    const events = told.map(([type, item_id, samples]) => ({ type: `local.${type}`, item_id, samples }));
+    return run(events, state).entries[0];
+  };
+  assert.equal(heard(["played", "a", Infinity]).heard, 100);
+  assert.equal(heard(["played", "a", Infinity], ["played", "b", 50]).heard, 150);
+  assert.equal(heard(["played", "b", Infinity]).heard, Infinity);
+  const cut = heard(["cut", "a", 40], ["cut", "b", 0]);
+  assert.deepEqual([cut.status, cut.heard], ["cut", 40]);
+  assert.equal(run([{ type: "conversation.item.deleted", item_id: "a" }], state).entries.length, 0);
+  const late = run([...begun("r", "a"), ...voiced("r", "One. ", 100), { type: "local.played", item_id: "a", samples: Infinity }, item]);
+  assert.equal(late.entries[0].heard, 100, "there is more to be heard");
+});
+
+test("what goes on: speech without words that an answer goes on after is over", () => {
+  const mark = { type: "local.mark", item_id: "a2", name: "started", at_ms: 1 };
+  const [started, stopped] = asked("u");
+  const states = [[started], [stopped], begun("r2", "a2", { duplex_resumes: "r1" }), [mark],
+    [done("r2", "completed"), { type: "local.played", item_id: "a2", samples: Infinity }]];
+  let state = EMPTY;
+  const told = states.map((events) => activityOf((state = run(events, state))));
+  assert.deepEqual(told, ["hearing", "thinking", "thinking", "speaking", null]);
 });
 
 test("thoughts, marks and times stay apart from what is said", () => {

@@ -47,6 +47,16 @@ test("items follow each other without a gap", () => {
   assert.deepEqual(pull(buffer, 3), [[1, 2, 2], ["finished a 1", "started b 1"]]);
 });
 
+test("an item that follows another is kept back for itself", () => {
+  const buffer = new PlayoutBuffer(RATE);
+  buffer.push("a", ones(60, 1));
+  buffer.end("a");
+  buffer.push("b", ones(10, 2));
+  assert.deepEqual(pull(buffer, 70)[1], ["started a 0", "finished a 60"]);
+  buffer.push("b", ones(50, 2));
+  assert.deepEqual(pull(buffer, 1), [[2], ["started b 0"]]);
+});
+
 test("late packets make it keep back more, calm less again", () => {
   const buffer = new PlayoutBuffer(RATE);
   buffer.push("a", ones(60));

@@ -43,18 +43,30 @@ test("the address of a call follows the page's", () => {
 
 test("the key is kept only by those who wish it", () => {
   const kept = new Map();
-  const storage = { getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text) };
+  const storage = () => ({
+    getItem: (name) => kept.get(name) ?? null,
+    setItem: (name, text) => kept.set(name, text),
+  });
   const settings = { ...load(storage), theme: "dark", key: "secret" };
-  save(storage, settings, { keepKey: false });
+  save(settings, { keepKey: false }, storage);
   assert.equal([...kept.values()].join().includes("secret"), false);
   assert.deepEqual([load(storage).theme, load(storage).key], ["dark", ""]);
-  save(storage, settings, { keepKey: true });
+  save(settings, { keepKey: true }, storage);
   assert.equal(load(storage).key, "secret");
 });
 
 test("what somebody else wrote into the storage does no harm", () => {
   for (const text of ["{", "null", "3", '{"theme": 7, "nobody": 1}']) {
-    assert.equal(load({ getItem: () => text }).theme, "auto");
-    assert.equal("nobody" in load({ getItem: () => text }), false);
+    assert.equal(load(() => ({ getItem: () => text })).theme, "auto");
+    assert.equal("nobody" in load(() => ({ getItem: () => text })), false);
   }
+});
+
+test("a browser that forbids its storage gives the defaults, and a choice holds for the visit", (t) => {
+  const forbidden = { configurable: true, get: () => { throw new DOMException("no", "SecurityError"); } };
+  Object.defineProperty(globalThis, "localStorage", forbidden);
+  t.after(() => delete globalThis.localStorage);
+  const settings = load();
+  assert.equal(settings.theme, "auto");
+  save({ ...settings, theme: "dark" }, { keepKey: false });
 });

@@ -11,6 +11,7 @@ from phones import Phone, bakery, calling, function_call, loud
 from duplex.config import PhoneConfig
 from duplex.errors import ConfigError
 from duplex.phone.events import Started
+from duplex.phone.line import ALREADY_CALLED
 from engine.fake import Script
 from engine.types import Speech
 
@@ -363,5 +364,37 @@ def test_keys_that_end_a_hold_are_all_told() -> None:
             await phone.hear_out()
             assert phone.histories[-1][-1][1].endswith(": 1 2 3 4]")
             assert len(phone.histories) == 2
+
+    virtual(scenario())
+
+
+def test_a_function_that_is_called_again_is_not_run_again_and_the_model_has_to_speak(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "functions.py"
+        path.write_text(
+            "count = 0\n"
+            "async def book(day: str) -> int:\n"
+            "    'Book a day.'\n"
+            "    global count\n"
+            "    count += 1\n"
+            "    return count\n"
+            "FUNCTIONS = [book]\n"
+        )
+        call = function_call("book", '{"day": "Monday"}')
+        says = (call, call, (Speech("It is booked."),), call, (Speech("Booked again."),))
+        async with calling(Script(says=says), bakery("", functions=str(path))) as phone:
+            await phone.speak(1)
+            await phone.hear_out()
+            first, second, third = phone.engine.sessions[0].histories
+            assert first[0].tools
+            assert second[0].tools
+            assert second[-1].results[-1].output == "1"
+            assert third[-1].results[-1].output == ALREADY_CALLED
+            assert not third[0].tools  # it has to speak
+            await phone.speak(1)  # the caller asks anew: so may the model
+            await phone.hear_out()
+            assert phone.engine.sessions[0].histories[-1][-1].results[-1].output == "2"
 
     virtual(scenario())
