@@ -18,8 +18,8 @@ from duplex.pcm import write_wav
 from duplex.recordings import CLIENT_HZ, speaker
 
 CALLER = (
-    "Hello, I would like to book an appointment on Tuesday.",
-    "At ten, please, and my name is Robert.",
+    "An appointment on Tuesday at ten o'clock, please. My name is Robert Miller.",
+    "Which times are free on Friday?",
     "Thank you, goodbye.",
 )
 LINE_HZ = 8_000

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from duplex.phone.playout import Frame, Mark
-from duplex.protocol.client_events import ClientEvent, ItemCreate
+from duplex.protocol.client_events import ClientEvent, ItemCreate, ResponseParams
 from duplex.protocol.items import FunctionCallOutputParam, InputText, MessageParam
 
 
@@ -59,3 +59,13 @@ def note(text: str) -> Tell:
 def output(call_id: str, result: str) -> Tell:
     """What a function that the model has called has given, as JSON."""
     return Tell(ItemCreate(item=FunctionCallOutputParam(call_id=call_id, output=result)))
+
+
+def told_again(result: str) -> ResponseParams | None:
+    """How the model is asked when it has called the same function twice: only to say the result,
+    without functions. None if there is none: it is asked as always."""
+    if not result:
+        return None
+    text = f"Tell the caller this, in one short spoken sentence: {result}"
+    asked = MessageParam(role="user", content=(InputText(text=text),))
+    return ResponseParams(tool_choice="none", input=(asked,))

@@ -15,8 +15,9 @@ class Debt:
         self.is_owed = False
         self.passed_ms = 0.0  # of the caller's audio
         self.calling: set[str] = set()  # functions that have not given their result
-        self.is_to_speak = False  # whether the answer is to be in words: it has done all it can
-        self._done: set[tuple[str, str]] = set()  # what it called since the caller spoke
+        self.to_tell = ""  # what the caller is to be told, if the model only calls and calls
+        self._called: dict[str, tuple[str, str]] = {}  # functions and arguments, by call id
+        self._results: dict[tuple[str, str], str] = {}  # of the same, since the caller spoke
         self._has_asked = False  # whether the model was asked, and has not begun
         self._since_ms = 0.0  # when it came to owe the answer
         self._turns: set[str] = set()  # begun, by item, and the words are not known
@@ -39,15 +40,25 @@ class Debt:
 
     def pay(self) -> None:
         """It has begun to answer."""
-        self._has_asked = self.is_owed = self.is_to_speak = False
+        self._has_asked = self.is_owed = False
+        self.to_tell = ""
 
-    def repeats(self, name: str, arguments: str) -> bool:
-        """Note a call of a function. Small models ask for the same again when they know its
-        result; then they are to say it."""
-        call = (name, arguments)
-        self.is_to_speak = call in self._done
-        self._done.add(call)
-        return self.is_to_speak
+    def call(self, call_id: str, name: str, arguments: str) -> str | None:
+        """A function is called. Returns its result if it was called just so since the caller
+        spoke, as small models do: nothing is done twice, and they are to say it."""
+        known = self._results.get((name, arguments))
+        if known is None:
+            self.calling.add(call_id)
+            self._called[call_id] = name, arguments
+        else:
+            self.to_tell = known
+        return known
+
+    def returned(self, call_id: str, result: str) -> None:
+        """A function has given its result."""
+        self.calling.discard(call_id)
+        if (call := self._called.pop(call_id, None)) is not None:
+            self._results[call] = result
 
     @property
     def is_missed(self) -> bool:
@@ -66,7 +77,7 @@ class Debt:
     def turn_began(self, event: told.SpeechStarted) -> None:
         """The caller speaks."""
         self._turns.add(event.item_id)
-        self._done.clear()
+        self._results.clear()
 
     def turn_ended(self, event: told.SpeechStopped) -> None:
         """The caller is silent."""

@@ -21,6 +21,7 @@ from duplex.phone.actions import (
     Transfer,
     note,
     output,
+    told_again,
 )
 from duplex.phone.announcement import Announcement
 from duplex.phone.assistants import HANG_UP, HOLD, TRANSFER, Manners
@@ -38,7 +39,6 @@ from duplex.protocol.session_config import AudioFormat
 from tts.types import SpokenWord
 
 GOODBYE_S = 12.0  # before the end of the time: for saying so
-ALREADY_CALLED = json.dumps("This was done already: tell the caller its result.")
 _DRAIN_S = 20.0  # for the last words to be played, whatever the line tells
 _SAY = "Say exactly the following words and nothing else: "
 
@@ -199,7 +199,7 @@ class Line:
 
     def called(self, call_id: str, result: str) -> list[Action]:
         """A function has given ``result``, as JSON: the model goes on."""
-        self._debt.calling.discard(call_id)
+        self._debt.returned(call_id, result)
         return [output(call_id, result), *self._ask()]
 
     def not_transferred(self, now_s: float) -> list[Action]:
@@ -338,8 +338,7 @@ class Line:
         is_away = self._held_until_s is not None or self._ending is not None
         if self._active is not None or is_away or not self._debt.ask():
             return []
-        wanted = wire.ResponseParams(tool_choice="none") if self._debt.is_to_speak else None
-        return [Tell(wire.ResponseCreate(response=wanted))]
+        return [Tell(wire.ResponseCreate(response=told_again(self._debt.to_tell)))]
 
     def _called(self, call: told.FunctionArgumentsDone, now_s: float) -> list[Action]:
         """The model wants something of the line."""
@@ -359,10 +358,10 @@ class Line:
             case n if n == HOLD:
                 self._held_until_s = now_s + self._manners.hold_s
                 return [output(call.call_id, json.dumps({"status": "waiting for the caller"}))]
-            case _ if self._debt.repeats(call.name, call.arguments):
-                return [output(call.call_id, ALREADY_CALLED), *self._ask()]
             case _:
-                self._debt.calling.add(call.call_id)
+                before = self._debt.call(call.call_id, call.name, call.arguments)
+                if before is not None:
+                    return [output(call.call_id, before), *self._ask()]
                 return [Call(call.name, call.arguments, call.call_id)]
         return []
 
