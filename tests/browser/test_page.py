@@ -489,6 +489,7 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(page: Page) -> Non
     call(page)
     write(page, "Hello.")
     page.until(lambda: page.texts(".timing summary"), "the answer")
+    page.until(lambda: page.activity() == "listening", "its end")  # then no control changes
     controls = page.all("button, input, select, summary")
     names = {control.accessible_name for control in controls if control.is_displayed()}
     assert all(names)
