@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys as Key
 from selenium.webdriver.support.select import Select
 from served import Served, served
 
-from duplex.config import AccessConfig, Config, ServerConfig
+from duplex.config import AccessConfig, Config, LimitsConfig, ServerConfig
 from duplex.net.access import load_keys
 from engine.fake import Script
 from engine.types import Speech, Thought
@@ -31,7 +31,8 @@ Opened = Callable[..., Page]
 
 
 def config(**options: Any) -> Config:
-    return Config(server=ServerConfig(port=0, **options))
+    # On a busy machine the event loop may be late: that is not what is tested here.
+    return Config(server=ServerConfig(port=0, **options), limits=LimitsConfig(refuse_lag_ms=0))
 
 
 @pytest.fixture(scope="module")
