@@ -1,9 +1,13 @@
 """Where speech begins and ends in a recording, by energy."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from client.realtime import SAMPLE_RATE_HZ
+from duplex.pcm import read_wav, resample
 
 FRAME_MS = 10
 QUIET_BELOW_PEAK_DB = 35.0  # a frame this far below the loudest one is not speech
@@ -28,7 +32,25 @@ class SpeechBounds:
     last_sample: int
 
 
-def speech_bounds(samples: NDArray[np.float32], rate_hz: int = 24_000) -> SpeechBounds:
+def read_speech(path: Path) -> NDArray[np.float32]:
+    """Read a WAV file of any rate as mono at 24 kHz.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no WAV, or holds no speech; the message names the file.
+    """
+    try:
+        samples, rate_hz = read_wav(path)
+        if rate_hz != SAMPLE_RATE_HZ:
+            samples = resample(samples, rate_hz, SAMPLE_RATE_HZ)
+        speech_bounds(samples)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(path) in text else f"{path}: {text}") from error
+    return samples
+
+
+def speech_bounds(samples: NDArray[np.float32], rate_hz: int = SAMPLE_RATE_HZ) -> SpeechBounds:
     """Find the speech in a clean recording.
 
     The frames (10 ms) whose RMS is within 35 dB of the loudest frame's and above -55 dBFS are

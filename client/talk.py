@@ -16,8 +16,8 @@ from client.realtime import (
     realtime_url,
 )
 from client.screen import Screen
-from client.speech import Recording, speech_bounds
-from duplex.pcm import read_wav, resample, write_wav
+from client.speech import Recording, read_speech
+from duplex.pcm import write_wav
 
 OK, FAILED, USAGE = 0, 1, 2  # exit codes
 
@@ -50,19 +50,11 @@ def load_recording(path: Path) -> Recording:
         ClientError: it cannot be read, or holds no speech.
     """
     try:
-        samples, rate_hz = read_wav(path)
+        return Recording(id=path.stem, text="", samples=read_speech(path))
     except OSError as error:
         raise ClientError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        text = str(error)
-        raise ClientError(text if str(path) in text else f"{path}: {text}") from error
-    if rate_hz != SAMPLE_RATE_HZ:
-        samples = resample(samples, rate_hz, SAMPLE_RATE_HZ)
-    try:
-        speech_bounds(samples)
-    except ValueError as error:
-        raise ClientError(f"{path}: {error}") from error
-    return Recording(id=path.stem, text="", samples=samples)
+        raise ClientError(str(error)) from error
 
 
 async def talk(options: TalkOptions, out: TextIO | None = None) -> int:

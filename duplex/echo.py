@@ -86,11 +86,6 @@ class EchoPath:
         self._y = np.zeros(BANDS)
         self._yy = np.zeros(BANDS)
 
-    @property
-    def learnt_s(self) -> float:
-        """How much sounding answer the path is learnt from, at most ``memory_s``."""
-        return self._weight * HOP / SAMPLE_RATE
-
     def hear(self, microphone: Bands, answer: Bands | None) -> float:
         """One hop, both sides' powers, [BANDS]; what share of the microphone's power is not the
         answer's echo, 0 to 1."""

@@ -283,13 +283,9 @@ class DialogueServer:
     def _healthz(self, _: http.HttpRequest) -> http.HttpAnswer:
         return http.HttpAnswer(HTTPStatus.OK, b"ok\n", http.TEXT)
 
-    @property
-    def _unready(self) -> str | None:
-        return "stopping" if self._stopping else self.calls.unready
-
     def _readyz(self, _: http.HttpRequest) -> http.HttpAnswer:
         """Whether to send calls here: not while it stops, is full or busy."""
-        why = self._unready
+        why = "stopping" if self._stopping else self.calls.unready
         status = HTTPStatus.OK if why is None else HTTPStatus.SERVICE_UNAVAILABLE
         return http.HttpAnswer(status, f"{why or 'ready'}\n".encode(), http.TEXT)
 

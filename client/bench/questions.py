@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from client.bench.plan import Recordings
 from client.realtime import SAMPLE_RATE_HZ
-from client.speech import Recording, speech_bounds
-from duplex.pcm import read_wav, resample
+from client.speech import Recording, read_speech, speech_bounds
 
 Speak = Callable[[str], NDArray[np.float32]]  # text -> 24 kHz samples
 
@@ -101,13 +100,7 @@ def read_recordings(folder: Path) -> Recordings:
 def _read(folder: Path) -> list[Recording]:
     recordings = []
     for path in sorted(folder.glob("*.wav")):
-        samples, rate = read_wav(path)
-        if rate != SAMPLE_RATE_HZ:
-            samples = resample(samples, rate, SAMPLE_RATE_HZ)
-        try:
-            speech_bounds(samples)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        samples = read_speech(path)
         text = path.with_suffix(".txt")
         words = text.read_text("utf-8").strip() if text.exists() else ""
         recordings.append(Recording(f"{folder.name}-{path.stem}", words, samples))

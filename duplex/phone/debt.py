@@ -77,6 +77,10 @@ class Debt:
     def turn_began(self, event: told.SpeechStarted) -> None:
         """The caller speaks."""
         self._turns.add(event.item_id)
+        self.forget_results()
+
+    def forget_results(self) -> None:
+        """What the caller says, by voice or keys, may call for the same functions again."""
         self._results.clear()
 
     def turn_ended(self, event: told.SpeechStopped) -> None:

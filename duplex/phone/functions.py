@@ -50,7 +50,7 @@ class Functions:
 
     async def call(self, name: str, arguments: str) -> str:
         """Call a function with its arguments as JSON; returns its result as JSON, or, as
-        ``{"error": ...}``, what went wrong: the model can tell the caller or try again.
+        ``{"error": ...}``, what went wrong, for the model to tell the caller.
 
         If this is cancelled, because the caller has hung up, the function goes on: a booking is
         not left half made."""

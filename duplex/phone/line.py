@@ -318,6 +318,7 @@ class Line:
         """Keys are words: they interrupt, and want an answer."""
         if self._ending is not None:
             return []
+        self._debt.forget_results()
         actions = self._stop_answer(now_s)
         pressed = note(f"The caller pressed these keys of the telephone: {' '.join(keys)}")
         return [*actions, pressed, *self._ask()]

@@ -367,22 +367,25 @@ def test_keys_that_end_a_hold_are_all_told() -> None:
     virtual(scenario())
 
 
+COUNTING = """
+count = 0
+async def book(day: str) -> int:
+    'Book a day.'
+    global count
+    count += 1
+    return count
+FUNCTIONS = [book]
+"""
+BOOK = function_call("book", '{"day": "Monday"}')
+
+
 def test_a_function_that_is_called_again_is_not_run_again_and_the_model_has_to_speak(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
         path = tmp_path / "functions.py"
-        path.write_text(
-            "count = 0\n"
-            "async def book(day: str) -> int:\n"
-            "    'Book a day.'\n"
-            "    global count\n"
-            "    count += 1\n"
-            "    return count\n"
-            "FUNCTIONS = [book]\n"
-        )
-        call = function_call("book", '{"day": "Monday"}')
-        says = (call, call, (Speech("It is booked."),), call, (Speech("Booked again."),))
+        path.write_text(COUNTING)
+        says = (BOOK, BOOK, (Speech("It is booked."),), BOOK, (Speech("Booked again."),))
         async with calling(Script(says=says), bakery("", functions=str(path))) as phone:
             await phone.speak(1)
             await phone.hear_out()
@@ -395,5 +398,20 @@ def test_a_function_that_is_called_again_is_not_run_again_and_the_model_has_to_s
             await phone.speak(1)  # the caller asks anew: so may the model
             await phone.hear_out()
             assert phone.engine.sessions[0].histories[4][-1].results[-1].output == "2"
+
+    virtual(scenario())
+
+
+def test_after_keys_a_function_may_be_called_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "functions.py"
+        path.write_text(COUNTING)
+        says = (BOOK, (Speech("It is booked."),), BOOK, (Speech("Booked again."),))
+        async with calling(Script(says=says), bakery("", functions=str(path))) as phone:
+            await phone.speak(1)
+            await phone.hear_out()
+            phone.end.press("1")
+            await phone.hear_out()
+            assert phone.engine.sessions[0].histories[-1][-1].results[-1].output == "2"
 
     virtual(scenario())
