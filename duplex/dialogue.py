@@ -265,8 +265,7 @@ class Dialogue:
             self._listening.tell_words(attempt, attempt.item_id)
             self._doubts.resume(attempt)
         else:
-            # An answer goes on after the shorter silence, whatever the words.
-            for ended in self._hearing.words_known("" if attempt.resumes else transcript.text):
+            for ended in self._hearing.words_known(transcript.text, resumes=attempt.resumes):
                 await self._happen(ended)
         if attempt.is_answerable and attempt.answer is None:
             self._begin_answer(attempt)

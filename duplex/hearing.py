@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from duplex.endpointing import EndpointConfig, hangover_ms
+from duplex.endpointing import EndpointConfig, hangover_ms, resuming_ms
 from duplex.events import PauseStarted, SpeechEvent, SpeechStarted, TurnEnded
 from duplex.interfaces import Judge
-from duplex.interruption import InterruptionConfig
+from duplex.interruption import InterruptionConfig, is_hum
 from duplex.pcm import Framer, Samples
 from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SpeechDetector, VadStream
 
@@ -75,7 +75,7 @@ class Hearing:
         self._recent: deque[Samples] = deque(maxlen=1)  # replaced by `configure`
         self._turn_from: int | None = None  # where the open turn began to sound
         self._cut_in = False  # whether the open turn interrupted an answer
-        self._words: str | None = None  # of the open turn up to the pause; None: not known yet
+        self._wait_ms: int | None = None  # of silence; None: the words before it are not known
 
     def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on; a turn that is open is forgotten."""
@@ -87,7 +87,7 @@ class Hearing:
         padding_ms = detection.detector.prefix_padding_ms if detection else 0
         frames = (padding_ms + _PROOF_MS) * SAMPLE_RATE // 1000 // FRAME_SAMPLES + 1
         self._recent = deque(self._recent, maxlen=frames)
-        self._turn_from = self._words = None
+        self._turn_from = self._wait_ms = None
         self._cut_in = False
 
     def push(self, samples: Samples, sounding: Callable[[], Sounding | None]) -> Iterator[Heard]:
@@ -112,16 +112,23 @@ class Hearing:
         wanted = self.now_sample - sample
         return np.concatenate(self._recent)[-wanted:] if wanted > 0 else np.empty(0, np.float32)
 
-    def words_known(self, words: str) -> list[TurnEnded]:
-        """The ear has the words up to the pause: the turn may be over by now."""
-        self._words = words
-        return self._ended(self._detection.endpoint) if self._detection is not None else []
+    def words_known(self, words: str, *, resumes: bool = False) -> list[TurnEnded]:
+        """The ear has the words up to the pause: the turn may be over by now. ``resumes``: they
+        interrupt nothing, and the answer that they stopped is to go on."""
+        if self._detection is None:
+            return []
+        endpoint = self._detection.endpoint
+        if resumes:
+            self._wait_ms = resuming_ms(is_hum(words), endpoint)
+        else:
+            self._wait_ms = hangover_ms(words, endpoint)
+        return self._ended(endpoint)
 
     def end_turn(self) -> None:
         """The turn is over; what comes next is another."""
         self._detector.end_turn()
         self._judge.reset()
-        self._turn_from = self._words = self._doubtful = self._own_from = None
+        self._turn_from = self._wait_ms = self._doubtful = self._own_from = None
         self._cut_in = False
 
     @property
@@ -206,7 +213,7 @@ class Hearing:
         return self._judge.heard_caller or (is_past and self._detector.is_speaking)
 
     def _note(self, event: SpeechEvent) -> None:
-        self._words = None  # those of the pause before are not all
+        self._wait_ms = None  # the words before it are not all
         if isinstance(event, SpeechStarted):
             self._turn_from = event.at_sample
 
@@ -216,8 +223,8 @@ class Hearing:
             return []
         silence = self._detector.silence_samples
         too_long = self.now_sample - self._turn_from > self._max_turn_samples
-        wait_samples = hangover_ms(self._words, endpoint) * SAMPLE_RATE // 1000
-        over = not self._detector.is_speaking and silence >= wait_samples
+        wait_ms = hangover_ms(None, endpoint) if self._wait_ms is None else self._wait_ms
+        over = not self._detector.is_speaking and silence >= _samples(wait_ms)
         if not over and not too_long:
             return []
         self.end_turn()

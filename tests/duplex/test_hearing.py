@@ -129,6 +129,20 @@ def test_a_word_over_the_end_of_the_answer_is_a_turn_with_its_pause(call: Call) 
     assert call.told[-1] == TurnEnded(832 * 16)
 
 
+@pytest.mark.parametrize(("words", "waits_ms"), [("Mm-hm.", 320), ("", 320), ("Okay.", 480)])
+def test_what_may_lead_up_to_an_objection_is_waited_for_longer(
+    call: Call, words: str, waits_ms: int
+) -> None:
+    call.judge.convinced = True
+    call.hear(320, 0.5, ANSWER)
+    call.hear(256, 0.0, ANSWER)
+    call.hearing.words_known(words, resumes=True)
+    call.hear(waits_ms - 256 - 32, 0.0, ANSWER)
+    assert isinstance(call.told[-1], PauseStarted)
+    call.hear(32, 0.0, ANSWER)
+    assert isinstance(call.told[-1], TurnEnded)
+
+
 def test_our_own_echo_at_the_end_of_the_answer_is_no_turn(call: Call) -> None:
     call.judge.heard_caller = False
     call.hear(1920, 0.5, ANSWER)
