@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from duplex.answer import Answer, Suspended
 from duplex.call import Call, stop
@@ -27,23 +26,15 @@ from duplex.protocol.response_types import StatusDetails
 from duplex.reply_parts import ReplyAudio, ReplyEvent, Rest
 from duplex.response import Reply, VoiceSetup
 from duplex.turn import TurnMachine
+from duplex.unheard import Unheard
 from engine.errors import EngineError
 from engine.types import Message
 from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
 
-_REST_KEPT_S = 30.0  # later, nobody means it with "go on"
 _LAST_WORDS = 2  # with no more than these left, "go on" is about what would come next
 MAX_BESIDE = 4  # answers out of band at a time: each has an engine session of its own
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The rest of an answer by ``plan``."""
-
-    rest: Rest
-    plan: ResponsePlan
 
 
 class Answers:
@@ -58,7 +49,7 @@ class Answers:
         self.suspended: Suspended | None = None
         self.is_incomplete = False  # whether the last answer that was played came to its limit
         self._leaving: set[asyncio.Task[None]] = set()  # of answers that still let go of the engine
-        self._rest: _Kept | None = None  # of the last cut answer, while the caller can mean it
+        self._unheard = Unheard(call.spawn)
         self._beside: dict[str, Answer] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
@@ -125,7 +116,7 @@ class Answers:
             self._retire(self.current)
         self.is_incomplete = False
         if answer.tells_rest:  # if that is cut, what is left of it is kept
-            self._rest = None
+            self._unheard.drop()
         self._let_out(answer)
         answer.reply.released.set()
 
@@ -150,7 +141,7 @@ class Answers:
         heard_samples = self._silence(answer, ending)
         await stop(answer.task)
         if ending is TURN_DETECTED:
-            self._keep_rest(answer, heard_samples)
+            self._give_up(answer, heard_samples)
         self._close_item(answer, heard_samples)
 
     async def cut_in(self, by_item_id: str, *, may_resume: bool) -> None:
@@ -216,8 +207,8 @@ class Answers:
         if self.suspended is None:
             return False
         reply = self.suspended.answer.reply
-        is_aside = self._rest is not None and reply.is_short
-        return reply.has_more(self.suspended.at_sample, _LAST_WORDS) and not is_aside
+        has_more = reply.has_more(self.suspended.at_sample, _LAST_WORDS)
+        return has_more and not self._unheard.is_aside(reply)
 
     def give_way(self) -> None:
         """The caller meant to interrupt what is suspended."""
@@ -231,7 +222,7 @@ class Answers:
         suspended, self.suspended = self.suspended, None
         if suspended is not None:
             self._leave(suspended.answer)
-            self._keep_rest(suspended.answer, suspended.at_sample)
+            self._give_up(suspended.answer, suspended.at_sample)
 
     def _count_interruption(self, meant: str) -> None:
         self._call.metrics.count("duplex_interruptions_total", meant=meant)
@@ -248,34 +239,24 @@ class Answers:
         while self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _keep_rest(self, answer: Answer, heard_samples: int) -> None:
-        """The answer is given up; that of an aside does not take the place of what is kept."""
-        reply = answer.reply
-        if not reply.has_more(heard_samples, _LAST_WORDS):
+    def _give_up(self, answer: Answer, heard_samples: int) -> None:
+        """The caller meant to interrupt it."""
+        if answer.reply.has_more(heard_samples, _LAST_WORDS):
+            self._unheard.keep(answer.reply, answer.stream.plan, heard_samples)
+        else:
             self._end(answer)
-        elif self._rest is None or not reply.is_short:
-            self._rest = None
-            if (rest := reply.rest(heard_samples)) is not None:
-                self._rest = _Kept(rest, answer.stream.plan)
-                self._call.spawn(self._forget(self._rest))
-
-    async def _forget(self, kept: _Kept) -> None:
-        await asyncio.sleep(_REST_KEPT_S)
-        if self._rest is kept:
-            self._rest = None
 
     def _end(self, answer: Answer) -> None:
         """The caller has heard the answer to its end. If it was no aside, "go on" is about what
         comes next."""
         self.is_incomplete = answer.reply.is_at_limit
         if not answer.reply.is_short:
-            self._rest = None
+            self._unheard.drop()
 
     def rest_for(self, plan: ResponsePlan) -> Rest | None:
         """What the caller did not hear of the last answer that they interrupted, if it is kept
         and can be told by that plan."""
-        kept = self._rest
-        return kept.rest if kept is not None and kept.plan.sounds_like(plan) else None
+        return self._unheard.rest_for(plan)
 
     def sounding(self, frame_samples: int) -> Samples | None:
         """What of the current answer sounds at the caller, as the next frame of 16 kHz."""
