@@ -5,11 +5,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from duplex import build
 from duplex.config import Config
 from duplex.models import ModelStore, Progress
+
+if TYPE_CHECKING:
+    from duplex.call import Parts
+    from engine.ear.whisper import WhisperEar
 
 # Triton reads this once, when it is first imported, by transformers for one.
 if not Path("/dev/nvidiactl").exists():
@@ -31,6 +37,20 @@ def models(store: ModelStore) -> Callable[[str], Path]:
         return store.path(name)
 
     return path
+
+
+@pytest.fixture(scope="session")
+def parts(store: ModelStore) -> "Parts":
+    """The default models, loaded, for servers of real calls."""
+    return build.load(Config(), store, Progress(sys.stderr))
+
+
+@pytest.fixture(scope="session")
+def ear(models: Callable[[str], Path]) -> "WhisperEar":
+    """What tests hear with: better than the ear of the calls."""
+    from engine.ear.whisper import WhisperEar
+
+    return WhisperEar(models("whisper-base"))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from engine.brain.chat_format import Renderer
@@ -54,7 +54,6 @@ class Answering:
         self._speech_text = manner.renderer.stream()
         self._parser = Ta4Parser(manner.speech, inside=True) if manner.speech else None
         self._words = ""  # that belong to the next codes
-        self._said_words = False
         self.said: list[int] = []  # the model's own ids of what it said
 
     async def pieces(self, options: GenerationOptions, room: int) -> AsyncGenerator[RawPiece, None]:
@@ -161,7 +160,7 @@ class Answering:
             stop_ids |= {self._manner.speech.end, self._manner.speech.audio_pad}
         # Small models take the end of their thoughts for the end of their turn: after all thoughts
         # something has to be said.
-        must_speak = bool(action.shared) and minds.knows_all and not self._said_words
+        must_speak = bool(action.shared) and minds.knows_all
         self._speaking = self._scheduler.generate(
             source,
             Prompt(ids, self.prompt.sounds),
@@ -169,10 +168,26 @@ class Answering:
             stop_ids=stop_ids,
             limit=action.limit,
             forks=source is self._log and not minds.never_thinks,
-            may_stop=not must_speak,
+            must_say=self._lacks_word() if must_speak else None,
             inbox=inbox,
         )
         await self._speaking.__aenter__()
+
+    def _lacks_word(self) -> Callable[[int], bool] | None:
+        """Whether an id that is said next completes the first word, asked in order; None if there
+        is one already. It keeps state of its own: it is asked on the device's thread, which runs
+        ahead of `_take_speech`."""
+        text = self._manner.renderer.stream()
+        ids = self._manner.speech
+        parser = Ta4Parser(ids, inside=True) if ids else None
+
+        def has_word(token: int) -> bool:
+            if parser is None:
+                return bool(text.push(token).strip())
+            words = [event.token for event in parser.feed(token) if not isinstance(event, Codes)]
+            return any(text.push(word).strip() for word in words)
+
+        return None if any(map(has_word, self.said)) else has_word
 
     async def _speech_source(self, action: Speak, minds: Minds) -> Log:
         """The log to speak from: the last step's if that fits, else the call's."""
@@ -213,7 +228,6 @@ class Answering:
         self.said.append(token)
         if self._parser is None:
             text = self._speech_text.push(token)
-            self._heard_words(text)
             return [text] if text else []
         pieces: list[RawPiece] = []
         for event in self._parser.feed(token):
@@ -222,19 +236,12 @@ class Answering:
                     pieces.append(Speech(self._words, codes))
                     self._words = ""
                 case SpokenId(word) | OtherId(word):
-                    self._words += (text := self._speech_text.push(word))
-                    self._heard_words(text)
+                    self._words += self._speech_text.push(word)
         return pieces
 
     def _ends_speech(self, token: int) -> bool:
         speech = self._manner.speech
         return speech is not None and token in (speech.end, speech.audio_pad)
-
-    def _heard_words(self, text: str) -> None:
-        if text.strip() and not self._said_words:
-            self._said_words = True
-            if self._speaking is not None:
-                self._speaking.let_stop()
 
     def _rest(self) -> list[RawPiece]:
         """What is still held back when the answer is over."""

@@ -119,10 +119,6 @@ class Generation:
         """
         return await asyncio.shield(asyncio.wrap_future(self._work.admitted))
 
-    def let_stop(self) -> None:
-        """From now on a stop token may come."""
-        self._work.may_stop = True
-
     def check(self) -> None:
         """Raise what ended the generation, if it failed."""
         self._work.done.result()

@@ -115,14 +115,16 @@ class Scheduler:
         stop_ids: frozenset[int],
         limit: int,
         forks: bool = False,
-        may_stop: bool = True,
+        must_say: Callable[[int], bool] | None = None,
         inbox: Inbox | None = None,
     ) -> Generation:
         """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`. ``forks``: leave
-        ``log`` alone and work on a fork of it, made between two steps when the work begins."""
+        ``log`` alone and work on a fork of it, made between two steps when the work begins.
+        ``must_say``: asked of every token on the device's thread, which runs ahead of whoever
+        reads them; before it is true of one, no stop token comes."""
         work = self._work(log, prompt, Priority.REPLY)
         work.sampling, work.stop_ids, work.limit = sampling, stop_ids, limit
-        work.may_stop, work.forks = may_stop, forks
+        work.must_say, work.forks = must_say, forks
         return Generation(self, work, inbox or self.open_inbox())
 
     def open_inbox(self) -> Inbox:

@@ -124,7 +124,10 @@ class Stepper:
             else:
                 work.fed(feed)
         for work, token in zip(ready, tokens, strict=True):
-            work.take(token)
+            try:
+                work.take(token)
+            except Exception as error:  # what reads its tokens fails: its own call's fault
+                work.fail(error)
         self._retire()
         return True
 
@@ -132,7 +135,7 @@ class Stepper:
         if scores is None or not works:
             return []
         choosers = [
-            Chooser(work.sampling, work.made, () if work.may_stop else tuple(work.stop_ids))
+            Chooser(work.sampling, work.made, () if work.must_say is None else tuple(work.stop_ids))
             for work in works
             if work.sampling is not None
         ]

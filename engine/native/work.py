@@ -28,8 +28,8 @@ class Prompt:
 
 @dataclass(slots=True)
 class Work:
-    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`
-    and `may_stop`, which the consumer writes and the thread only reads."""
+    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`,
+    which the consumer writes and the thread only reads."""
 
     log: Log
     prompt: Prompt
@@ -45,7 +45,7 @@ class Work:
     latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
     made: list[int] = field(default_factory=list)
     consumed: int = 0
-    may_stop: bool = True
+    must_say: Callable[[int], bool] | None = None  # no stop token before it is true of one made
     forks: bool = False  # until admitted, `log` is another's, which is only read
 
     def admit(self) -> None:
@@ -93,6 +93,8 @@ class Work:
         self.made.append(token)
         assert self.deliver is not None
         self.deliver(token)
+        if self.must_say is not None and self.must_say(token):
+            self.must_say = None
         if token in self.stop_ids or len(self.made) >= self.limit:
             self.done.set_result(None)
         else:

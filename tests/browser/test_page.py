@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import CHROMIUM, DRIVER, Page, browser, write_wav
+from numpy.typing import NDArray
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Key
 from selenium.webdriver.support.select import Select
 from served import Served, served
 
-from duplex.config import AccessConfig, Config, LimitsConfig, ServerConfig
+from duplex.config import AccessConfig, Config, ServerConfig
 from duplex.net.access import load_keys
 from engine.fake import Script
 from engine.types import Speech, Thought
@@ -31,8 +32,7 @@ Opened = Callable[..., Page]
 
 
 def config(**options: Any) -> Config:
-    # On a busy machine the event loop may be late: that is not what is tested here.
-    return Config(server=ServerConfig(port=0, **options), limits=LimitsConfig(refuse_lag_ms=0))
+    return Config(server=ServerConfig(port=0, **options))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,13 @@ def write(page: Page, text: str) -> None:
     page.find("#text").send_keys(text, Key.ENTER)
 
 
+def ask_for_a_story(page: Page) -> None:
+    """Returns when its beginning was heard."""
+    call(page)
+    page.say(noise(1.5))
+    page.until(lambda: "sentence 0" in "".join(heard(page)), "the answer")
+
+
 def heard(page: Page) -> list[str]:
     return page.texts(".answer .heard")
 
@@ -92,16 +99,17 @@ def problem(page: Page) -> str:
 
 
 def spoken(path: Path, *pieces: tuple[float, float]) -> Path:
-    """A wav of (silence, sound) in seconds. The sound is noise in syllables: a steady one would be
-    taken out by the browser's noise suppression."""
-    rng = np.random.default_rng(0)
-    parts = []
-    for silence_s, sound_s in pieces:
-        count = int(24_000 * sound_s)
-        syllables = 0.3 + 0.7 * np.sin(2 * np.pi * 4 * np.arange(count) / 24_000) ** 2
-        parts += [np.zeros(int(24_000 * silence_s)), 0.6 * syllables * rng.uniform(-1, 1, count)]
-    write_wav(path, np.concatenate(parts))
+    """A wav of (silence, sound) in seconds."""
+    parts = [(np.zeros(int(24_000 * silence_s)), noise(sound_s)) for silence_s, sound_s in pieces]
+    write_wav(path, np.concatenate([one for pair in parts for one in pair]))
     return path
+
+
+def noise(seconds: float) -> NDArray[np.float64]:
+    """Noise in syllables: a steady one would be taken out by the browser's noise suppression."""
+    count = int(24_000 * seconds)
+    syllables = 0.3 + 0.7 * np.sin(2 * np.pi * 4 * np.arange(count) / 24_000) ** 2
+    return 0.6 * syllables * np.random.default_rng(0).uniform(-1, 1, count)
 
 
 def test_a_spoken_turn_is_answered_aloud(tmp_path: Path, opened: Opened) -> None:
@@ -129,15 +137,15 @@ def test_a_spoken_turn_is_answered_aloud(tmp_path: Path, opened: Opened) -> None
         assert page.texts(".caller .said") == ["What time is it?"], "it can still be read"
 
 
-def test_talking_over_the_answer_stops_it(tmp_path: Path, opened: Opened) -> None:
-    question = spoken(tmp_path / "question.wav", (3.0, 1.5), (4.0, 2.0), (15.0, 0.0))
+def test_talking_over_the_answer_stops_it(opened: Opened) -> None:
     with served(config(), Script(hears=("Tell me a story.",), says=(STORY,))) as server:
-        page = opened(server, microphone=question)
-        page.click("#talk")
+        page = opened(server, mouth=True)
+        ask_for_a_story(page)
+        page.say(noise(2.0))
         page.until(lambda: page.texts(".answer .note") == ["interrupted"], "the cut")
         page.until(lambda: page.events("conversation.item.truncated"), "the truncation")
         cut = page.events("local.cut")[0]
-        assert 24_000 < cut["samples"] < 8 * 24_000
+        assert 0 < cut["samples"] < 30 * 24_000
         page.until(lambda: len(heard(page)) == 2 and heard(page)[-1], "the next answer")
         cut_text = heard(page)[0]
         assert cut_text.startswith("This is sentence 0")
@@ -148,12 +156,12 @@ def test_talking_over_the_answer_stops_it(tmp_path: Path, opened: Opened) -> Non
         assert "".join(piece.text for piece in STORY).startswith(told)
 
 
-def test_a_false_interruption_lets_the_answer_go_on(tmp_path: Path, opened: Opened) -> None:
-    question = spoken(tmp_path / "question.wav", (3.0, 1.5), (4.0, 0.6), (20.0, 0.0))
+def test_a_false_interruption_lets_the_answer_go_on(opened: Opened) -> None:
     script = Script(hears=("Tell me a story.", "Mm-hm."), says=(STORY,))
     with served(config(), script) as server:
-        page = opened(server, microphone=question)
-        page.click("#talk")
+        page = opened(server, mouth=True)
+        ask_for_a_story(page)
+        page.say(noise(0.6))
         page.until(lambda: page.events("local.cut"), "the interruption")
         page.until(lambda: len(heard(page)) == 2 and len(heard(page)[1]) > 40, "the rest")
         assert page.texts(".answer .cut") == ["…", "…"]
@@ -212,7 +220,7 @@ def test_what_is_written_at_once_after_another_is_answered_alone(opened: Opened)
         page.until(lambda: heard(page)[-1:] == ["It is ten. Time for tea."], "the answer")
         done = [event["response"]["status"] for event in page.events("response.done")]
         assert done == ["cancelled", "completed"]
-        assert heard(page)[:-1] in ([], [""])
+        assert len("".join(heard(page)[:-1])) < len(STORY[0].text), "nearly nothing of the first"
         assert page.js("return duplexTest.problems") == []
         page.click("#talk")
 
@@ -291,6 +299,7 @@ def test_a_full_server_says_so_and_can_be_called_again(opened: Opened) -> None:
         assert second.activity() == "idle"
         first.click("#talk")
         first.until(lambda: first.activity() == "idle", "the end of the call")
+        first.until(lambda: not len(server.running.server.calls), "the place to be free")
         second.click("#problem-retry")
         second.until(lambda: second.activity() == "listening", "the call")
         assert second.texts("#problem") == []
@@ -316,7 +325,7 @@ def test_a_lost_connection_is_taken_up_again(opened: Opened) -> None:
 
 
 def test_a_connection_that_stays_lost(opened: Opened) -> None:
-    with served(config(resume_s=1.0), SCRIPT) as server:
+    with served(config(resume_s=4.0), SCRIPT) as server:
         page = opened(server)
         call(page)
         server.cut_line(for_good=True)

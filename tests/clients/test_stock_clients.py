@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / ".venv-clients"
 FOUND = ROOT / "out" / "clients.json"
-LIMIT_S = 90
+LIMIT_S = 240
 FEATURES = ("greeting", "spoken turn", "barge-in", "tool call", "manual turn")
 
 

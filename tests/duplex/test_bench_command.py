@@ -167,7 +167,7 @@ def in_a_thread(handler):
 
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
-    assert up.wait(10)
+    assert up.wait(90)
     try:
         yield ready[0]
     finally:

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import sys
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from engine.native.engine import NativeEngine, NativeSession
 DATA = Path(__file__).parent.parent / "engine" / "data"
 FIRST_CODE = BYTES + len(SPECIAL)
 MARK, LATENT = "·", "≈"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Watched(NativeEngine):
@@ -39,6 +39,26 @@ class Watched(NativeEngine):
         session = super().open()
         self.sessions.append(session)
         return session
+
+
+def once(load: Callable[..., Any]) -> Callable[..., Any]:
+    """``load`` as it was called first: all tests here have the same ear and voice."""
+    loaded: list[Any] = []
+
+    def load_once(*arguments: Any) -> Any:
+        if not loaded:
+            loaded.append(load(*arguments))
+        return loaded[0]
+
+    return load_once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ear_and_voice_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load_ear", "load_voices"):
+            patch.setattr(build, name, once(getattr(build, name)))
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -100,7 +120,7 @@ def question(name: str = "question_capital") -> NDArray[np.float32]:
 
 async def until(client: RealtimeClient, kind: str) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while not events or events[-1]["type"] != kind:
             received = await client.receive()
             assert received.event["type"] != "error", received.event

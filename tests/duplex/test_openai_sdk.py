@@ -43,7 +43,7 @@ def audio(seconds: float, level: float = 0.3) -> str:
 async def until(connection: AsyncRealtimeConnection, kind: str) -> Events:
     """All events up to the first of a type."""
     events: Events = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not events or events[-1].type != kind:
             events.append(await connection.recv())
     return events

@@ -63,7 +63,7 @@ def frame(opcode: Opcode, data: bytes = b"", fin: bool = True) -> bytes:
 
 async def closed_with(reader: asyncio.StreamReader) -> int:
     """Read to the end; the code of the close frame that comes last."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         data = await reader.read()
     at = data.rindex(b"\x88")
     return int(struct.unpack("!H", data[at + 2 : at + 4])[0])
@@ -145,7 +145,7 @@ async def test_handshakes_that_never_end_make_room_for_others() -> None:
         sockets = [await raw(running) for _ in range(4)]
         for _, writer in sockets:
             writer.write(b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             with contextlib.suppress(ConnectionError):
                 assert await sockets[0][0].read() == b""  # the oldest
         assert dropped(running, "handshake")
@@ -160,7 +160,7 @@ async def test_a_handshake_has_its_time(sent: bytes) -> None:
     async with served(limits={"handshake_s": 0.1}) as (running, _):
         reader, writer = await raw(running)
         writer.write(sent)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
         writer.close()
@@ -173,7 +173,7 @@ async def test_an_endless_head_is_cut_off(method: bytes) -> None:
         writer.write(method + b" / HTTP/1.1\r\n" + b"X: " + b"x" * 4000 + b"\r\n")
         for _ in range(MAX_HEAD_BYTES // 4000):
             writer.write(b"X: " + b"x" * 4000 + b"\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             with contextlib.suppress(ConnectionError):
                 assert b" 101 " not in await reader.read()
         writer.close()
@@ -182,7 +182,7 @@ async def test_an_endless_head_is_cut_off(method: bytes) -> None:
 async def test_sockets_are_bounded() -> None:
     async with served({"max_calls": 1}, {"max_handshakes": 1}) as (running, _):
         clients = [await raw(running) for _ in range(20)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while running.server.door.sockets > 1 + 4:
                 await asyncio.sleep(0)
         for _, writer in clients:
@@ -200,7 +200,7 @@ async def test_a_client_that_reads_nothing_is_dropped() -> None:
             for _ in range(400):
                 writer.write(frame(Opcode.TEXT, text.encode()))
                 await writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while not running.engine.sessions[1].closed:
                 await asyncio.sleep(0)
         writer.transport.abort()
@@ -227,7 +227,7 @@ async def test_a_plain_request_gets_one_answer_however_much_follows() -> None:
     async with served() as (running, _):
         reader, writer = await raw(running)
         writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             answer = b""
             with contextlib.suppress(ConnectionError):
                 answer = await reader.read()
@@ -266,7 +266,7 @@ async def test_a_client_that_leaves_minutes_of_audio_behind_is_not_heard_to_the_
             await until(client, "session.created")
             await send(client, "input_audio_buffer.append", audio=tone(200, level=0))
             client.transport.abort()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while not running.engine.sessions[1].closed:
                 await asyncio.sleep(0)
 
@@ -279,7 +279,7 @@ async def test_frames_sent_along_with_a_request_that_is_not_admitted() -> None:
     async with running_server(config, keys=keys) as running:
         reader, writer = await raw(running)
         writer.write(UPGRADE + frame(Opcode.PING) * 100)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             with contextlib.suppress(ConnectionError):
                 assert b" 101 " not in await reader.read()
         assert running.engine.sessions == []

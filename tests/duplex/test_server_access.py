@@ -58,7 +58,7 @@ async def request(
     """A plain request, as any HTTP client makes it."""
 
     def run() -> tuple[int, dict[str, str], bytes]:
-        connection = HTTPConnection(urlsplit(base).netloc, timeout=10)
+        connection = HTTPConnection(urlsplit(base).netloc, timeout=90)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -303,7 +303,7 @@ async def test_a_call_has_a_greatest_length() -> None:
 
 
 async def test_a_server_that_is_late_takes_no_further_call_but_always_a_first() -> None:
-    async with running_server(config()) as running:
+    async with running_server(config(), refuses_when_late=True) as running:
         for _ in range(60):
             running.server.load.note_lag(10.0)
         async with connect(running.url) as first:
@@ -320,7 +320,10 @@ async def test_a_server_that_is_late_takes_no_further_call_but_always_a_first() 
 async def test_a_server_whose_turns_are_slow_takes_no_further_call() -> None:
     limits = LimitsConfig(refuse_stage="ear", refuse_stage_ms=2500)
     slow = Config(server=ServerConfig(port=0), limits=limits)
-    async with running_server(slow) as running, connect(running.url) as first:
+    async with (
+        running_server(slow, refuses_when_late=True) as running,
+        connect(running.url) as first,
+    ):
         await until(first, "session.created")
         for _ in range(5):
             running.server.metrics.turn("completed", {"ear": 3000.0}, time.monotonic())

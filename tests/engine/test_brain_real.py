@@ -14,7 +14,7 @@ from engine.brain.prompt import system_prompt
 from engine.brain.session import LocalBrainSession
 from engine.types import Finished, GenerationOptions, Message
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SYSTEM = Message("system", system_prompt())
 

@@ -273,7 +273,7 @@ class GatedLog(FakeLog):
 
     def append(self, tokens: Sequence[int]) -> None:
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(90)
         super().append(tokens)
 
 

@@ -20,6 +20,7 @@ from engine.native.minds import Pace
 from engine.native.runner import Feed, Outcome, Runner
 from engine.native.scheduler import Scheduler
 from engine.native.tokens import STEP_CHAT, load_tokenizer
+from engine.native.work import Work
 from engine.types import GenerationOptions, Message, Thinking
 
 EOT = 256 + SPECIAL.index("<|EOT|>")
@@ -115,8 +116,37 @@ async def test_thoughts_end_at_their_budget(
     await session.close()
 
 
+@pytest.mark.parametrize("mode", ["before", "think_first"])
+@pytest.mark.parametrize("speech", ["Yes.", "  \n No."])
+async def test_a_short_answer_ends_though_the_device_is_faster_than_its_reader(
+    actor: tuple[Actor, NativeBrain],
+    mode: Thinking,
+    speech: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, brain = actor
+    model.thoughts, model.speech = "short", speech
+    submit, late = brain.scheduler.submit, 0
+
+    def submit_and_stand_still(work: Work) -> None:
+        nonlocal late
+        submit(work)
+        if work.must_say is not None:
+            work.done.result(60)
+            late += 1
+
+    monkeypatch.setattr(brain.scheduler, "submit", submit_and_stand_still)
+    session = brain.open()
+    options = replace(OPTIONS, max_tokens=20, think_tokens=100, thinking=mode)
+    pieces = await answer(session, HELLO, options)
+    assert late == 1
+    assert spoken(pieces) == speech
+    assert finished(pieces).reason == "stop"
+    await session.close()
+
+
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.text("ab<>/think ", max_size=60),

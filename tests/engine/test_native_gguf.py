@@ -1,6 +1,5 @@
 """Qwen2 weights from GGUF: a tiny file with every format in use, and the real one."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -162,37 +161,3 @@ def test_another_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (path := tmp_path / "tiny.gguf").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"tiny\.gguf cannot be read as GGUF"):
         GgufModel(path)
-
-
-@pytest.mark.slow
-def test_the_real_model_writes_sense(models: Callable[[str], Path]) -> None:
-    """transformers' Qwen2 with the weights as loaded, on the ids of the tokenizer as built."""
-    transformers = pytest.importorskip("transformers")
-    (path,) = models("qwen2.5-coder-0.5b").glob("*.gguf")
-    model = GgufModel(path)
-    shape = model.config.decoder
-    weights = poisoned(model)
-    model.load(weights, lambda *_: None)
-    with torch.device("meta"):
-        oracle = transformers.Qwen2ForCausalLM(
-            transformers.Qwen2Config(
-                vocab_size=shape.vocab,
-                hidden_size=shape.hidden,
-                intermediate_size=shape.intermediate,
-                num_hidden_layers=shape.layers,
-                num_attention_heads=shape.heads,
-                num_key_value_heads=shape.kv_heads,
-                rms_norm_eps=shape.eps,
-                rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-            )
-        )
-    oracle.load_state_dict(weights, assign=True, strict=True)
-    oracle.model.rotary_emb.__init__(oracle.config)  # its buffer is not in the file
-    tokenizer = model.tokenizer()
-    ids = tokenizer.encode("def is_even(n):\n    return").ids
-    with torch.inference_mode():
-        written = oracle.generate(torch.tensor([ids]), max_new_tokens=7, do_sample=False)
-    assert tokenizer.decode(written[0].tolist()) == "def is_even(n):\n    return n % 2 == 0"
-    # The published ids of the thinking tags, which are plain text.
-    assert tokenizer.encode("<think>\n").ids == [13708, 766, 397]
-    assert tokenizer.encode("</think>").ids == [522, 26865, 29]

@@ -10,10 +10,10 @@ from native import answer, finished, spoken
 from engine.native.decoder import Decoder
 from engine.native.load import NativeModel, load_model
 from engine.native.placing import NativeOptions
-from engine.native.runner import Feed
+from engine.native.runner import Feed, Runner
 from engine.types import GenerationOptions, Message
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TEXT = (
     "The lighthouse keeper climbed the stairs every evening at dusk, lit the lamp, and wrote down "
@@ -62,6 +62,18 @@ def perplexity(scores: torch.Tensor, ids: list[int]) -> float:
     return float(torch.nn.functional.cross_entropy(scores[:-1], torch.tensor(ids[1:])).exp())
 
 
+def greedy(runner: Runner, ids: list[int], count: int) -> list[int]:
+    """What is written after ``ids``."""
+    log, pending, written = runner.pool.open(), ids, []
+    for _ in range(count):
+        outcome = runner.step([Feed(log, pending, wants_scores=True)])
+        assert outcome.scores is not None
+        pending = [int(outcome.scores[0].argmax())]
+        written += pending
+    log.close()
+    return written
+
+
 def test_perplexity_and_greedy_text_equal_transformers(model: NativeModel) -> None:
     brain = model.brain
     runner = brain.scheduler.runner
@@ -80,16 +92,17 @@ def test_perplexity_and_greedy_text_equal_transformers(model: NativeModel) -> No
     ours, published = perplexity(torch.stack(mine), ids), perplexity(theirs, ids)
     assert ours == pytest.approx(published, rel=1e-3)
     assert ours < 200  # of 151,936: it knows English
-    text = list(ids)
-    log = runner.pool.open()
-    pending = ids
-    for _ in range(24):
-        outcome = runner.step([Feed(log, pending, wants_scores=True)])
-        assert outcome.scores is not None
-        pending = [int(outcome.scores[0].argmax())]
-        text += pending
-    log.close()
-    assert text == again[0].tolist()
+    assert [*ids, *greedy(runner, ids, 24)] == again[0].tolist()
+
+
+def test_the_published_file_is_read_as_it_was_meant(model: NativeModel) -> None:
+    renderer, runner = model.brain.renderer, model.brain.scheduler.runner
+    # The published ids of the thinking tags, which are plain text.
+    assert renderer.plain("<think>\n") == [13708, 766, 397]
+    assert renderer.plain("</think>") == [522, 26865, 29]
+    written = greedy(runner, renderer.plain("def is_even(n):\n    return"), 7)
+    stream = renderer.stream()
+    assert "".join(map(stream.push, written)) == " n % 2 == 0"
 
 
 async def test_it_serves_as_a_text_brain_of_this_engine(model: NativeModel) -> None:

@@ -122,9 +122,51 @@ async def test_a_stop_token_ends_the_answer_and_is_told(scheduler: Scheduler) ->
         GREEDY,
         stop_ids=frozenset([stop]),
         limit=12,
-        may_stop=False,
+        must_say=lambda token: False,
     ) as tokens:
         assert stop not in [token async for token in tokens]
+
+
+async def test_a_stop_token_may_come_as_soon_as_what_must_be_said_is_made(
+    scheduler: Scheduler,
+) -> None:
+    words = expected(TEXTS[0], 12)
+    stop = words[4]
+    asked: list[int] = []
+
+    def must_say(token: int) -> bool:
+        asked.append(token)
+        return len(asked) == 2
+
+    async with scheduler.generate(
+        scheduler.open_log(),
+        Prompt(TEXTS[0]),
+        GREEDY,
+        stop_ids=frozenset([stop]),
+        limit=12,
+        must_say=must_say,
+    ) as tokens:
+        assert [token async for token in tokens] == words[: words.index(stop) + 1]
+    assert asked == words[:2]
+
+
+async def test_a_fault_of_what_reads_the_tokens_is_its_call_s(scheduler: Scheduler) -> None:
+    def broken(token: int) -> bool:
+        raise RuntimeError("no text")
+
+    tokens = scheduler.generate(
+        scheduler.open_log(),
+        Prompt(TEXTS[0]),
+        GREEDY,
+        stop_ids=frozenset(),
+        limit=4,
+        must_say=broken,
+    )
+    async with tokens:
+        assert await anext(tokens) == expected(TEXTS[0], 1)[0]
+        with pytest.raises(RuntimeError, match="no text"):
+            await anext(tokens)
+    assert await say(scheduler, scheduler.open_log(), TEXTS[1]) == expected(TEXTS[1], 12)
 
 
 async def test_a_failed_step_is_told_and_the_next_one_runs(scheduler: Scheduler) -> None:

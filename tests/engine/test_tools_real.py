@@ -28,7 +28,7 @@ from engine.types import (
     ToolResult,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 WEATHER = Tool(
     "get_weather",
@@ -83,21 +83,12 @@ async def answer(
     return said, calls, end
 
 
-@pytest.mark.parametrize(
-    ("question", "city"),
-    [
-        ("What is the weather in Rome?", "Rome"),
-        ("Tell me the weather in Paris, please.", "Paris"),
-    ],
-)
-async def test_a_question_becomes_a_call_and_its_output_an_answer(
-    brain: Brain, question: str, city: str
-) -> None:
-    talk = [SYSTEM, Message("user", question)]
+async def test_a_question_becomes_a_call_and_its_output_an_answer(brain: Brain) -> None:
+    talk = [SYSTEM, Message("user", "Tell me the weather in Paris, please.")]
     said, [call], end = await answer(brain, talk)
     assert said == ""
     assert call.name == "get_weather"
-    assert json.loads(call.arguments) == {"city": city}
+    assert json.loads(call.arguments) == {"city": "Paris"}
     assert end.reason == "stop"
     output = '{"temperature_celsius": 31, "sky": "sunny"}'
     talk += [

@@ -33,7 +33,7 @@ async def test_an_error_reaches_the_caller_and_the_thread_lives_on(worker: Worke
 async def test_urgent_steps_overtake_queued_ones(worker: Worker) -> None:
     order: list[str] = []
     hold = threading.Event()
-    blocker = asyncio.create_task(worker.run(lambda: hold.wait(5)))
+    blocker = asyncio.create_task(worker.run(lambda: hold.wait(90)))
     await asyncio.sleep(0)
     slow = asyncio.create_task(worker.run(lambda: order.append("b"), Priority.BACKGROUND))
     fast = asyncio.create_task(worker.run(lambda: order.append("a"), Priority.REPLY))
@@ -56,7 +56,7 @@ async def test_streams_take_turns_step_by_step(worker: Worker) -> None:
             pass
 
     hold = threading.Event()
-    blocker = asyncio.create_task(worker.run(lambda: hold.wait(5)))
+    blocker = asyncio.create_task(worker.run(lambda: hold.wait(90)))
     await asyncio.sleep(0)
     jobs = [asyncio.create_task(drain("a")), asyncio.create_task(drain("b"))]
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_cancelling_waits_until_the_running_step_has_let_go(worker: Worker
 
     def step() -> None:
         started.set()
-        hold.wait(5)
+        hold.wait(90)
         ended.set()
 
     task = asyncio.create_task(worker.run(step))
@@ -89,7 +89,7 @@ async def test_cancelling_waits_until_the_running_step_has_let_go(worker: Worker
 async def test_cancelling_a_queued_step_means_it_never_runs(worker: Worker) -> None:
     ran: list[int] = []
     hold = threading.Event()
-    blocker = asyncio.create_task(worker.run(lambda: hold.wait(5)))
+    blocker = asyncio.create_task(worker.run(lambda: hold.wait(90)))
     await asyncio.sleep(0)
     queued = asyncio.create_task(worker.run(lambda: ran.append(1)))
     await asyncio.sleep(0)

@@ -60,7 +60,7 @@ def run(environment: str, key: str, *arguments: str) -> str:
         env={**os.environ, "DUPLEX_API_KEY": key},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -124,9 +124,9 @@ async def test_a_server_that_stops_says_goodbye(tmp_path: Path) -> None:
 
 
 async def test_an_interruption_silences_the_line(tmp_path: Path) -> None:
-    """The caller speaks again 2 s into a long answer: what was queued is not sent, and the
+    """The caller speaks again seconds into a long answer: what was queued is not sent, and the
     conversation keeps only what was."""
-    twice = np.concatenate([said(1.0, 3.0), said(3.0)])
+    twice = np.concatenate([said(1.0, 6.0), said(3.0)])
     async with (
         running_server(config(), LONG) as running,
         calling(tmp_path, running, twice) as phone,

@@ -1,6 +1,5 @@
 """A real softphone asks real models aloud and hears them answer, over a good line and a bad one."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ import softphone as phones
 from impaired import Network
 from softphone import call, until
 
-from duplex import build, recordings
+from duplex import recordings
 from duplex.call import Parts
 from duplex.config import AssistantConfig, Config, ServerConfig, SipConfig
-from duplex.models import Progress
 from duplex.net.access import load_keys
 from duplex.pcm import Samples, resample
 from duplex.server import DialogueServer
@@ -23,7 +21,7 @@ from engine.ear.whisper import WhisperEar
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         not phones.is_here, reason="no softphone: apt-get install baresip-core has one"
     ),
@@ -44,25 +42,13 @@ def question() -> Samples:
     return np.concatenate([np.zeros(RATE_HZ, np.float32), said, np.zeros(60 * RATE_HZ, np.float32)])
 
 
-@pytest.fixture(scope="module")
-def ear(models: Callable[[str], Path]) -> WhisperEar:
-    return WhisperEar(models("whisper-base"))
-
-
-@pytest.fixture(scope="module")
-def parts() -> Parts:
-    return build.load(CONFIG, build.open_store(CONFIG), Progress(None))
-
-
 @pytest.mark.parametrize(
     ("codec", "network"),
     [
         ("PCMU", Network()),
-        ("PCMA", Network()),
-        ("PCMU", Network(loss=0.05, jitter_s=0.06, sip_loss=0.05)),
         ("PCMA", Network(loss=0.05, jitter_s=0.06, sip_loss=0.05)),
     ],
-    ids=["pcmu", "pcma", "pcmu-bad-line", "pcma-bad-line"],
+    ids=["pcmu", "pcma-bad-line"],
 )
 async def test_a_question_is_asked_and_answered_aloud(
     tmp_path: Path,
@@ -78,8 +64,9 @@ async def test_a_question_is_asked_and_answered_aloud(
         async with call(
             server.sip.address, tmp_path, question, codec=codec, network=network
         ) as phone:
-            await until(lambda: spoken_s(phone.heard()) > 0.6, 60)
-            await until(lambda: quiet_s(phone.heard()) > 1.5, 60)
+            await until(lambda: spoken_s(phone.heard()) > 0.6)
+            # Longer than a busy machine pauses within an answer.
+            await until(lambda: quiet_s(phone.heard()) > 3)
             heard = phone.heard()
             phone.command("hangup")
             await phone.wait_for("CALL_CLOSED")

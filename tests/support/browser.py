@@ -18,6 +18,24 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+# A microphone into which a test speaks when it likes: a recording would go on whatever the page and
+# the server have come to meanwhile.
+_MOUTH = """
+const context = new AudioContext({ sampleRate: 24000 });
+const mouth = context.createMediaStreamDestination();
+navigator.mediaDevices.getUserMedia = async () => {
+  await context.resume();
+  return mouth.stream.clone();
+};
+globalThis.duplexSay = (audio) => {
+  const pcm = new Int16Array(Uint8Array.from(atob(audio), (c) => c.charCodeAt(0)).buffer);
+  const buffer = context.createBuffer(1, pcm.length, 24000);
+  buffer.getChannelData(0).set(Float32Array.from(pcm, (sample) => sample / 32768));
+  const source = new AudioBufferSourceNode(context, { buffer });
+  source.connect(mouth);
+  source.start();
+};
+"""
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
@@ -69,6 +87,11 @@ class Page:
         """What the call does, as the page shows it."""
         return str(self.js("return document.body.dataset.activity"))
 
+    def say(self, samples: NDArray[np.floating[Any]]) -> None:
+        """Speak, 24 kHz, in a call of a browser that was opened with a mouth; returns at once."""
+        audio = base64.b64encode(_pcm16(samples)).decode()
+        self.js("duplexSay(arguments[0])", audio)
+
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The events of a type so far, of a page that was opened with a probe."""
         script = "return duplexTest.events.filter((e) => e.type === arguments[0])"
@@ -83,7 +106,11 @@ class Page:
         return told["rate_hz"], pcm.astype(np.float32) / 32768
 
     def until(
-        self, condition: Callable[[], Any], what: str, timeout_s: float = 30.0, step_s: float = 0.05
+        self,
+        condition: Callable[[], Any],
+        what: str,
+        timeout_s: float = 120.0,
+        step_s: float = 0.05,
     ) -> Any:
         """Wait for a condition, and return what it gave."""
         end = time.monotonic() + timeout_s
@@ -102,7 +129,11 @@ def write_wav(path: Path, samples: NDArray[np.floating[Any]]) -> None:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(24_000)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes(_pcm16(samples))
+
+
+def _pcm16(samples: NDArray[np.floating[Any]]) -> bytes:
+    return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 @contextlib.contextmanager
@@ -112,10 +143,12 @@ def browser(
     microphone: Path | None = None,
     allowed: bool = True,
     has_microphone: bool = True,
+    mouth: bool = False,
     size: tuple[int, int] = (1200, 900),
     arguments: tuple[str, ...] = (),
 ) -> Iterator[Page]:
-    """A page of the server at ``address``. Without a wav file the microphone hears silence."""
+    """A page of the server at ``address``. Without a wav file the microphone hears silence; with
+    a ``mouth``, what `Page.say` is given."""
     options = Options()
     options.binary_location = str(CHROMIUM)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -144,6 +177,9 @@ def browser(
         options.add_argument(switch)
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
+        if mouth:
+            script = {"source": _MOUTH}
+            driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
         yield Page(driver, address)
     finally:
         driver.quit()

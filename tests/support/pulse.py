@@ -22,7 +22,7 @@ import numpy as np
 from duplex.pcm import encode_pcm16
 
 RATE = 24_000
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 LOUD = 0.02
 QUIET_S = 0.4  # so long without a loud sample is silence, not a gap between words
 MISSING = [name for name in ("pulseaudio", "pactl", "pacat", "parec") if not shutil.which(name)]
@@ -62,8 +62,8 @@ class Recorder:
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
-        self._thread.join(10)
+        self.process.wait(60)
+        self._thread.join(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -160,11 +160,11 @@ def sound_server(home: Path) -> Iterator[Pulse]:
         yield pulse
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         for recorder in recorders:
             recorder.close()
         for player in pulse.players:
-            player.wait(10)
+            player.wait(60)
 
 
 @dataclass
@@ -210,8 +210,8 @@ def talking(pulse: Pulse, *arguments: str) -> Iterator[Terminal]:
         yield terminal
     finally:
         process.kill()
-        process.wait(10)
-        reader.join(10)
+        process.wait(60)
+        reader.join(60)
         os.close(ours)
 
 

@@ -71,7 +71,7 @@ class Served:
     def stop(self) -> None:
         """Stop the server as a signal would; returns when it takes no more calls."""
         drained = asyncio.run_coroutine_threadsafe(self.running.server.drain(), self._loop)
-        drained.result(20)
+        drained.result(90)
 
 
 @contextlib.contextmanager
@@ -96,9 +96,10 @@ def served(config: Config, script: Script = FAST, keys: Keys = NO_KEYS) -> Itera
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        assert ready.wait(20), "the server does not start"
+        while not ready.wait(0.1):
+            assert thread.is_alive(), "the server does not start"
         yield made[0]
     finally:
         if made:
             made[0]._loop.call_soon_threadsafe(ending.set)
-        thread.join(20)
+        thread.join(90)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from calls import LoudnessVad, PatientJudge
+from msgspec.structs import replace
 
 from duplex.call import Parts
 from duplex.config import Config, ServerConfig
@@ -39,8 +40,12 @@ async def running_server(
     *,
     engines: Mapping[str, FakeEngine] | None = None,
     voices: Mapping[str, Voice] | None = None,
+    refuses_when_late: bool = False,
 ) -> AsyncIterator[Running]:
-    """Serve until the block ends; ``engines`` and ``voices`` are others to choose from."""
+    """Serve until the block ends; ``engines`` and ``voices`` are others to choose from. On a busy
+    machine the event loop may be late, which is a reason to refuse a call only if it is tested."""
+    if not refuses_when_late:
+        config = replace(config, limits=replace(config.limits, refuse_lag_ms=0, refuse_stage_ms=0))
     engine = FakeEngine(script)
     worker = Worker("voice")
     parts = Parts(

@@ -9,7 +9,7 @@ from aiosipua import SipMessage, SipRequest, SipResponse
 from duplex.phone.sip import SipListener
 
 Address = tuple[str, int]
-_PATIENCE_S = 20.0
+_PATIENCE_S = 90.0
 SDP = """v=0
 o=- 1 2 IN IP4 127.0.0.1
 s=-

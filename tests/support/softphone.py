@@ -17,7 +17,7 @@ from duplex.pcm import Samples, decode_pcm16, write_wav
 
 MODULES = Path("/usr/lib/baresip/modules")
 RATE_HZ = 8_000
-_WAIT_S = 30.0
+_WAIT_S = 90.0
 _HEADER_BYTES = 44
 
 is_here = shutil.which("baresip") is not None and (MODULES / "g711.so").exists()
@@ -159,7 +159,7 @@ async def call(
         yield phone
 
 
-async def until(condition: Callable[[], object], patience_s: float = 40.0) -> None:
+async def until(condition: Callable[[], object], patience_s: float = 120.0) -> None:
     """Wait for what the real network and the softphone do."""
     async with asyncio.timeout(patience_s):
         while not condition():

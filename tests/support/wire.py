@@ -24,7 +24,7 @@ async def send(connection: ClientConnection, kind: str, **fields: Any) -> None:
 
 async def until(connection: ClientConnection, kind: str) -> dict[str, Any]:
     """The next event of a type; others before it are passed over."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             event: dict[str, Any] = json.loads(await connection.recv())
             if event["type"] == kind:
@@ -46,7 +46,7 @@ async def say_something(connection: ClientConnection) -> dict[str, Any]:
 
 async def close_code(connection: ClientConnection) -> int:
     """Read until the server closes; returns its code, 1006 if it just went."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         try:
             while True:
                 await connection.recv()

@@ -48,7 +48,7 @@ class Talk:
 
     async def until(self, text: str, times: int = 1) -> None:
         """Until the screen shows it, 20 ms of sound at a time."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while self.out.getvalue().count(text) < times:
                 self.card.render(480)
                 self.card.capture(np.zeros(480, np.float32))
@@ -105,7 +105,7 @@ async def test_a_device_that_is_unplugged():
         await talk.until("speak")
         talk.card.broken = "the microphone has stopped"
         with pytest.raises(DeviceError, match="the microphone has stopped"):
-            await asyncio.wait_for(talk.running, 5)
+            await asyncio.wait_for(talk.running, 90)
 
 
 async def test_a_connection_that_takes_nothing():
@@ -113,7 +113,7 @@ async def test_a_connection_that_takes_nothing():
         await talk.until("speak")
         talk.card.capture(np.zeros(round(24_000 * (MAX_WAITING_S + 0.1)), np.float32))
         with pytest.raises(TooSlow):
-            await asyncio.wait_for(talk.running, 5)
+            await asyncio.wait_for(talk.running, 90)
 
 
 async def test_a_turn_that_was_measured_is_not_measured_again():

@@ -48,7 +48,7 @@ def drop(client) -> None:
 
 async def until(line: Line, kind: str) -> list[dict]:
     events = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not events or events[-1]["type"] != kind:
             events.append((await line.receive()).event)
     return events

@@ -107,9 +107,9 @@ async def test_a_conversation_with_an_open_microphone(pulse):
         wait_for(lambda: not pulse.microphone.is_loud(), "the microphone is not quiet")
         terminal.press("m")
         wait_for(lambda: terminal.shows("(listening again)"), "still muted")
+        assert not terminal.shows("time is it?", turns + 1), "nothing was heard while muted"
         pulse.say(sound(1.0))
         wait_for(lambda: terminal.shows("time is it?", turns + 1), "not heard again")
-        assert not terminal.shows("time is it?", turns + 2), "nothing was heard while muted"
         assert not terminal.shows("!")
         assert terminal.shows("voice-to-voice")
 

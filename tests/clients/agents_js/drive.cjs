@@ -18,12 +18,12 @@ const { parseRealtimeEvent } = installed(path.join(folder, "dist", "openaiRealti
 const { key, ...urls } = JSON.parse(process.argv[2]);
 const RATE_HZ = 24000;
 const CHUNK_MS = 20;
-const FEATURE_MS = 30000;
+const FEATURE_MS = 120000;
 const GREETING = "Hello there. How can I help you?";
 const QUESTION = "What time is it?";
 const ANSWER = "It is ten. Time for tea.";
 const WEATHER = "It is sunny in Paris.";
-const STORY = [0, 1, 2].map((n) => `This is sentence ${n} of it.`).join(" ");
+const STORY = [...Array(12).keys()].map((n) => `This is sentence ${n} of it.`).join(" ");
 
 function pcm(seconds, level = 0.3) {
   const samples = Int16Array.from({ length: Math.round(seconds * RATE_HZ) }, (_, n) =>

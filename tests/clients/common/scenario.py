@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 RATE_HZ = 24_000
 CHUNK_MS = 20
-FEATURE_S = 30  # a feature that takes longer hangs
+FEATURE_S = 120  # a feature that takes longer hangs
 
 Feature = Callable[[str], Awaitable[None]]
 URLS: dict[str, str] = json.loads(sys.argv[1])
@@ -22,7 +22,7 @@ GREETING = "Hello there. How can I help you?"
 QUESTION = "What time is it?"
 ANSWER = "It is ten. Time for tea."
 WEATHER = "It is sunny in Paris."  # once the tool has said so
-STORY = " ".join(f"This is sentence {n} of it." for n in range(4))  # its beginning
+STORY = " ".join(f"This is sentence {n} of it." for n in range(12))  # its beginning
 PLAYED_S = 1.5  # of the story, before it is interrupted
 HEARD_MS = 600  # of it, as the client tells the server
 HEARD = "This is sentence"  # at most

@@ -354,7 +354,7 @@ def peers() -> dict[str, dict[str, Any]]:
         env={**os.environ, "LOGURU_LEVEL": "ERROR"},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
@@ -366,7 +366,7 @@ def _portable(message: Wire) -> dict[str, str]:
     return {"text": message} if isinstance(message, str) else {"binary": b64(message)}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_pipecat_reads_the_same_and_writes_the_same(
     peers: dict[str, dict[str, Any]], name: str

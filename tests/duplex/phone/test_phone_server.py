@@ -55,7 +55,7 @@ async def fetch(url: str, body: bytes | None = None, **headers: str) -> Answer:
 
     def get() -> Answer:
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=90) as answer:
                 return Answer(answer.status, answer.read().decode(), dict(answer.headers))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.read().decode())

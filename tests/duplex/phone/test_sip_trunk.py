@@ -55,7 +55,7 @@ async def registrar() -> AsyncIterator[Registrar]:
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not condition():
             await asyncio.sleep(0.005)
 
