@@ -3,30 +3,22 @@
 One direction is a stream of 20 ms packets at 8 kHz: noise is added, the band is cut to the
 telephone's, the codec quantises; the network loses and delays packets; the receiver's jitter
 buffer plays each packet a fixed time after it was sent, conceals those that are missing and those
-that come too late. Everything is drawn from a seed, on the stream's own clock.
+that come too late (`duplex.pcm.Concealer`). Everything is drawn from a seed, on the stream's own
+clock.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.playout import Playout
 from client.speech import first_audible, last_audible
-from duplex.pcm import (
-    Framer,
-    Resampler,
-    decode_alaw,
-    decode_ulaw,
-    encode_alaw,
-    encode_ulaw,
-    resample,
-)
+from duplex.pcm import CODECS, Concealer, Framer, Resampler, Samples, resample
 
-Samples = NDArray[np.float32]
 Codec = Literal["ulaw", "alaw"]
 
 LINE_HZ = 8000
@@ -34,14 +26,8 @@ FRAME_MS = 20
 FRAME_SAMPLES = LINE_HZ * FRAME_MS // 1000
 CALL_HZ = 24_000  # of the caller's mouth and ear
 
-ENCODE = {"ulaw": encode_ulaw, "alaw": encode_alaw}
-DECODE = {"ulaw": decode_ulaw, "alaw": decode_alaw}
-
 _TAPS = 129  # a transition of about 230 Hz at 60 dB (Kaiser's formula)
 _KAISER_BETA = 0.1102 * (60 - 8.7)
-_SHORTEST_PERIOD, _LONGEST_PERIOD = 40, 120  # of a voice, in samples: 200 to 67 Hz
-_TEMPLATE = 80
-_FADE_FRAMES = 3  # concealment is silent after 60 ms, as in G.711 appendix I
 _RESAMPLER_LAG = 25  # samples of 8 kHz that a downsampler holds back
 
 
@@ -69,8 +55,8 @@ class LineConditions:
         """Raises:
         ValueError: a value that no line has.
         """
-        if self.codec not in ENCODE:
-            raise ValueError(f"codec is one of {', '.join(ENCODE)}, not {self.codec}")
+        if self.codec not in get_args(Codec):
+            raise ValueError(f"codec is one of {', '.join(get_args(Codec))}, not {self.codec}")
         if not 0 <= self.loss < 1:
             raise ValueError(f"loss is a share from 0 to below 1, not {self.loss}")
         if self.mean_burst is not None and self.mean_burst < 1:
@@ -102,9 +88,8 @@ class PhoneLine:
     _band: NDArray[np.float64] = field(init=False)
     _tail: NDArray[np.float64] = field(init=False)
     _under_way: deque[bytes | None] = field(init=False)
+    _receiver: Concealer = field(default_factory=Concealer)
     _losing: bool = False
-    _played: Samples = field(init=False)
-    _missing: int = 0  # packets in a row
 
     def __post_init__(self) -> None:
         network, noise = np.random.SeedSequence(self.seed).spawn(2)
@@ -112,7 +97,6 @@ class PhoneLine:
         self._band = _telephone_band(self.conditions.low_hz, self.conditions.high_hz)
         self._tail = np.zeros(len(self._band) - 1)
         self._under_way = deque()
-        self._played = np.zeros(_LONGEST_PERIOD + _TEMPLATE, np.float32)
 
     @property
     def delay_ms(self) -> float:
@@ -132,13 +116,8 @@ class PhoneLine:
             return np.zeros(FRAME_SAMPLES, np.float32)  # the buffer fills
         packet = self._under_way.popleft()
         if packet is None:
-            played = self._conceal()
-        else:
-            played = DECODE[self.conditions.codec](packet)
-            self._missing = 0
-        if self._missing == 0:
-            self._played = np.concatenate([self._played, played])[-len(self._played) :]
-        return played
+            return self._receiver.conceal(FRAME_SAMPLES)
+        return self._receiver.play(CODECS[self.conditions.codec].decode(packet))
 
     def _sent(self, frame: Samples) -> bytes:
         signal = frame.astype(np.float64)
@@ -149,7 +128,7 @@ class PhoneLine:
             shaped += self._noise.standard_normal(FRAME_SAMPLES) * _amplitude(
                 self.conditions.noise_dbfs
             )
-        return ENCODE[self.conditions.codec](shaped.astype(np.float32))
+        return CODECS[self.conditions.codec].encode(shaped.astype(np.float32))
 
     def _arrives(self) -> bool:
         """Whether the next packet comes, and in time."""
@@ -168,14 +147,6 @@ class PhoneLine:
             self.late += 1
             return False
         return True
-
-    def _conceal(self) -> Samples:
-        """Repeat the last period of what was played, fading."""
-        period = _period(self._played)
-        at = self._missing * FRAME_SAMPLES + np.arange(FRAME_SAMPLES)
-        fade = np.clip(1 - at / (_FADE_FRAMES * FRAME_SAMPLES), 0, 1)
-        self._missing += 1
-        return (self._played[len(self._played) - period + at % period] * fade).astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -204,7 +175,8 @@ class Telephone:
     def speak(self, chunk: Samples) -> bytes:
         """Take 20 ms of 24 kHz; returns the coded packet that the server's side plays now."""
         frames = self._framer.push(self._resampler.push(chunk))
-        return b"".join(ENCODE[self.conditions.codec](self.uplink.push(frame)) for frame in frames)
+        encode = CODECS[self.conditions.codec].encode
+        return b"".join(encode(self.uplink.push(frame)) for frame in frames)
 
     def listen(self, timeline: Samples) -> Samples:
         """All that was played into the line, 24 kHz, as the ear heard it: as long as it was and
@@ -278,19 +250,6 @@ def _telephone_band(low_hz: float, high_hz: float) -> NDArray[np.float64]:
     cepstrum[size // 2 + 1 :] = 0
     minimum: NDArray[np.float64] = np.fft.ifft(np.exp(np.fft.fft(cepstrum))).real[:_TAPS]
     return minimum
-
-
-def _period(played: Samples) -> int:
-    """The lag at which what was just played repeats itself best."""
-    template = played[-_TEMPLATE:].astype(np.float64)
-    best, period = 0.0, _LONGEST_PERIOD
-    for lag in range(_SHORTEST_PERIOD, _LONGEST_PERIOD + 1):
-        before = played[-_TEMPLATE - lag : -lag].astype(np.float64)
-        energy = float(before @ before)
-        match = float(template @ before)
-        if energy > 0 and match > 0 and match * match / energy > best:
-            best, period = match * match / energy, lag
-    return period
 
 
 def _amplitude(decibels: float) -> float:

@@ -5,21 +5,15 @@ All times are samples at 24 kHz since the call began, on the caller's own clock.
 
 import base64
 import binascii
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from client.playout import Playout
 from client.realtime import SAMPLE_RATE_HZ, AudioFormat, error_text
-from duplex.pcm import Resampler, Samples, decode_alaw, decode_pcm16, decode_ulaw
+from duplex.pcm import CODECS, Resampler
 
 Event = dict[str, Any]
 
-DECODE: dict[AudioFormat, Callable[[bytes], Samples]] = {
-    "pcm16": decode_pcm16,
-    "ulaw": decode_ulaw,
-    "alaw": decode_alaw,
-}
 G711_HZ = 8000
 # What shows that an answer is under way. A server may send anything else for ever.
 PROGRESS = (
@@ -110,7 +104,7 @@ class Listener:
     def _audio(self, event: Event, now: int) -> None:
         reply = self._reply(_text(event.get("response_id")), now)
         try:
-            samples = DECODE[self.audio_format](
+            samples = CODECS[self.audio_format].decode(
                 base64.b64decode(event.get("delta") or "", validate=True)
             )
         except (binascii.Error, ValueError) as error:

@@ -8,11 +8,9 @@ from typing import assert_never
 from duplex.call import Call
 from duplex.interfaces import EngineSession
 from duplex.metrics import TurnMarks
-from duplex.pcm import encode_alaw, encode_pcm16, encode_ulaw
 from duplex.protocol import server_events as wire
 from duplex.protocol.response_stream import ResponseStream
 from duplex.protocol.response_types import StatusDetails, Usage
-from duplex.protocol.session_config import Pcm, Pcma, Pcmu
 from duplex.reply_parts import ReplyAudio, ReplyEvent, ReplyText, ReplyThought
 from duplex.response import Reply
 from engine.types import CallArguments, CallEnded, CallStarted, Finished
@@ -21,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 RESUMES = "duplex_resumes"  # key of a response's metadata: the id of the one that it goes on with
 _MAX_METADATA = 16  # pairs, by the protocol
-_ENCODERS = {Pcm: encode_pcm16, Pcmu: encode_ulaw, Pcma: encode_alaw}
 _TOLD_BEFORE = Finished("stop", 0, 0, 0)
 
 
@@ -47,7 +44,7 @@ class Answer:
         stream = self.stream
         match event:
             case ReplyAudio(samples, words):
-                pcm = _ENCODERS[type(stream.plan.audio_format)](samples)
+                pcm = stream.plan.audio_format.codec.encode(samples)
                 text = "".join(word.text for word in words)
                 if pcm or text:
                     call.send_audio(stream.response_id, *stream.audio(pcm, text))

@@ -11,7 +11,14 @@ from duplex.events import PauseStarted, SpeechEvent, SpeechStarted, TurnEnded
 from duplex.interfaces import Judge
 from duplex.interruption import InterruptionConfig, is_hum
 from duplex.pcm import Framer, Samples
-from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SpeechDetector, VadStream
+from duplex.vad import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    DetectorConfig,
+    SpeechDetector,
+    TelephoneBass,
+    VadStream,
+)
 
 _PROOF_MS = 3000  # audio is kept so long until a turn is reported; over an answer it takes proof
 _OVER_MS = 300  # of silence, after which speech that did not interrupt is over
@@ -27,6 +34,7 @@ class TurnDetection:
     detector: DetectorConfig
     endpoint: EndpointConfig
     interruption: InterruptionConfig = field(default_factory=InterruptionConfig)
+    is_telephone: bool = False  # whether the audio is cut to a telephone's band
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,7 @@ class Hearing:
         self._detection: TurnDetection | None = None  # None: the client ends its turns itself
         self._detector = SpeechDetector(DetectorConfig())  # replaced by `configure`
         self._judge = open_judge(InterruptionConfig())  # replaced by `configure`
+        self._bass: TelephoneBass | None = None  # of a telephone; set by `configure`
         self._doubtful: SpeechStarted | None = None  # speech over an answer; not told yet
         self._own_from: int | None = None  # where it was told to be the caller's own
         self._answer_end = 0  # where the last answer that was spoken over ended
@@ -83,6 +92,7 @@ class Hearing:
         self._detector = SpeechDetector(detection.detector if detection else DetectorConfig())
         if detection is not None:
             self._judge = self._open_judge(detection.interruption)
+        self._bass = TelephoneBass() if detection and detection.is_telephone else None
         self._doubtful = self._own_from = None
         padding_ms = detection.detector.prefix_padding_ms if detection else 0
         frames = (padding_ms + _PROOF_MS) * SAMPLE_RATE // 1000 // FRAME_SAMPLES + 1
@@ -96,7 +106,7 @@ class Hearing:
         for frame in self._framer.push(samples):
             self._recent.append(frame)
             self.now_sample += FRAME_SAMPLES
-            probabilities = self._vad.push(frame)
+            probabilities = self._vad.push(self._bass.push(frame) if self._bass else frame)
             events: list[SpeechEvent | TurnEnded] = []
             if self._detection is not None:
                 probability = max((part.probability for part in probabilities), default=0.0)

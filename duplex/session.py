@@ -16,7 +16,7 @@ from duplex.intake import AudioPace, check_cost
 from duplex.interruption import InterruptionConfig
 from duplex.metrics import Clock, Metrics
 from duplex.outbox import Outbox
-from duplex.pcm import Resampler, decode_alaw, decode_pcm16, decode_ulaw
+from duplex.pcm import Resampler
 from duplex.protocol import client_events as wire
 from duplex.protocol.beta import BetaShape
 from duplex.protocol.codes import Code
@@ -29,7 +29,7 @@ from duplex.protocol.server_events import (
     session_created,
     session_updated,
 )
-from duplex.protocol.session_config import Pcm, Pcma, Pcmu, SemanticVad, ServerVad, SessionConfig
+from duplex.protocol.session_config import SemanticVad, ServerVad, SessionConfig
 from duplex.vad import SAMPLE_RATE, DetectorConfig
 from engine.uncancelled import uncancelled
 
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE_MS = 200
 _LOWEST_THRESHOLD = 0.01  # clients may ask for 0; silence has a probability too
-_DECODERS = {Pcm: decode_pcm16, Pcmu: decode_ulaw, Pcma: decode_alaw}
 
 
 class Session:
@@ -148,7 +147,7 @@ class Session:
 
     async def _append(self, audio: bytes) -> None:
         audio_format = self._call.session_config.audio.input.format
-        decode, width = _DECODERS[type(audio_format)], audio_format.bytes_per_sample
+        decode, width = audio_format.codec.decode, audio_format.codec.bytes_per_sample
         try:
             decode(audio[len(audio) // width * width :])  # a sample cut in two, if there is one
         except ValueError as error:
@@ -215,4 +214,5 @@ def turn_detection(session: SessionConfig, config: Config) -> TurnDetection | No
         pause_ms=min(config.turn.speculate_after_ms, endpoint.finished_ms),
         prefix_padding_ms=padding_ms,
     )
-    return TurnDetection(detector, endpoint, interruption)
+    is_telephone = session.audio.input.format.sample_rate < SAMPLE_RATE
+    return TurnDetection(detector, endpoint, interruption, is_telephone)

@@ -1,6 +1,8 @@
 """What a `duplex.phone.line.Line` wants done."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from duplex.phone.playout import Frame, Mark
 from duplex.protocol.client_events import ClientEvent, ItemCreate, ResponseParams
@@ -47,6 +49,17 @@ class Transfer:
     number: str
 
 
+@dataclass(slots=True)
+class Ending:
+    """What happens to the call when the last words are played."""
+
+    action: HangUp | Transfer
+    by_s: float  # at the latest
+    function_call: str = ""  # the model's, for a transfer that fails
+    says_goodbye: bool = False  # set when the model has no words of its own
+    may_play: bool = False  # set when no more words will come
+
+
 Action = Tell | Frame | Mark | Clear | Say | Call | HangUp | Transfer
 
 
@@ -69,3 +82,13 @@ def told_again(result: str) -> ResponseParams | None:
     text = f"Tell the caller this, in one short spoken sentence: {result}"
     asked = MessageParam(role="user", content=(InputText(text=text),))
     return ResponseParams(tool_choice="none", input=(asked,))
+
+
+def argument(arguments: str, name: str) -> str:
+    """An argument of a call that is a text; empty if there is none."""
+    try:
+        given: Any = json.loads(arguments)
+    except ValueError:
+        return ""
+    value = given.get(name) if isinstance(given, dict) else None
+    return value if isinstance(value, str) else ""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from duplex.pcm import ALAW, PCM16, ULAW, Codec
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -13,9 +15,14 @@ class Encoding:
     rate_hz: int
 
     @property
+    def codec(self) -> Codec:
+        """Its reader and writer."""
+        return {"pcmu": ULAW, "pcma": ALAW, "pcm16": PCM16}[self.name]
+
+    @property
     def bytes_per_sample(self) -> int:
         """Of one sample."""
-        return 2 if self.name == "pcm16" else 1
+        return self.codec.bytes_per_sample
 
     @property
     def silence(self) -> bytes:

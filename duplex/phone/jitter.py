@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from aiortp import Codec, PcmConcealer
+
+from duplex.pcm import Codec, Concealer, Samples
 
 RATE_HZ = 8_000
 FRAME_SAMPLES = 160
@@ -21,7 +22,7 @@ _ON_TIME = 0.98  # this share of them is waited for
 _MARGIN_S = 0.005  # the loop's own lateness
 _MOST_S = 0.3  # held back at most; what comes later is lost
 _LATE_RUN = 5  # packets too late one after the other: the sender's clock has jumped
-_QUIET = 500  # of 32768: a frame that may be left out
+_QUIET = 0.015  # a frame that may be left out: -36 dBFS
 _SPACING = 10  # ticks between two that are
 
 
@@ -41,7 +42,7 @@ class JitterBuffer:
     def __init__(self, codec: Codec) -> None:
         self.counts = Counts()
         self._codec = codec
-        self._concealer = PcmConcealer(RATE_HZ)
+        self._receiver = Concealer()
         self._frames: dict[int, bytes] = {}  # by position: samples since the first
         self._first = 0  # timestamp of position 0
         self._latest = 0  # position of the newest
@@ -92,8 +93,8 @@ class JitterBuffer:
         """What comes next is another stream."""
         self._head = None
 
-    def tick(self, now_s: float) -> bytes | None:
-        """20 ms of 16 bit PCM; None before the first frame has come."""
+    def tick(self, now_s: float) -> Samples | None:
+        """20 ms; None before the first frame has come."""
         if self._head is None:
             return None
         self._since_left_out += 1
@@ -109,24 +110,22 @@ class JitterBuffer:
             if too_long_s >= 0:  # else it may still come
                 self._head += FRAME_SAMPLES
             self.counts.concealed += 1
-            return self._concealer.conceal(FRAME_SAMPLES)
-        pcm = self._play()
+            return self._receiver.conceal(FRAME_SAMPLES)
+        samples = self._play()
         is_next_there = self._head in self._frames
-        if too_long_s > 1.5 * _FRAME_S and is_next_there and self._may_leave_out(pcm):
+        if too_long_s > 1.5 * _FRAME_S and is_next_there and self._may_leave_out(samples):
             self._leave_out()
-        return pcm
+        return samples
 
-    def _play(self) -> bytes:
+    def _play(self) -> Samples:
         assert self._head is not None
-        pcm = self._codec.decode(self._frames.pop(self._head))
+        samples = self._codec.decode(self._frames.pop(self._head))
         self._head += FRAME_SAMPLES
         self.counts.played += 1
-        self._concealer.update(pcm)
-        return pcm
+        return self._receiver.play(samples)
 
-    def _may_leave_out(self, pcm: bytes) -> bool:
-        loudest = int(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)).max())
-        return loudest < _QUIET and self._since_left_out >= _SPACING
+    def _may_leave_out(self, samples: Samples) -> bool:
+        return float(np.abs(samples).max()) < _QUIET and self._since_left_out >= _SPACING
 
     def _leave_out(self) -> None:
         """Pass over the next frame: less is held back then."""

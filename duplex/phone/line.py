@@ -7,18 +7,18 @@ hanging up and transferring, a time limit. Time is monotonic seconds, passed by 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from duplex.answer import RESUMES
 from duplex.phone.actions import (
     Action,
     Call,
     Clear,
+    Ending,
     HangUp,
     Say,
     Tell,
     Transfer,
+    argument,
     note,
     output,
     told_again,
@@ -41,17 +41,6 @@ from tts.types import SpokenWord
 GOODBYE_S = 12.0  # before the end of the time: for saying so
 _DRAIN_S = 20.0  # for the last words to be played, whatever the line tells
 _SAY = "Say exactly the following words and nothing else: "
-
-
-@dataclass(slots=True)
-class _Ending:
-    """What happens to the call when the last words are played."""
-
-    action: HangUp | Transfer
-    by_s: float  # at the latest
-    function_call: str = ""  # the model's, for a transfer that fails
-    says_goodbye: bool = False  # set when the model has no words of its own
-    may_play: bool = False  # set when no more words will come
 
 
 class Line:
@@ -79,7 +68,7 @@ class Line:
         self._spoke = False  # whether the active response had any audio
         self._debt = Debt()
         self._held_until_s: float | None = None  # set on hold
-        self._ending: _Ending | None = None  # set when the call is to end
+        self._ending: Ending | None = None  # set when the call is to end
         self._is_out_of_time = False
         self._is_over = False
 
@@ -271,7 +260,7 @@ class Line:
             actions += self._say(self._manners.trouble)  # silence would be taken for a dead line
         return actions + self.tick(now_s)
 
-    def _last_words(self, ending: _Ending) -> list[Action]:
+    def _last_words(self, ending: Ending) -> list[Action]:
         """The answer is made after which the call ends; one without a word gets one."""
         if self._says_last_words:  # see `announce`
             return []
@@ -348,14 +337,14 @@ class Line:
             return []
         match call.name if call.name in self._manners.tools else None:
             case n if n == HANG_UP:
-                self._ending = _Ending(HangUp(), by_s)
+                self._ending = Ending(HangUp(), by_s)
             case n if n == TRANSFER:
-                number = self._manners.numbers.get(_argument(call.arguments, "to"))
+                number = self._manners.numbers.get(argument(call.arguments, "to"))
                 if number is None:
                     known = ", ".join(self._manners.numbers)
                     result = {"status": "failed", "reason": f"'to' must be one of: {known}"}
                     return [output(call.call_id, json.dumps(result)), *self._ask()]
-                self._ending = _Ending(Transfer(number), by_s, call.call_id)
+                self._ending = Ending(Transfer(number), by_s, call.call_id)
             case n if n == HOLD:
                 self._held_until_s = now_s + self._manners.hold_s
                 return [output(call.call_id, json.dumps({"status": "waiting for the caller"}))]
@@ -379,7 +368,7 @@ class Line:
         actions = self._stop_answer(now_s)
         self._announcement.drop()
         text = self._manners.out_of_time
-        self._ending = _Ending(
+        self._ending = Ending(
             HangUp(), now_s + GOODBYE_S, says_goodbye=bool(text), may_play=not text
         )
         return [*actions, *self._say(self._manners.out_of_time)]
@@ -403,13 +392,3 @@ class Line:
     def _end(self, action: HangUp | Transfer) -> list[Action]:
         self._is_over = True
         return [action]
-
-
-def _argument(arguments: str, name: str) -> str:
-    """An argument that is a text; empty if there is none."""
-    try:
-        given: Any = json.loads(arguments)
-    except ValueError:
-        return ""
-    value = given.get(name) if isinstance(given, dict) else None
-    return value if isinstance(value, str) else ""

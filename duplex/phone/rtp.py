@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiortp import DtmfReceiver, RtpPacket, RtpTransport, get_codec
+from aiortp import DtmfReceiver, RtpPacket, RtpTransport
 
 from duplex.phone.events import KEYS, PCMA, PCMU, Encoding
 from duplex.phone.jitter import FRAME_SAMPLES, Counts, JitterBuffer
@@ -86,9 +86,8 @@ class RtpStream:
         self._on_key = on_key
         self._on_played = on_played
         self._now = now
-        self._codec = get_codec(payload_type)
         self._silence = self.encoding.silence * FRAME_SAMPLES
-        self._buffer = JitterBuffer(self._codec)
+        self._buffer = JitterBuffer(self.encoding.codec)
         self._frames = Frames()
         self._keys = DtmfReceiver(lambda digit, _: self._pressed(digit))
         self._source_id: int | None = None  # the SSRC of the caller's stream
@@ -131,10 +130,10 @@ class RtpStream:
         """20 ms have passed: what was heard in them, silence if nothing came, and the packet to
         send, if it is wanted and we are not held. One is sent in silence too: it keeps ways
         through NAT open, and phones hang up on a line that is dead."""
-        pcm = self._buffer.tick(self._now())
+        samples = self._buffer.tick(self._now())
         if self.is_held:
-            pcm = None  # music
-        heard = self._silence if pcm is None else self._codec.encode(pcm)
+            samples = None  # music
+        heard = self._silence if samples is None else self.encoding.codec.encode(samples)
         return heard, self._next_packet(is_wanted)
 
     @property

@@ -5,14 +5,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from duplex.call import Parts
-from duplex.pcm import Resampler, Samples, encode_alaw, encode_pcm16, encode_ulaw
+from duplex.pcm import Resampler, Samples
 from duplex.phone.events import Encoding
 from duplex.protocol.session_config import AudioOutput
 from tts.segment import Segmenter
 from tts.types import MIN_SPEED, SpokenWord
-
-_ENCODERS = {"pcmu": encode_ulaw, "pcma": encode_alaw, "pcm16": encode_pcm16}
-
 
 Piece = tuple[bytes, list[SpokenWord]]
 Spoken = dict[tuple[str, str, str, int, float], list[Piece]]
@@ -66,4 +63,4 @@ class Speaker:
         yield self._encoded(resampler.flush()), []
 
     def _encoded(self, samples: Samples) -> bytes:
-        return _ENCODERS[self.encoding.name](samples)
+        return self.encoding.codec.encode(samples)

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from duplex.errors import ProtocolError
+from duplex.pcm import ALAW, PCM16, ULAW, Codec
 from duplex.protocol.codes import Code
 from duplex.protocol.decoding import check_depth, protocol_errors
 from duplex.protocol.items import Text
@@ -25,21 +26,21 @@ class Pcm(Struct, frozen=True, tag_field="type", tag="audio/pcm"):
 
     rate: Literal[24000] = 24000
     sample_rate: ClassVar[int] = 24_000
-    bytes_per_sample: ClassVar[int] = 2
+    codec: ClassVar[Codec] = PCM16
 
 
 class Pcmu(Struct, frozen=True, tag_field="type", tag="audio/pcmu"):
     """G.711 mu-law, 8 kHz mono."""
 
     sample_rate: ClassVar[int] = 8_000
-    bytes_per_sample: ClassVar[int] = 1
+    codec: ClassVar[Codec] = ULAW
 
 
 class Pcma(Struct, frozen=True, tag_field="type", tag="audio/pcma"):
     """G.711 A-law, 8 kHz mono."""
 
     sample_rate: ClassVar[int] = 8_000
-    bytes_per_sample: ClassVar[int] = 1
+    codec: ClassVar[Codec] = ALAW
 
 
 AudioFormat = Pcm | Pcmu | Pcma

@@ -5,10 +5,22 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from duplex.config import Config
 from duplex.endpointing import EndpointConfig
 from duplex.events import PauseStarted, SpeechEvent, SpeechResumed, SpeechStarted, TurnEnded
 from duplex.hearing import Hearing, Sounding, TurnDetection
 from duplex.pcm import Samples
+from duplex.protocol.session_config import (
+    AudioConfig,
+    AudioFormat,
+    AudioInput,
+    AudioOutput,
+    Pcm,
+    Pcma,
+    Pcmu,
+    SessionConfig,
+)
+from duplex.session import turn_detection
 from duplex.vad import FRAME_SAMPLES, DetectorConfig, VadFrame
 
 FRAME_MS = 32
@@ -226,3 +238,38 @@ def test_a_turn_that_interrupts_nothing_is_not_judged_by_its_sound(call: Call) -
     call.hear(320, 0.5, None)
     assert call.hearing.sounds_false is None
     assert call.judge.heard == []
+
+
+class KeepingVad(LoudVad):
+    """Remembers what it heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Samples] = []
+
+    def push(self, samples: Samples) -> list[VadFrame]:
+        self.heard.append(samples)
+        return super().push(samples)
+
+
+@pytest.mark.parametrize("is_telephone", [False, True])
+def test_only_the_detector_hears_a_telephone_with_more_bass(is_telephone: bool) -> None:
+    vad = KeepingVad()
+    hearing = Hearing(vad, 10**9, lambda _: Judge())  # type: ignore[arg-type]
+    detection = TurnDetection(DetectorConfig(), EndpointConfig(), is_telephone=is_telephone)
+    hearing.configure(detection)
+    said = np.random.default_rng(0).uniform(-0.3, 0.3, 4 * FRAME_SAMPLES).astype(np.float32)
+    given = np.concatenate([heard.samples for heard in hearing.push(said, lambda: None)])
+    np.testing.assert_array_equal(given, said)
+    same = np.array_equal(np.concatenate(vad.heard), said)
+    assert same is not is_telephone
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "is_telephone"), [(Pcm(), False), (Pcmu(), True), (Pcma(), True)]
+)
+def test_who_sends_g711_is_on_the_telephone(audio_format: AudioFormat, is_telephone: bool) -> None:
+    audio = AudioConfig(AudioInput(format=audio_format), AudioOutput(voice="v"))
+    detection = turn_detection(SessionConfig(model="m", instructions="", audio=audio), Config())
+    assert detection is not None
+    assert detection.is_telephone is is_telephone

@@ -164,3 +164,57 @@ def test_what_is_no_wav_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.wav: not a PCM WAV file"):
         pcm.read_wav(tmp_path / "a.wav")
+
+
+def voice(count: int, period: int = 62) -> Samples:
+    """Harmonics of 129 Hz at 8 kHz."""
+    at = 2 * np.pi * np.arange(count) / period
+    parts = [np.sin(harmonic * at + harmonic) / harmonic for harmonic in range(1, 12)]
+    return (0.15 * np.sum(parts, axis=0)).astype(np.float32)
+
+
+def over_the_line(samples: Samples, missing: set[int]) -> Samples:
+    """What is heard of packets of 20 ms."""
+    receiver = pcm.Concealer()
+    frames = enumerate(samples.reshape(-1, 160))
+    heard = [receiver.conceal(160) if n in missing else receiver.play(f) for n, f in frames]
+    return np.concatenate(heard)
+
+
+def test_packets_that_are_there_are_not_touched() -> None:
+    samples = noise(3200)
+    np.testing.assert_array_equal(over_the_line(samples, set()), samples)
+
+
+@pytest.mark.parametrize("period", [43, 62, 90, 118])
+def test_a_missing_packet_of_a_steady_voice_goes_on_fading(period: int) -> None:
+    said = voice(3200, period)
+    heard = over_the_line(said, {12})
+    fade = 1 - np.arange(160) / 480
+    np.testing.assert_allclose(heard[1920:2080], said[1920:2080] * fade, atol=0.01)
+    np.testing.assert_array_equal(
+        np.delete(heard, np.s_[1920:2080]), np.delete(said, np.s_[1920:2080])
+    )
+
+
+def test_a_gap_fades_and_is_silent_after_60_ms() -> None:
+    heard = over_the_line(voice(3200), {10, 11, 12, 13})[1600:2240].reshape(-1, 80)
+    levels = [float(np.sqrt(np.mean(np.square(part)))) for part in heard]
+    assert all(a > 1.1 * b for a, b in pairwise(levels[:6]))
+    assert levels[6:] == [0, 0]
+
+
+@given(st.lists(st.integers(0, 640), max_size=8), st.integers(0, 2**32 - 1))
+def test_a_gap_sounds_the_same_however_it_is_asked_for(cuts: list[int], seed: int) -> None:
+    once, often = pcm.Concealer(), pcm.Concealer()
+    once.play(noise(800, seed))
+    often.play(noise(800, seed))
+    whole = once.conceal(640)
+    parts = [often.conceal(len(part)) for part in pieces(whole, cuts)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(often.play(noise(160)), once.play(noise(160)))
+
+
+def test_a_line_that_begins_with_a_gap_is_silent() -> None:
+    heard = over_the_line(voice(320), {0, 1})
+    assert not heard.any()

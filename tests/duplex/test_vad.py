@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from duplex.pcm import Samples
 from duplex.vad import (
     FRAME_SAMPLES,
+    SAMPLE_RATE,
     DetectorConfig,
     PauseStarted,
     SileroVad,
@@ -17,6 +18,7 @@ from duplex.vad import (
     SpeechEvent,
     SpeechResumed,
     SpeechStarted,
+    TelephoneBass,
     VadFrame,
     VadStream,
 )
@@ -139,6 +141,48 @@ class Listener:
     def step(self, window: Samples, state: Samples) -> tuple[float, Samples]:
         self.seen.append(window)
         return float(np.abs(window[64:]).mean() > 0.01), state
+
+
+def on_the_telephone(period: int, seconds: float = 1.0) -> Samples:
+    """A steady voice without what it has below 300 Hz."""
+    at = np.arange(int(seconds * SAMPLE_RATE))
+    harmonics = range(300 * period // SAMPLE_RATE + 1, 3400 * period // SAMPLE_RATE)
+    parts = [np.cos(2 * np.pi * h * at / period) / h for h in harmonics]
+    return (0.3 * np.sum(parts, axis=0)).astype(np.float32)
+
+
+def level_at(samples: Samples, hz: float) -> float:
+    at = np.arange(len(samples)) / SAMPLE_RATE
+    return float(2 * abs(np.mean(samples * np.exp(-2j * np.pi * hz * at))))
+
+
+@pytest.mark.parametrize("period", [200, 160, 100])  # 80, 100 and 160 Hz
+def test_a_voice_on_the_telephone_gets_its_pitch_back(period: int) -> None:
+    voice = on_the_telephone(period)
+    given = TelephoneBass().push(voice)[1600:]
+    pitch_hz = SAMPLE_RATE / period
+    highest = max(level_at(voice, n * pitch_hz) for n in range(1, 20))
+    assert level_at(voice, pitch_hz) < 0.001
+    assert level_at(given, pitch_hz) > 0.2 * highest
+    assert abs(float(given.mean())) < 0.001
+
+
+def test_what_has_no_pitch_is_left_as_it_is() -> None:
+    steady = (0.3 * np.sin(2 * np.pi * 1000 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)).astype(
+        np.float32
+    )
+    given = TelephoneBass().push(steady)
+    assert np.abs(given - steady)[1600:].max() < 0.2 * 0.3
+    assert not TelephoneBass().push(np.zeros(512, np.float32)).any()
+
+
+@given(st.lists(st.integers(1, 1999), max_size=6, unique=True))
+def test_any_cuts_give_the_same_bass(cuts: list[int]) -> None:
+    voice = on_the_telephone(130, 0.125)
+    stream = TelephoneBass()
+    parts = [stream.push(part) for part in np.split(voice, sorted(cuts))]
+    whole = TelephoneBass().push(voice)
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
 
 
 def test_the_gate_saves_silence_and_loses_nothing_of_what_comes_before_speech() -> None:

@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("aiortp", reason="SIP needs the extra 'sip'")
-
-from aiortp import get_codec
-
+from duplex.pcm import ALAW, ULAW
 from duplex.phone.jitter import FRAME_SAMPLES, JitterBuffer
 
 QUIET = b"\xff" * FRAME_SAMPLES
@@ -25,8 +22,7 @@ class Line:
     """Packets that arrive at given times, and a tick every 20 ms."""
 
     def __init__(self, first_timestamp: int = 0) -> None:
-        self.codec = get_codec(0)
-        self.buffer = JitterBuffer(self.codec)
+        self.buffer = JitterBuffer(ULAW)
         self.first_timestamp = first_timestamp
         self.delays_s: list[float] = []
 
@@ -39,8 +35,8 @@ class Line:
                 at_s, number = arrivals.pop(0)
                 timestamp = (self.first_timestamp + number * FRAME_SAMPLES) % 2**32
                 self.buffer.put(timestamp, sound(number), at_s)
-            pcm = self.buffer.tick(now_s)
-            heard.append(None if pcm is None else self.codec.encode(pcm))
+            samples = self.buffer.tick(now_s)
+            heard.append(None if samples is None else ULAW.encode(samples))
         return heard
 
 
@@ -66,11 +62,11 @@ def test_60_ms_of_jitter_and_5_percent_of_loss_cost_what_was_lost(seed):
         (number * 0.02 + dice.uniform(0, 0.06), number) for number in sent if dice.random() >= 0.05
     ]
     line = Line()
-    heard = line.run(list(arrivals), 1010, lambda _: LOUD)
+    line.run(list(arrivals), 1010, lambda _: LOUD)
     counts = line.buffer.counts
     assert counts.late <= 12  # in the first second, until it knows
     assert counts.played + counts.late + counts.left_out >= len(arrivals)
-    assert heard.count(LOUD) >= 0.92 * len(sent)
+    assert counts.played >= 0.92 * len(sent)
 
 
 def test_a_frame_that_never_comes_is_made_up_of_the_one_before_it():
@@ -120,12 +116,12 @@ def test_two_of_every_packet_are_as_one():
     )
 )
 def test_whatever_comes_it_gives_one_frame_each_time_and_keeps_little(packets):
-    buffer = JitterBuffer(get_codec(8))
+    buffer = JitterBuffer(ALAW)
     now_s = 0.0
     for timestamp, after_s, payload in packets:
         now_s += after_s
         buffer.put(timestamp, payload, now_s)
-        pcm = buffer.tick(now_s)
-        assert pcm is not None
-        assert len(pcm) == 2 * FRAME_SAMPLES
+        samples = buffer.tick(now_s)
+        assert samples is not None
+        assert len(samples) == FRAME_SAMPLES
     assert len(buffer._frames) <= 500
