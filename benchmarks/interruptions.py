@@ -4,7 +4,8 @@
 
 `benchmarks.events` draws the events and says what of them is synthetic: most of it. Each is played
 frame by frame to the server's own voice activity detector and judge, in sample time; delay is from
-the event's first sample to the frame that decides. No computing and no transport is in it.
+the event's first sample to the frame at which both are convinced. No computing and no transport is
+in it.
 
 Then comes the second stage, at the first pause of 200 ms: the words, by the server's own ear, and
 what the second network says of the sound of all that was said. If they are no interruption, the
@@ -32,14 +33,16 @@ import numpy as np
 from benchmarks.events.corpus import COUNTS, FALSE_KINDS
 from benchmarks.events.hearing import Heard, Workbench, hear_stopped, said_in
 from client.svg import nice_ticks
+from duplex.events import SpeechStarted
 from duplex.interruption import Evidence, InterruptionConfig, is_false_interruption
 from duplex.probe import default_probe, default_verdict
-from duplex.vad import SAMPLE_RATE
+from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SpeechDetector, VadFrame
 from engine.ear.whisper import WhisperEar
 
 HERE = Path(__file__).parent
 PER_MS = SAMPLE_RATE // 1000
-COLOURS = {"voice": "#888", "gates": "#06c", "probe": "#383"}
+OVER_SAMPLES = 300 * PER_MS  # of silence, after which speech that did not interrupt is over
+COLOURS = {"voice": "#888", "gates": "#06c", "probe": "#383", "early": "#a50"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +67,37 @@ class Words:
 
 def policies() -> dict[str, InterruptionConfig]:
     """Name -> what the judge demands. ``voice`` is voice activity alone; ``gates`` are against
-    echo and what is far away; ``probe`` adds the network."""
-    rows = {}
+    echo and what is far away; ``probe`` adds the networks, which must be so sure after a sound's
+    first moments, and ``early`` how long those last, in ms."""
+    rows, default = {}, InterruptionConfig()
+    half = default.threshold
+    deaf = {"sounds": half, "keeps": half, "surely": 0, "interrupts": 0}
     for ms in (64, 96, 128, 160, 192, 256, 320, 480):
         rows[f"voice {ms}"] = InterruptionConfig(
-            unexplained=0, below_db=1000, interrupts=0, speech_ms=ms, certain_ms=ms
+            unexplained=0, below_db=1000, speech_ms=ms, certain_ms=ms, **deaf
         )
     for ms in (64, 96, 128, 160, 192, 256, 320, 480):
-        rows[f"gates {ms}"] = InterruptionConfig(interrupts=0, speech_ms=ms, certain_ms=ms)
-    for least in (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95):
+        rows[f"gates {ms}"] = InterruptionConfig(speech_ms=ms, certain_ms=ms, **deaf)
+    for least in sorted({0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, default.interrupts}):
         rows[f"probe {least}"] = InterruptionConfig(interrupts=least)
-    default = InterruptionConfig()
-    if default not in rows.values():
-        rows[f"probe {default.interrupts}"] = default
+    for ms in sorted({0, 96, 128, 160, 192, 224, 256} - {default.early_ms}):
+        rows[f"early {ms}"] = InterruptionConfig(early_ms=ms)
     return rows
 
 
 def decision(heard: Heard, config: InterruptionConfig) -> int | None:
-    """The sample at which the judge is convinced; None if never."""
-    evidence = Evidence(config)
+    """The sample at which the judge is convinced and the server's detector hears a turn that can
+    be told; None if never."""
+    evidence, detector = Evidence(config), SpeechDetector(DetectorConfig())
+    in_turn = False
     for end, cue in zip(heard.ends, heard.cues, strict=True):
-        if evidence.weigh(cue):
+        shown = detector.push([VadFrame(int(end) - FRAME_SAMPLES, cue.probability)])
+        in_turn = in_turn or any(isinstance(event, SpeechStarted) for event in shown)
+        if evidence.weigh(cue) and in_turn:
             return int(end)
+        if detector.silence_samples >= OVER_SAMPLES:
+            detector.end_turn()
+            in_turn = False
     return None
 
 
@@ -127,7 +139,10 @@ def score(
         "caught": len(caught),
         "stopped_before_they_came": early,
         **{f"delay_p{p}_ms": round(float(np.percentile(delays, p))) for p in (50, 90, 95)},
-        "within_250_ms_percent": round(100 * sum(d <= 250 for d in delays) / len(real), 1),
+        **{
+            f"within_{ms}_ms_percent": round(100 * sum(d <= ms for d in delays) / len(real), 1)
+            for ms in (250, 300)
+        },
         "wrongly_resumed": sum(w is not None and w.resumes for _, _, w in caught),
         "wrongly_resumed_by_words": sum(w is not None and w.resumes_by_words for _, _, w in caught),
         "short": _short(rows),

@@ -23,43 +23,53 @@ class InterruptionConfig:
 
     A frame counts as the caller's if its probability of speech is at least ``threshold``, at
     least ``unexplained`` of its power is not our echo, and it is not more than ``below_db``
-    quieter than the caller's usual speech. ``speech_ms`` of such frames, with no gap longer than
-    ``gap_ms``, convince the judge if the network of `probe` gives the sound ``interrupts``, and
-    ``certain_ms`` whatever the network gives it.
+    quieter than the caller's usual speech. ``certain_ms`` of such frames, with no gap longer than
+    ``gap_ms``, convince the judge. So do ``speech_ms`` if the networks of `probe` give the sound
+    ``surely`` in its first ``early_ms``, or ``interrupts`` later; the voice activity detector is
+    slow to believe shouts, so ``sounds`` is enough of a frame for that, and ``keeps`` of the next.
 
-    The defaults are chosen on the voices that the networks were trained on. What they are worth is
-    in benchmarks/results/interruptions.json: 200 interruptions and 360 other sounds over an answer,
-    most of them synthetic, by voices that the networks do not know. 196 interruptions stop the
-    answer, after 120 ms at the median and 369 ms at the 95th percentile (in sample time, without
-    transport); the seven slowest are lines that actors shout in a game. 26 % of the other sounds
-    stop it, nearly all of them "yeah", "I see" and laughter: as early as that they sound like words
-    that interrupt. Without the network 64 % do, and with voice activity alone 76 %, which the echo
-    also sets off before 58 of the interruptions have begun. ``interrupts`` of 0.7 has 20 %,
-    0.9 has 11 %, with 417 and 690 ms at the 95th percentile. It is set low since an answer that was
-    stopped falsely goes on when the words are known, which leaves 4.2 % that are lost; an
-    interruption that is ignored cannot be made good.
+    The defaults are chosen by cross-validation on the voices that the networks are trained on. What
+    they are worth is in benchmarks/results/interruptions.json: 200 interruptions and 360 other
+    sounds over an answer, most of them synthetic, by voices that the networks do not know. 198
+    interruptions stop the answer, after 157 ms at the median and 332 ms at the 95th percentile (in
+    sample time, without transport), 92.5 % of all within 300 ms; of the 13 slower ones 11 are lines
+    that actors shout in a game, which the voice activity detector itself is slow to hear. 22.5 % of
+    the other sounds stop it, nearly all of them "yeah", "I see" and laughter: as early as that they
+    sound like words that interrupt. Without the networks 64 % do, and with voice activity alone
+    76 %, which the echo also sets off before 58 of the interruptions have begun. ``interrupts`` of
+    0.2 reaches 300 ms and has 34 %, 0.7 has 13 % and 436 ms, 0.9 has 8 % and 745 ms. It is set low
+    since an answer that was stopped falsely goes on when the words are known, which leaves 3.6 %
+    that are lost; an interruption that is ignored cannot be made good.
     """
 
     threshold: float = 0.5
+    sounds: float = 0.3
+    keeps: float = 0.2
     unexplained: float = 0.5
     below_db: float = 15.0
     speech_ms: int = 96
     gap_ms: int = 64
-    interrupts: float = 0.55
-    certain_ms: int = 960
+    early_ms: int = 160
+    surely: float = 0.9
+    interrupts: float = 0.44
+    certain_ms: int = 800
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
-        for name in ("unexplained", "interrupts"):
+        if not 0 < self.keeps <= self.sounds <= 1:
+            raise ValueError(
+                f"0 < keeps <= sounds <= 1 must hold, got {self.keeps} and {self.sounds}"
+            )
+        for name in ("unexplained", "surely", "interrupts"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.below_db < 0:
-            raise ValueError(f"below_db must not be negative, got {self.below_db}")
-        if not 0 < self.speech_ms <= self.certain_ms or self.gap_ms < 0:
+        for name in ("below_db", "gap_ms", "early_ms"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.speech_ms <= self.certain_ms:
             raise ValueError(
-                "0 < speech_ms <= certain_ms and 0 <= gap_ms must hold, "
-                f"got {self.speech_ms}, {self.certain_ms} and {self.gap_ms}"
+                f"0 < speech_ms <= certain_ms must hold, got {self.speech_ms} and {self.certain_ms}"
             )
 
 
@@ -117,37 +127,51 @@ class Evidence:
 
     def __init__(self, config: InterruptionConfig) -> None:
         self._config = config
-        self._speech_ms = 0
-        self._gap_ms = 0
+        self._speech = _Lasting(config.threshold, config.threshold, config.gap_ms)
+        self._sound = _Lasting(config.sounds, config.keeps, config.gap_ms)
+        self._followed_ms = 0  # since the sound began that the networks follow
         self.since_own_ms = NEVER_MS  # since ``OWN_MS`` of the caller's own speech
 
     def weigh(self, cue: Cue) -> bool:
         """Take the next frame's cue; see `InterruptionJudge.hear`."""
         config = self._config
-        if self._is_callers(cue):
-            self._speech_ms += FRAME_MS
-            self._gap_ms = 0
-        else:
-            self._gap_ms += FRAME_MS
-            if self._gap_ms > config.gap_ms:
-                self._speech_ms = 0
-        self.since_own_ms = 0 if self._speech_ms >= OWN_MS else self.since_own_ms + FRAME_MS
-        if self._speech_ms >= config.certain_ms:
+        near = cue.level_db is None or cue.level_db >= -config.below_db
+        is_own = near and cue.unexplained >= config.unexplained
+        speech_ms = self._speech.take(cue.probability, is_own=is_own)
+        sound_ms = self._sound.take(cue.probability, is_own=is_own)
+        self.since_own_ms = 0 if speech_ms >= OWN_MS else self.since_own_ms + FRAME_MS
+        self._followed_ms = 0 if cue.interrupts is None else self._followed_ms + FRAME_MS
+        if speech_ms >= config.certain_ms:
             return True
-        likely = cue.interrupts is not None and cue.interrupts >= config.interrupts
-        return self._speech_ms >= config.speech_ms and likely
+        least = config.surely if self._followed_ms <= config.early_ms else config.interrupts
+        likely = cue.interrupts is not None and cue.interrupts >= least
+        return sound_ms >= config.speech_ms and likely
 
     def reset(self) -> None:
         """Begin anew."""
-        self._speech_ms = self._gap_ms = 0
+        self._speech.ms = self._sound.ms = self._followed_ms = 0
         self.since_own_ms = NEVER_MS
 
-    def _is_callers(self, cue: Cue) -> bool:
-        config = self._config
-        near = cue.level_db is None or cue.level_db >= -config.below_db
-        return (
-            cue.probability >= config.threshold and cue.unexplained >= config.unexplained and near
-        )
+
+class _Lasting:
+    """How long the caller's speech has lasted, with gaps up to ``gap_ms``: it begins with a
+    frame of probability ``begins`` and goes on with frames of ``keeps``."""
+
+    def __init__(self, begins: float, keeps: float, gap_ms: int) -> None:
+        self._begins, self._keeps, self._longest_gap_ms = begins, keeps, gap_ms
+        self._gap_ms = 0
+        self.ms = 0
+
+    def take(self, probability: float, *, is_own: bool) -> int:
+        """The next frame; the speech that it has now, in ms."""
+        if is_own and probability >= (self._keeps if self.ms else self._begins):
+            self.ms += FRAME_MS
+            self._gap_ms = 0
+        else:
+            self._gap_ms += FRAME_MS
+            if self._gap_ms > self._longest_gap_ms:
+                self.ms = 0
+        return self.ms
 
 
 # Longer than this, it is no backchannel, whatever its words.
@@ -155,8 +179,8 @@ _LONGEST_BACKCHANNEL_MS = 1500
 
 # Up to here the sound may say so too, if it is as sure as that, against words that are not among
 # the unmistakable: what was heard of a short utterance is often wrong ("mhm" is "and they can").
-# With the words alone 6.9 % of the answers are lost instead of 4.2 %; 3 of the 196 interruptions
-# are wrongly taken back instead of 4, and of 39 as short as a backchannel 1 instead of 4.
+# With the words alone 6.1 % of the answers are lost instead of 3.6 %; 6 of the 198 interruptions
+# are wrongly taken back instead of 8, and of 39 as short as a backchannel 2 instead of 3.
 _LONGEST_BY_SOUND_MS = 1200
 SURELY_FALSE = 0.7
 _UNMISTAKABLE = re.compile(

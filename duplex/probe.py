@@ -1,5 +1,5 @@
-"""What a sound over an answer is: a small recurrent network that judges it by its first 100 to
-300 ms, and a second of the same kind that judges all of it.
+"""What a sound over an answer is: small recurrent networks that judge it by its first 100 to
+300 ms, and one of the same kind that judges all of it.
 
 Trained by benchmarks/train_probe.py; see there, and benchmarks/results/interruptions.json, for
 what on and what they are worth. They are shared by all calls; a call's state is passed in and out.
@@ -21,32 +21,38 @@ _FLOOR_DB = -50.0  # below the loudest band so far
 
 
 class Probe:
-    """A gated recurrent unit (Cho et al. 2014, as in torch.nn.GRU) and a logistic output.
+    """Gated recurrent units (Cho et al. 2014, as in torch.nn.GRU) with logistic outputs: one
+    network, or several whose scores are averaged.
 
     Args:
-        weights: input [3H, FEATURES], hidden [3H, H], their biases [3H], output [H] and bias [1].
+        weights: input [3H, FEATURES], hidden [3H, H], their biases [3H], output [H] and bias [1],
+            each with a leading axis [N] if there are several.
     """
 
     def __init__(self, weights: dict[str, Vector]) -> None:
-        self._input, self._hidden = weights["input"], weights["hidden"]
-        self._input_bias, self._hidden_bias = weights["input_bias"], weights["hidden_bias"]
-        self._output, self._output_bias = weights["output"], float(weights["output_bias"][0])
-        self._width = len(self._output)
+        width = weights["hidden"].shape[-1]
+        self._input = weights["input"].reshape(-1, weights["input"].shape[-1])  # [N * 3H, FEATURES]
+        self._hidden = weights["hidden"].reshape(-1, 3 * width, width)
+        self._input_bias = weights["input_bias"].reshape(-1, 3 * width)
+        self._hidden_bias = weights["hidden_bias"].reshape(-1, 3 * width)
+        self._output = weights["output"].ravel() / len(self._hidden)
+        self._output_bias = float(weights["output_bias"].mean())
+        self._width = width
 
     def start(self) -> Vector:
-        """The state before the first frame."""
-        return np.zeros(self._width, np.float32)
+        """The state before the first frame, [N, H]."""
+        return np.zeros((len(self._hidden), self._width), np.float32)
 
     def step(self, features: Vector, state: Vector) -> tuple[float, Vector]:
         """One frame, [FEATURES]: the probability of an interruption, and the new state."""
         width = self._width
-        given = self._input @ features + self._input_bias
-        kept = self._hidden @ state + self._hidden_bias
-        gates = 1 / (1 + np.exp(-(given[: 2 * width] + kept[: 2 * width])))
-        reset, update = gates[:width], gates[width:]
-        candidate = np.tanh(given[2 * width :] + reset * kept[2 * width :])
+        given = (self._input @ features).reshape(self._input_bias.shape) + self._input_bias
+        kept = (self._hidden @ state[..., None])[..., 0] + self._hidden_bias
+        gates = 1 / (1 + np.exp(-(given[:, : 2 * width] + kept[:, : 2 * width])))
+        reset, update = gates[:, :width], gates[:, width:]
+        candidate = np.tanh(given[:, 2 * width :] + reset * kept[:, 2 * width :])
         state = (1 - update) * candidate + update * state
-        score = float(self._output @ state) + self._output_bias
+        score = float(self._output @ state.ravel()) + self._output_bias
         return float(1 / (1 + np.exp(-score))), state
 
     def run(self, frames: Iterable[Vector]) -> float:
@@ -59,7 +65,7 @@ class Probe:
 
 @cache
 def default_probe() -> Probe:
-    """The network for the first stage that comes with the package."""
+    """The networks for the first stage that come with the package."""
     return _packed("probe")
 
 

@@ -23,6 +23,10 @@ COUNTS: Mapping[str, Mapping[str, int]] = {
         "far-away": 30, "echo": 30,
     },
     "train, again": {"interruption": 250, "backchannel": 250, "laughter": 60, "cough": 30},
+    "train, more": {
+        "interruption": 450, "backchannel": 450, "laughter": 90, "cough": 50, "keyboard": 20,
+        "far-away": 20, "echo": 30,
+    },
 }  # fmt: skip
 FALSE_KINDS = ("backchannel", "laughter", "cough", "keyboard", "far-away", "echo")
 _HUMAN_SHARE = 0.2  # of interruptions and, where there are any, of backchannels

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -143,10 +145,40 @@ def test_convinced_after_speech_ms_if_the_network_is() -> None:
     assert frames_until(doubted, config) == config.certain_ms // FRAME_MS
 
 
+def test_a_sound_must_be_surer_in_its_first_moments() -> None:
+    config = InterruptionConfig(speech_ms=96, early_ms=160, surely=0.9, interrupts=0.4)
+    assert frames_until(replace(SPEECH, interrupts=0.9), config) == 3
+    assert frames_until(replace(SPEECH, interrupts=0.5), config) == 6
+    assert frames_until(replace(SPEECH, interrupts=0.39), config) == config.certain_ms // FRAME_MS
+
+
+def test_each_sound_has_first_moments() -> None:
+    config = InterruptionConfig(speech_ms=32, early_ms=64, surely=0.9, interrupts=0.4)
+    evidence, cue = Evidence(config), replace(SPEECH, interrupts=0.5)
+    expected = [False, False, True]
+    assert [evidence.weigh(cue) for _ in range(3)] == expected
+    assert not evidence.weigh(SILENCE)
+    assert [evidence.weigh(cue) for _ in range(3)] == expected
+    evidence.reset()
+    assert [evidence.weigh(cue) for _ in range(3)] == expected
+
+
+def test_the_networks_need_less_of_the_detector_than_length_does() -> None:
+    config = InterruptionConfig(
+        speech_ms=96, certain_ms=320, threshold=0.5, sounds=0.3, keeps=0.2, early_ms=0
+    )
+    shout, tail = replace(SPEECH, probability=0.3), replace(SPEECH, probability=0.2)
+    assert frames_until(tail, config) is None
+    evidence = Evidence(config)
+    assert [evidence.weigh(cue) for cue in (shout, tail, tail)] == [False, False, True]
+    assert frames_until(replace(shout, interrupts=0.0), config) is None
+    assert frames_until(replace(SPEECH, interrupts=0.0), config) == 10
+
+
 @pytest.mark.parametrize(
     "cue",
     [
-        replace(SPEECH, probability=0.4),
+        replace(SPEECH, probability=0.25),
         replace(SPEECH, unexplained=0.1),
         replace(SPEECH, level_db=-25.0),
     ],
@@ -181,6 +213,10 @@ def test_reset_forgets_the_speech() -> None:
     [
         {"threshold": 0.0},
         {"interrupts": 1.5},
+        {"surely": -0.1},
+        {"keeps": 0.4},
+        {"sounds": 1.1},
+        {"early_ms": -1},
         {"unexplained": -0.1},
         {"below_db": -1.0},
         {"speech_ms": 0},
@@ -317,11 +353,10 @@ def test_two_calls_do_not_share_a_state() -> None:
     assert found == expected
 
 
-def test_the_network_is_torchs_gru() -> None:
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    unit = torch.nn.GRU(FEATURES, 8, batch_first=True)
-    output = torch.nn.Linear(8, 1)
+def made_weights(torch: ModuleType, width: int) -> tuple[dict[str, np.ndarray], Callable]:
+    """Those of a network of torch's, and what torch makes of features [T, FEATURES]: scores."""
+    unit = torch.nn.GRU(FEATURES, width, batch_first=True)
+    output = torch.nn.Linear(width, 1)
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     kept = ("input", "hidden", "input_bias", "hidden_bias")
     weights = {k: getattr(unit, n).detach().numpy() for k, n in zip(kept, names, strict=True)}
@@ -329,14 +364,32 @@ def test_the_network_is_torchs_gru() -> None:
         "output": output.weight[0].detach().numpy(),
         "output_bias": output.bias.detach().numpy(),
     }
-    probe = Probe(weights)
-    features = rng.standard_normal((10, FEATURES)).astype(np.float32)
-    expected = torch.sigmoid(output(unit(torch.from_numpy(features[None]))[0]))[0, :, 0]
+    return weights, lambda x: output(unit(torch.from_numpy(x[None]))[0])[0, :, 0].detach()
+
+
+def stepped(probe: Probe, features: np.ndarray) -> list[float]:
     state, found = probe.start(), []
     for row in features:
         probability, state = probe.step(row, state)
         found.append(probability)
-    np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-5)
+    return found
+
+
+def test_the_network_is_torchs_gru() -> None:
+    torch = pytest.importorskip("torch")
+    weights, scores = made_weights(torch, 8)
+    features = np.random.default_rng(0).standard_normal((10, FEATURES)).astype(np.float32)
+    expected = torch.sigmoid(scores(features))
+    np.testing.assert_allclose(stepped(Probe(weights), features), expected, atol=1e-5)
+
+
+def test_scores_of_several_networks_are_averaged() -> None:
+    torch = pytest.importorskip("torch")
+    made = [made_weights(torch, 8) for _ in range(3)]
+    weights = {name: np.stack([one[name] for one, _ in made]) for name in made[0][0]}
+    features = np.random.default_rng(0).standard_normal((10, FEATURES)).astype(np.float32)
+    expected = torch.sigmoid(sum(scores(features) for _, scores in made) / 3)
+    np.testing.assert_allclose(stepped(Probe(weights), features), expected, atol=1e-5)
 
 
 @settings(max_examples=20)
