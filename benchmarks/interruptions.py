@@ -232,6 +232,10 @@ def plot(rows: Mapping[str, Mapping[str, Any]], default: str) -> str:
         text((left - 8, y(tick) + 4), f"{tick:g}", 'text-anchor="end"')
         for tick in nice_ticks(0, 100)
     ]
+    spots = {
+        name: (x(row["delay_p95_ms"]), y(row["false_stops_percent"])) for name, row in rows.items()
+    }
+    named = [spots[default]]  # the others only where there is room
     for kind, colour in COLOURS.items():
         found = [(name, row) for name, row in rows.items() if name.startswith(kind)]
         for mark, which in (("3 3", "answers_lost_percent"), ("", "false_stops_percent")):
@@ -239,11 +243,13 @@ def plot(rows: Mapping[str, Mapping[str, Any]], default: str) -> str:
             drawn.append(
                 f'<path d="M{path}" fill="none" stroke="{colour}" stroke-dasharray="{mark}"/>'
             )
-        for name, row in found:
-            at = x(row["delay_p95_ms"]), y(row["false_stops_percent"])
+        for name, _ in found:
+            at = spots[name]
             size = 7 if name == default else 3.5
             drawn.append(f'<circle cx="{at[0]:.0f}" cy="{at[1]:.0f}" r="{size}" fill="{colour}"/>')
-            drawn.append(text((at[0] + 7, at[1] - 5), name))
+            if name == default or all(abs(at[0] - u) > 70 or abs(at[1] - v) > 12 for u, v in named):
+                named.append(at)
+                drawn.append(text((at[0] + 7, at[1] - 5), name))
     drawn.append(
         text(
             (width / 2, height - 6),
