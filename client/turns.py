@@ -139,7 +139,7 @@ def measure(
     first = answers[0] if answers else None
     committed = [item.committed for item in items if item.committed is not None]
     after = [at for at in committed if at > span.speech_end]
-    barge_in = _barge_in(span, listener, replies, ear)
+    barge_in = _barge_in(span, following, listener, replies, ear)
     errors = listener.errors[span.errors_before : following.errors_before if following else None]
 
     def since_end(at: int | None) -> float | None:
@@ -191,8 +191,10 @@ class _BargeIn:
         return not self.stopped and self.last_ms is not None and self.last_ms < STOPPABLE_MS
 
 
-def _barge_in(span: Span, listener: Listener, replies: list[Reply], ear: Ear) -> _BargeIn:
-    """How long the answer went on after this speech began, whether it was cut short, and whether
+def _barge_in(
+    span: Span, following: Span | None, listener: Listener, replies: list[Reply], ear: Ear
+) -> _BargeIn:
+    """How long the answer went on after this speech began, whether that cut it short, and whether
     it went on after all, in a response of its own, among the ``replies`` to this speech."""
     if not span.interrupts:
         return _BargeIn()
@@ -207,6 +209,8 @@ def _barge_in(span: Span, listener: Listener, replies: list[Reply], ear: Ear) ->
         return _BargeIn()
     given_up = cut is not None and cut.status in ("cancelled", "incomplete")
     stopped = playing[-1] in listener.playout.cut or given_up
+    if following is not None and last >= following.speech_start:  # what is said next stopped it
+        stopped = False
     last_ms = _ms(last - span.speech_start)
     if not stopped or cut is None:
         return _BargeIn(last_ms, stopped)

@@ -146,6 +146,26 @@ def test_barge_in_truncates_what_was_not_heard(lab):
     assert truncate["content_index"] == 0
 
 
+def test_what_the_next_question_stops_was_not_stopped_by_what_was_said_before(lab):
+    server = lab.FakeServer(answer=lab.tone(20_000))
+    unnoticed = Recording("b", "", lab.tone(300) * 0.02)
+
+    async def scenario():
+        async with lab.running(server):
+            lines = [
+                said(lab.tone(500), "a"),
+                Line(unnoticed, interrupt_after_ms=1000, backchannel=True),
+                Line(Recording("c", "", lab.tone(500)), interrupt_after_ms=1000),
+            ]
+            return await call(server, lines)
+
+    _, unnoticed_turn, stopping = lab.run(scenario()).turns
+    assert unnoticed_turn.barge_in_ms is not None
+    assert not unnoticed_turn.interrupted
+    assert stopping.interrupted
+    assert stopping.barge_in_ms == pytest.approx(20, abs=0.1)
+
+
 def test_an_answer_too_short_to_interrupt_is_heard_out(lab):
     server = lab.FakeServer(answer=lab.tone(500))
 
