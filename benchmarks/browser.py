@@ -186,10 +186,10 @@ def stops_ms(call: dict[str, Any]) -> list[float]:
     audible = np.flatnonzero(np.abs(played) > AUDIBLE)
     found = []
     for first, _ in utterances(call["heard"], rate_hz):
-        around = audible[np.abs(audible - first) < rate_hz // 5]
-        if len(around) < rate_hz // 100:  # nothing was being said
-            continue
         after = audible[audible > first]
+        soon = after[after < first + rate_hz // 5]
+        if len(soon) < rate_hz // 100:  # nothing was being said, or it paused: what follows is new
+            continue
         gaps = np.flatnonzero(np.diff(after) > GONE_S * rate_hz)
         last = after[gaps[0]] if len(gaps) else after[-1]
         found.append(1000 * (last - first) / rate_hz)
