@@ -34,6 +34,7 @@ from benchmarks.events.corpus import COUNTS, FALSE_KINDS
 from benchmarks.events.hearing import Heard, Workbench, hear_stopped, said_in
 from client.svg import nice_ticks
 from duplex.events import SpeechStarted
+from duplex.hearing import OVER_MS
 from duplex.interruption import Evidence, InterruptionConfig, is_false_interruption
 from duplex.probe import default_probe, default_verdict
 from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SpeechDetector, VadFrame
@@ -41,7 +42,6 @@ from engine.ear.whisper import WhisperEar
 
 HERE = Path(__file__).parent
 PER_MS = SAMPLE_RATE // 1000
-OVER_SAMPLES = 300 * PER_MS  # of silence, after which speech that did not interrupt is over
 COLOURS = {"voice": "#888", "gates": "#06c", "probe": "#383", "early": "#a50"}
 
 
@@ -95,7 +95,7 @@ def decision(heard: Heard, config: InterruptionConfig) -> int | None:
         in_turn = in_turn or any(isinstance(event, SpeechStarted) for event in shown)
         if evidence.weigh(cue) and in_turn:
             return int(end)
-        if detector.silence_samples >= OVER_SAMPLES:
+        if detector.silence_samples >= OVER_MS * PER_MS:
             detector.end_turn()
             in_turn = False
     return None

@@ -21,7 +21,7 @@ from duplex.vad import (
 )
 
 _PROOF_MS = 3000  # audio is kept so long until a turn is reported; over an answer it takes proof
-_OVER_MS = 300  # of silence, after which speech that did not interrupt is over
+OVER_MS = 300  # of silence, after which speech that did not interrupt is over
 _OWN_MS = 200  # the caller's own voice is told from an echo so long after it began at the most
 _FOLLOWED_MS = 2500  # of a turn that interrupts; longer, it was meant however it sounds
 _ECHO_MS = 500  # an answer may be heard at the caller for so long after it is reckoned to be over
@@ -194,7 +194,7 @@ class Hearing:
         if is_meant or self._outlasts_answer():
             return self._told(doubtful, is_meant)
         is_past = self.now_sample - self._answer_end >= _samples(_ECHO_MS)
-        if is_past or self._detector.silence_samples >= _samples(_OVER_MS):
+        if is_past or self._detector.silence_samples >= _samples(OVER_MS):
             self.end_turn()
         return []
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from duplex.pcm import ALAW, PCM16, ULAW, Codec
 
+_CODECS = {"pcmu": ULAW, "pcma": ALAW, "pcm16": PCM16}
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -17,7 +19,7 @@ class Encoding:
     @property
     def codec(self) -> Codec:
         """Its reader and writer."""
-        return {"pcmu": ULAW, "pcma": ALAW, "pcm16": PCM16}[self.name]
+        return _CODECS[self.name]
 
     @property
     def bytes_per_sample(self) -> int:
