@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from client.bench.machine import source_commit, this_machine
 from client.bench.questions import load_questions, record
 from client.bench.server_process import serving
+from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 from duplex.metrics import percentile
-from duplex.recordings import server_command, speaker
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))  # the tests drive the same browser

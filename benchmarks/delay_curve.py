@@ -25,8 +25,8 @@ from benchmarks.native.bed import Bed, BedOptions
 from benchmarks.native.hearing import curve
 from benchmarks.native.record import circumstances
 from benchmarks.native.sections import MODELS
-from client.svg import nice_ticks
-from engine.native.config import AdaptorShape, DecoderShape, EncoderShape, StepAudioConfig
+from client.drawing.svg import nice_ticks
+from engine.native.model.config import AdaptorShape, DecoderShape, EncoderShape, StepAudioConfig
 
 HERE = Path(__file__).parent
 SMALL = StepAudioConfig(

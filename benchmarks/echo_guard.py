@@ -23,12 +23,14 @@ from pathlib import Path
 
 import numpy as np
 
-from client.live.echo import EchoGuard, WebRtcCanceller
-from duplex import build
+from client.live.echo_canceller import EchoGuard, WebRtcCanceller
+from duplex.app import build
+from duplex.audio.formats import Samples
+from duplex.audio.resample import resample
 from duplex.config import Config
-from duplex.models import Progress
-from duplex.pcm import Samples, resample
-from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SileroVad, SpeechDetector
+from duplex.model_store import Progress
+from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
 from tts.types import TextVoice
 
 RATE = 24_000
@@ -75,7 +77,7 @@ def onsets_ms(vad: SileroVad, samples: Samples) -> list[float]:
     wide = resample(samples, RATE, SAMPLE_RATE)
     found = []
     for start in range(0, len(wide) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
-        for event in detector.push(frames.push(wide[start : start + FRAME_SAMPLES])):
+        for event in detector.feed(frames.feed(wide[start : start + FRAME_SAMPLES])):
             if type(event).__name__ == "SpeechStarted":
                 found.append((start + FRAME_SAMPLES) * 1000 / SAMPLE_RATE)
             else:

@@ -25,15 +25,16 @@ import torch
 from torch import Tensor
 
 from client.bench.questions import load_questions, record
-from client.svg import nice_ticks
-from duplex.build import load_voice
+from client.drawing.svg import nice_ticks
+from duplex.app.build import load_voice
+from duplex.audio.formats import Samples
+from duplex.audio.resample import resample
 from duplex.config import Config
-from duplex.models import ModelStore, Progress, default_root
-from duplex.pcm import Samples, resample
+from duplex.model_store import ModelStore, Progress, default_root
 from engine.features import STEP_AUDIO_RIGHT_ZEROS, log_mel, normalize
-from engine.native.adaptor import Adaptor
-from engine.native.config import AdaptorShape, EncoderShape
-from engine.native.encoder import Encoder
+from engine.native.model.adaptor import Adaptor
+from engine.native.model.config import AdaptorShape, EncoderShape
+from engine.native.model.encoder import Encoder
 from engine.native.sound import AudioTower, SoundConfig, SoundRequest, SoundStream
 
 HERE = Path(__file__).parent
@@ -198,7 +199,7 @@ def encode(
     # Only its stride is of use: it says how many frames a latent has.
     schedule = Adaptor(AdaptorShape(state=1, hidden=1, output=1))
     stream = AudioTower(encoder, schedule, pool, config).open()
-    stream.push(pcm)
+    stream.feed(pcm)
     [whole] = requests(stream, exact=True)
     log, parts = pool.open(), []
     for request in requests(stream, exact=exact):

@@ -26,25 +26,26 @@ from pathlib import Path
 
 import numpy as np
 
-from duplex.endpointing import EndpointConfig, hangover_ms
-from duplex.models import ModelStore, default_root
-from duplex.pcm import Samples, read_wav, resample
-from duplex.vad import (
+from duplex.audio.files import read_wav
+from duplex.audio.formats import Samples
+from duplex.audio.resample import resample
+from duplex.model_store import ModelStore, default_root
+from duplex.turns.endpointing import EndpointConfig, hangover_ms
+from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
+from duplex.turns.vad import (
     FRAME_SAMPLES,
     SAMPLE_RATE,
-    DetectorConfig,
     PauseStarted,
     SileroVad,
-    SpeechDetector,
     SpeechResumed,
     SpeechStarted,
     cpu_session,
 )
 from engine.ear.whisper import WhisperEar
 from engine.features import log_mel, normalize
-from tts.g2p import G2P
-from tts.piper import PiperVoice
-from tts.split import split
+from tts.g2p.g2p import G2P
+from tts.piper.split import split
+from tts.piper.voice import PiperVoice
 from tts.types import Voice
 
 HERE = Path(__file__).parent
@@ -205,8 +206,8 @@ def listen(samples: Samples, end: int, models: Models) -> Iterator[Pause]:
     detector = SpeechDetector(DetectorConfig())
     began = 0
     pause: tuple[int, str, float] | None = None
-    for frame in models.vad.open().push(samples):
-        for event in detector.push([frame]):
+    for frame in models.vad.open().feed(samples):
+        for event in detector.feed([frame]):
             match event:
                 case SpeechStarted():
                     began = event.from_sample

@@ -25,12 +25,12 @@ from benchmarks.server.resources import resources
 from client.bench.machine import source_commit, this_machine
 from client.bench.questions import load_questions, record
 from client.bench.server_process import RunningServer, serving
-from client.call import CallOptions, Line, hold_call
+from client.caller.caller import CallOptions, Line, hold_call
 from client.realtime import SessionOptions, connect
-from client.speech import Recording
+from client.sound.speech import Recording
+from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 from duplex.metrics import percentile
-from duplex.recordings import server_command, speaker
 
 CALLS = 4
 GOOD_KEY, HOSTILE_KEY = "good-caller-good-caller", "hostile-caller-hostile"

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.native.config import MINI_7B, R1_32B, AdaptorShape, DecoderShape, EncoderShape
+from engine.native.model.config import MINI_7B, R1_32B, AdaptorShape, DecoderShape, EncoderShape
 from engine.ops import dispatch
 from engine.ops.interpreter import interpret_without_cuda
 

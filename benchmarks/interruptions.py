@@ -32,12 +32,14 @@ import numpy as np
 
 from benchmarks.events.corpus import COUNTS, FALSE_KINDS
 from benchmarks.events.hearing import Heard, Workbench, hear_stopped, said_in
-from client.svg import nice_ticks
-from duplex.events import SpeechStarted
-from duplex.hearing import OVER_MS
-from duplex.interruption import Evidence, InterruptionConfig, is_false_interruption
-from duplex.probe import default_probe, default_verdict
-from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, DetectorConfig, SpeechDetector, VadFrame
+from client.drawing.svg import nice_ticks
+from duplex.interruption.judge import Evidence, InterruptionConfig
+from duplex.interruption.network import default_probe, default_verdict
+from duplex.interruption.words import is_false_interruption
+from duplex.turns.events import SpeechStarted
+from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
+from duplex.turns.turn_detector import OVER_MS
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, VadFrame
 from engine.ear.whisper import WhisperEar
 
 HERE = Path(__file__).parent
@@ -91,7 +93,7 @@ def decision(heard: Heard, config: InterruptionConfig) -> int | None:
     evidence, detector = Evidence(config), SpeechDetector(DetectorConfig())
     in_turn = False
     for end, cue in zip(heard.ends, heard.cues, strict=True):
-        shown = detector.push([VadFrame(int(end) - FRAME_SAMPLES, cue.probability)])
+        shown = detector.feed([VadFrame(int(end) - FRAME_SAMPLES, cue.probability)])
         in_turn = in_turn or any(isinstance(event, SpeechStarted) for event in shown)
         if evidence.weigh(cue) and in_turn:
             return int(end)

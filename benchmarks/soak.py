@@ -23,9 +23,9 @@ from benchmarks.server.resources import Resources, resources
 from client.bench.machine import source_commit, this_machine
 from client.bench.questions import load_questions, record
 from client.bench.server_process import serving
+from duplex.audio.formats import encode_pcm16
+from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
-from duplex.pcm import encode_pcm16
-from duplex.recordings import server_command, speaker
 
 OUT = Path(__file__).parent / "results" / "soak.json"
 AT_A_TIME = 8

@@ -3,8 +3,8 @@
     python -m benchmarks.telephone --out out/telephone
 
 The bench's questions and the lines of `endpointing_corpus.txt`, in the project's own voice at three
-pitches, go through `client.line` and then through what a call has: the resampler, the detector with
-the turn's end, the ear at each pause. Three ways: ``clean`` is 24 kHz; ``band`` is the telephone's
+pitches, go through `client.telephone` and then through a call: the resampler, the detector
+with the turn's end, the ear at each pause. Three ways: ``clean`` is 24 kHz; ``band`` is the telephone's
 band and codec alone; ``line`` loses and delays packets and hisses as well.
 
 Reported are the words misheard and how often a turn was ended too early; how long after the last
@@ -26,21 +26,22 @@ from numpy.typing import NDArray
 from benchmarks.endpointing import corpus
 from benchmarks.events.voices import PIPER_TEST, Voices
 from client.bench.questions import load_questions
-from client.line import CALL_HZ, GOOD_LINE, LineConditions, Telephone
-from client.microphone import Microphone
+from client.bench.word_errors import wer
 from client.realtime import CHUNK_SAMPLES
-from client.speech import speech_bounds
+from client.sound.microphone import Microphone
+from client.sound.speech import speech_bounds
+from client.telephone.channel import CALL_HZ, GOOD_LINE, LineConditions, Telephone
+from duplex.audio.formats import CODECS, Samples
+from duplex.audio.resample import resample
 from duplex.config import Config
-from duplex.events import PauseStarted, SpeechStarted, TurnEnded
-from duplex.hearing import Hearing, TurnDetection
-from duplex.interruption import InterruptionJudge
-from duplex.models import ModelStore, default_root
-from duplex.pcm import CODECS, Samples, resample
+from duplex.dialogue.session import turn_detection
+from duplex.interruption.judge import InterruptionJudge
+from duplex.model_store import ModelStore, default_root
 from duplex.protocol.session_config import SessionConfig
-from duplex.session import turn_detection
-from duplex.vad import SAMPLE_RATE, SileroVad
+from duplex.turns.events import PauseStarted, SpeechStarted, TurnEnded
+from duplex.turns.turn_detector import Hearing, TurnDetection
+from duplex.turns.vad import SAMPLE_RATE, SileroVad
 from engine.ear.whisper import WhisperEar
-from engine.text_metrics import wer
 
 LEAD_CHUNKS, TAIL_CHUNKS = 30, 85  # 20 ms each
 SHORTEST_WORDS = 4  # of a line of the corpus
@@ -102,7 +103,7 @@ def hear(
     hearing.configure(detection)
     turns: list[str] = []
     seen, turn, words = None, np.zeros(0, np.float32), ""
-    for heard in hearing.push(audio, lambda: None):
+    for heard in hearing.feed(audio, lambda: None):
         turn = np.concatenate([turn, heard.samples])
         events = list(heard.events)
         while events:

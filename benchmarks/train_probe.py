@@ -19,10 +19,10 @@ from torch import nn
 
 from benchmarks.events.corpus import COUNTS
 from benchmarks.events.hearing import Heard, Said, Workbench, hear_stopped, said_in
-from duplex.cues import BEFORE_FRAMES
-from duplex.echo import BANDS
-from duplex.probe import FEATURES, default_probe
-from duplex.vad import SAMPLE_RATE
+from duplex.interruption.cues import BEFORE_FRAMES
+from duplex.interruption.echo_path import BANDS
+from duplex.interruption.network import FEATURES, default_probe
+from duplex.turns.vad import SAMPLE_RATE
 
 HERE = Path(__file__).parent
 LONGEST = 16  # frames of a sound that the first networks learn from: 0.5 s
@@ -56,7 +56,7 @@ SECOND = Recipe(1, 32, 30, 64, 4e-3, shift=1.2, line=0.12, dirt=0.08)
 
 
 class Network(nn.Module):
-    """One network of a `duplex.probe.Probe`, to be trained."""
+    """One network of a `duplex.interruption.network.Probe`, to be trained."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def train(examples: Examples, recipe: Recipe, seed: int) -> Network:
 
 
 def fit(examples: Examples, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
-    """All networks of a recipe, as `duplex.probe.Probe` takes them."""
+    """All networks of a recipe, as `duplex.interruption.network.Probe` takes them."""
     networks = [train(examples, recipe, seed + number) for number in range(recipe.networks)]
     named = {
         "input": [one.unit.weight_ih_l0 for one in networks],

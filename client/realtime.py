@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from duplex.pcm import encode_pcm16
+from duplex.audio.formats import encode_pcm16
 
 SAMPLE_RATE_HZ = 24_000  # of audio/pcm in the GA API, both ways
 CHUNK_MS = 20

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from client.caller.turns import TurnResult
 from client.realtime import Received
-from client.turns import TurnResult
 
 # The server's marks in the order of a turn without speculation, and their names on the screen.
 STAGE_NAMES = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from client.call import CallOptions, CallResult, Line, hold_call
-from client.picture import call_svg, text_timeline
+from client.caller.caller import CallOptions, CallResult, Line, hold_call
+from client.drawing.picture import call_svg, text_timeline
 from client.realtime import (
     SAMPLE_RATE_HZ,
     ClientError,
@@ -16,8 +16,8 @@ from client.realtime import (
     realtime_url,
 )
 from client.screen import Screen
-from client.speech import Recording, read_speech
-from duplex.pcm import write_wav
+from client.sound.speech import Recording, read_speech
+from duplex.audio.files import write_wav
 
 OK, FAILED, USAGE = 0, 1, 2  # exit codes
 

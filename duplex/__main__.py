@@ -1,5 +1,5 @@
 """``python -m duplex`` is the command ``duplex``."""
 
-from duplex.cli import main
+from duplex.cli.main import main
 
 raise SystemExit(main())

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
-from duplex.models import default_root
+from duplex.model_store import default_root
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]

@@ -10,10 +10,10 @@ from contextlib import aclosing
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answer_text import sorted_pieces
 from engine.brain.interface import Brain, BrainSession
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
+from engine.text.answer_filter import sorted_pieces
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
@@ -41,7 +41,10 @@ class EmbeddedEngine:
 
 
 class EmbeddedSession:
-    """One call: the words of its open turn, and its brain's cache. See `duplex.interfaces`."""
+    """One call: the words of its open turn, and its brain's cache.
+
+    See `duplex.dialogue.interfaces`.
+    """
 
     def __init__(self, turn: TurnTranscriber, brain: BrainSession, *, incremental: bool) -> None:
         self._turn = turn

@@ -122,7 +122,7 @@ class LogMel:
         """The state of a stream that has heard nothing."""
         return LogMelState(np.empty(0, np.float32))
 
-    def push(self, pcm: Float32, state: LogMelState) -> tuple[Float32, LogMelState]:
+    def feed(self, pcm: Float32, state: LogMelState) -> tuple[Float32, LogMelState]:
         """Hear ``pcm``; return the frames whose whole window is known, ``[bins, n]``.
 
         The frames of any sequence of pushes, with those of `finish`, are `log_mel` of the
@@ -149,7 +149,7 @@ class LogMel:
             ValueError: between 160 and 200 samples were heard in all, as in `log_mel`.
         """
         if len(self._right):
-            known, state = self.push(self._right, state)
+            known, state = self.feed(self._right, state)
             return np.concatenate([known, self._reflected_end(state)], axis=1)
         return self._reflected_end(state)
 

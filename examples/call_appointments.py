@@ -12,10 +12,10 @@ import asyncio
 import os
 from pathlib import Path
 
-from client.phone import phone_talk
+from client.telephone.twilio import phone_talk
+from duplex.audio.files import write_wav
+from duplex.cli.recordings import CLIENT_HZ, speaker
 from duplex.config import Config
-from duplex.pcm import write_wav
-from duplex.recordings import CLIENT_HZ, speaker
 
 CALLER = (
     "An appointment on Tuesday at ten o'clock, please. My name is Robert Miller.",

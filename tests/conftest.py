@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from duplex import build
+from duplex.app import build
 from duplex.config import Config
-from duplex.models import ModelStore, Progress
+from duplex.model_store import ModelStore, Progress
 
 if TYPE_CHECKING:
-    from duplex.call import Parts
+    from duplex.dialogue.parts import Parts
     from engine.ear.whisper import WhisperEar
 
 # Triton reads this once, when it is first imported, by transformers for one.

@@ -37,7 +37,7 @@ class AudioChunk:
 class Utterance(Protocol):
     """One answer being spoken; belongs to one call."""
 
-    def push(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
+    def feed(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
         """Speak the next segment, or render the next ``codes`` with the ``text`` beside them.
 
         Each step of the iterator is one short run of the model, so that closing the iterator
@@ -78,7 +78,7 @@ class TextUtterance:
         self._speed = speed
         self._spoken = 0  # samples in the segments before this one
 
-    def push(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
+    def feed(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
         """See `Utterance`."""
         start = self._spoken
         for chunk in self._voice.synthesize(text, self._speed):

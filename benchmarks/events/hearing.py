@@ -12,11 +12,11 @@ from benchmarks.events.corpus import Corpus, Event
 from benchmarks.events.sounds import Sounds
 from benchmarks.events.sources import fetch
 from benchmarks.events.voices import Voices
-from duplex.cues import OVER_FRAMES, Cue, Cues, Utterance
-from duplex.models import default_root
-from duplex.pcm import Samples
-from duplex.probe import Probe, Vector, default_probe
-from duplex.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
+from duplex.audio.formats import Samples
+from duplex.interruption.cues import OVER_FRAMES, Cue, Cues, Utterance
+from duplex.interruption.network import Probe, Vector, default_probe
+from duplex.model_store import default_root
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
 
 PREFIX_SAMPLES = 300 * SAMPLE_RATE // 1000
 STOPPING_SAMPLES = 100 * SAMPLE_RATE // 1000  # from the decision until the caller hears nothing
@@ -55,7 +55,7 @@ def hear(event: Event, vad: SileroVad, probe: Probe) -> Heard:
     """Play an event's microphone track to the server's ears."""
     scene, stream, cues = event.scene, vad.open(), Cues(probe)
     ends, found = [], []
-    for frame in stream.push(scene.microphone):
+    for frame in stream.feed(scene.microphone):
         at = slice(frame.at_sample, frame.at_sample + FRAME_SAMPLES)
         samples = scene.microphone[at]
         if frame.at_sample < scene.answer_from:

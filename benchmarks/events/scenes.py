@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from duplex.pcm import Samples, decode_ulaw, encode_ulaw, resample
-from duplex.vad import SAMPLE_RATE
+from duplex.audio.formats import Samples, decode_ulaw, encode_ulaw
+from duplex.audio.resample import resample
+from duplex.turns.vad import SAMPLE_RATE
 
 BEFORE_S, TURN_GAP_S, AFTER_S = 0.3, 0.6, 0.8
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
-from duplex.pcm import Samples
-from duplex.vad import SAMPLE_RATE
+from duplex.audio.formats import Samples
+from duplex.turns.vad import SAMPLE_RATE
 
 _ENGLISH_PACKS = ("British", "Classic", "HillBilly", "Mobster", "Pirate", "Surfer", "Default")
 _LINES = {

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.events.phrases import HUMS
-from duplex.pcm import Samples, float_to_int16, int16_to_float, read_wav, resample
-from duplex.vad import SAMPLE_RATE, cpu_session
-from tts.g2p import G2P, GOLD_FILE, SILVER_FILE
-from tts.lexicon import Lexicon
-from tts.piper import PiperVoice
-from tts.split import split
+from duplex.audio.files import read_wav
+from duplex.audio.formats import Samples, float_to_int16, int16_to_float
+from duplex.audio.resample import resample
+from duplex.turns.vad import SAMPLE_RATE, cpu_session
+from tts.g2p.g2p import G2P, GOLD_FILE, SILVER_FILE
+from tts.g2p.lexicon import Lexicon
+from tts.piper.split import split
+from tts.piper.voice import PiperVoice
 
 # Voices of the test set are heard nowhere else. kk- is Kokoro, es- espeak-ng, pj- Piper joe at a
 # pitch in percent. Kokoro's speakers are of the best quality among them.
@@ -46,7 +48,7 @@ class Voices:
     """Says anything in any of the voices.
 
     Args:
-        models: where `duplex.models.ModelStore` keeps piper-joe and g2p-en.
+        models: where `duplex.model_store.ModelStore` keeps piper-joe and g2p-en.
         kokoro: a folder with kokoro.onnx, vocab.json and voices/*.bin; see `sources`.
         cache: where utterances are kept.
     """

@@ -14,20 +14,20 @@ from tokenizers.models import BPE
 from torch import Tensor
 
 from engine.brain.chat_format import Renderer
-from engine.native.adaptor import Adaptor
 from engine.native.answering import Manner
 from engine.native.brain import NativeBrain
-from engine.native.config import AdaptorShape, DecoderShape, EncoderShape, StepAudioConfig
-from engine.native.decoder import Decoder
-from engine.native.encoder import Encoder
-from engine.native.graphs import SIZES, DecodeGraphs
 from engine.native.hearing import TurnHearing
 from engine.native.latents import LatentNames
 from engine.native.minds import Pace
-from engine.native.runner import Runner
-from engine.native.scheduler import Scheduler
+from engine.native.model.adaptor import Adaptor
+from engine.native.model.config import AdaptorShape, DecoderShape, EncoderShape, StepAudioConfig
+from engine.native.model.decoder import Decoder
+from engine.native.model.encoder import Encoder
+from engine.native.model.tokens import STEP_CHAT
+from engine.native.runtime.graphs import SIZES, DecodeGraphs
+from engine.native.runtime.runner import Runner
+from engine.native.runtime.scheduler import Scheduler
 from engine.native.sound import AudioTower, SoundConfig
-from engine.native.tokens import STEP_CHAT
 from engine.types import GenerationOptions, Message, RawPiece
 
 RATE = 16_000

@@ -14,10 +14,10 @@ from benchmarks.native.bed import Bed
 from benchmarks.native.floors import decode_floor_s, prefill_floor_s, weight_bytes
 from benchmarks.native.timing import now, spread, times, wait_for
 from engine.native.kv_cache import Log
-from engine.native.runner import Feed, Runner
-from engine.native.sampling import Chooser, Sampling, choose
-from engine.native.scheduler import Scheduler
-from engine.native.work import Prompt
+from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.sampling import Chooser, Sampling, choose
+from engine.native.runtime.scheduler import Scheduler
+from engine.native.runtime.work import Prompt
 from engine.ops.dispatch import MATVEC_ROWS
 
 SAMPLINGS = {

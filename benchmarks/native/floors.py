@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.gpu_kernels import Ceilings, ceilings
 from benchmarks.native.timing import times
-from engine.native.decoder import Decoder, Weight
+from engine.native.model.decoder import Decoder, Weight
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def chunk_times(bed: Bed, calls: int, seconds: float, warm: int = 3) -> dict[str
     queued, done = [], []
     try:
         for stream in streams:
-            stream.push(noise(seconds))
+            stream.feed(noise(seconds))
         while streams[0].due():
             requests = [stream.step() for stream in streams]
             wait_for(bed.device)
@@ -45,7 +45,7 @@ def exact_times(bed: Bed, seconds: float, repetitions: int) -> dict[str, float]:
     """The published way: all of a turn of at most one block in one pass."""
     stream: SoundStream = bed.tower.open()
     try:
-        stream.push(noise(seconds))
+        stream.feed(noise(seconds))
         request = stream.exact()
         assert request is not None
         return spread(times(lambda: bed.tower.encode([request]), bed.device, repetitions))

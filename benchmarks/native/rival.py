@@ -9,9 +9,9 @@ from torch import Tensor
 from benchmarks.native.bed import Bed
 from benchmarks.native.decoding import decode, random_ids
 from benchmarks.native.timing import now, spread, times, wait_for
-from engine.native.decoder import Decoder
 from engine.native.kv_cache import Log
-from engine.native.runner import Feed, Runner
+from engine.native.model.decoder import Decoder
+from engine.native.runtime.runner import Feed, Runner
 
 
 def share_weights(decoder: Decoder) -> Any:

@@ -14,9 +14,9 @@ from benchmarks.native.answers import Way
 from benchmarks.native.bed import TINY, Bed, BedOptions
 from benchmarks.native.capacity import Course, Voice
 from benchmarks.native.floors import Sizes
-from engine.native.config import MINI_7B, R1_32B, StepAudioConfig
-from engine.native.graphs import SIZES
-from engine.native.planning import Limits
+from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
+from engine.native.runtime.graphs import SIZES
+from engine.native.runtime.planning import Limits
 from engine.ops.dispatch import MATVEC_ROWS
 
 VOICES = {

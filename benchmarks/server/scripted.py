@@ -11,18 +11,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from duplex import build, logs, memory
-from duplex.build import VAD
-from duplex.call import Parts
+from duplex.app import build
+from duplex.app.build import VAD
+from duplex.app.server import DialogueServer
 from duplex.config import load, parse_assignment
-from duplex.models import Progress
+from duplex.dialogue.parts import Parts
+from duplex.model_store import Progress
 from duplex.protocol.session_config import SessionConfig
-from duplex.server import DialogueServer
-from duplex.vad import SileroVad
-from engine.fake import FakeSession, Script
+from duplex.server import logs, memory
+from duplex.testing.engine import FakeSession, Script
+from duplex.testing.voice import FakeVoice
+from duplex.turns.vad import SileroVad
 from engine.types import Speech
 from engine.worker import Worker
-from tts.fake import FakeVoice
 
 WORDS = ("It ", "is ", "half ", "past ", "ten, ", "and ", "the ", "shops ", "are ", "open. ")
 ANSWER = tuple(map(Speech, WORDS))
@@ -31,7 +32,7 @@ SCRIPT = Script(hears=("What time is it?",), says=(ANSWER,), ear_s=0.1, piece_s=
 
 @dataclass(slots=True)
 class ScriptedEngine:
-    """Like `engine.fake.FakeEngine`, but it forgets its sessions."""
+    """Like `duplex.testing.engine.FakeEngine`, but it forgets its sessions."""
 
     script: Script = field(default_factory=lambda: SCRIPT)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from client.bench.questions import load_questions, record
-from client.speech import Recording
+from client.sound.speech import Recording
+from duplex.audio.files import write_wav
+from duplex.cli.recordings import speaker
 from duplex.config import load
-from duplex.pcm import write_wav
-from duplex.recordings import speaker
 
 RATE_HZ = 24_000
 INTO_ANSWER_MS = (1200, 800, 1700)

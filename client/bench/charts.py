@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from client import svg
 from client.bench.plots import Axis, axis_of, dot, empty, figure, legend, vertical_grid
 from client.bench.result import BenchCall, BenchTurn, Compared
 from client.bench.stats import Ratio
+from client.drawing import svg
 
 LANE = 26.0
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.realtime import SAMPLE_RATE_HZ
-from client.speech import Recording, speech_bounds
+from client.sound.speech import Recording, speech_bounds
 
 Kind = Literal["pink", "babble"]
 

@@ -2,9 +2,9 @@
 
 from html import escape
 
-from client import svg
 from client.bench import sections, tables
 from client.bench.result import BenchResult, Report
+from client.drawing import svg
 
 
 def render(report: Report) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from client.bench import SCENARIOS
-from client.call import Line
-from client.line import LineConditions
-from client.speech import Recording
+from client.caller.caller import Line
+from client.sound.speech import Recording
+from client.telephone.channel import LineConditions
 
 # Where in an answer something is said, in turn: ms after it can be heard.
 INTO_ANSWER_MS = (1200.0, 800.0, 1700.0)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from client import svg
 from client.bench.result import BenchTurn, Group
-from client.stages import stages
+from client.caller.stages import stages
+from client.drawing import svg
 
 ROW = 26
 BAR = 8

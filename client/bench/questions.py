@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from client.bench.plan import Recordings
 from client.realtime import SAMPLE_RATE_HZ
-from client.speech import Recording, read_speech, speech_bounds
+from client.sound.speech import Recording, read_speech, speech_bounds
 
 Speak = Callable[[str], NDArray[np.float32]]  # text -> 24 kHz samples
 

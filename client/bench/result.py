@@ -6,7 +6,7 @@ from typing import Any
 
 from client.bench.machine import Machine
 from client.bench.stats import Ratio, Summary, summarise
-from client.turns import TurnResult
+from client.caller.turns import TurnResult
 
 
 @dataclass(frozen=True, slots=True)

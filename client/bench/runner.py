@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from client import svg
 from client.bench.machine import source_commit, this_machine
 from client.bench.noise import Kind, background
 from client.bench.plan import Plan, Recordings, Scope, plan
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, Lanes
 from client.bench.scoring import CountErrors, Scorer, Transcribe
 from client.bench.server_process import resident_mib
-from client.call import CallOptions, CallResult, Line, hold_call, set_up
+from client.caller.caller import CallOptions, CallResult, Line, hold_call, set_up
+from client.caller.turns import TurnResult
+from client.drawing import svg
 from client.realtime import (
     SAMPLE_RATE_HZ,
     ClientError,
@@ -24,7 +25,6 @@ from client.realtime import (
     realtime_url,
     safe_url,
 )
-from client.turns import TurnResult
 
 Progress = Callable[[str], None]
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.bench.result import BenchTurn, Group, WordErrors
+from client.caller.turns import TurnResult
 from client.realtime import SAMPLE_RATE_HZ
-from client.speech import Recording, longest_pause_ms
-from client.turns import TurnResult
-from duplex.pcm import resample
+from client.sound.speech import Recording, longest_pause_ms
+from duplex.audio.resample import resample
 
 Transcribe = Callable[[NDArray[np.float32]], str]  # 16 kHz samples -> words
 CountErrors = Callable[[str, str], tuple[int, int]]  # reference, heard -> edits, reference words

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from html import escape
 
-from client import svg
 from client.bench import charts, plots, tables
 from client.bench.metrics import from_few
 from client.bench.plots import Axis, Series, axis_of
 from client.bench.result import BenchResult, BenchTurn, Group, Report
+from client.drawing import svg
 
 BIN_MS = 50.0
 MEASURE = (

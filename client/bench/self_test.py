@@ -6,11 +6,11 @@ from contextlib import AbstractAsyncContextManager
 
 import numpy as np
 
-from client.bench.echo import ANSWER_DELAYS_MS, CLICK, STOP_DELAY_MS
+from client.bench.click_server import ANSWER_DELAYS_MS, CLICK, STOP_DELAY_MS
 from client.bench.result import MeasuringError
 from client.bench.server_process import RunningServer, serving
 from client.bench.stats import Summary, summarise
-from client.call import CallOptions, CallResult, Line, hold_call
+from client.caller.caller import CallOptions, CallResult, Line, hold_call
 from client.realtime import (
     CHUNK_SAMPLES,
     SAMPLE_RATE_HZ,
@@ -18,7 +18,7 @@ from client.realtime import (
     SessionOptions,
     connect,
 )
-from client.speech import Recording
+from client.sound.speech import Recording
 
 QUICK = 4
 SHORT = 10  # clicks that every run of the bench begins with
@@ -28,7 +28,7 @@ Serve = Callable[[], AbstractAsyncContextManager[RunningServer]]
 
 def echo_server() -> AbstractAsyncContextManager[RunningServer]:
     """The echo server in a process of its own."""
-    return serving([sys.executable, "-m", "client.bench.echo"], timeout_s=30.0)
+    return serving([sys.executable, "-m", "client.bench.click_server"], timeout_s=30.0)
 
 
 async def measure_error(clicks: int = SHORT, serve: Serve = echo_server) -> MeasuringError:

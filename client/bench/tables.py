@@ -14,7 +14,7 @@ from client.bench.result import (
     WordErrors,
 )
 from client.bench.stats import NEEDED, Summary, share_interval, summarise
-from client.stages import LABELS, stages
+from client.caller.stages import LABELS, stages
 
 NONE = "–"
 FEW = "*"  # after a percentile that the count does not bear

@@ -12,7 +12,7 @@ from typing import Any
 from client.live.loudspeaker import Loudspeaker
 from client.realtime import SAMPLE_RATE_HZ, error_text
 from client.screen import stage_words
-from duplex.pcm import decode_pcm16
+from duplex.audio.formats import decode_pcm16
 
 Event = dict[str, Any]
 
@@ -54,7 +54,7 @@ class Conversation:
         """Take one event; returns the client events that it calls for.
 
         Raises:
-            LoudspeakerFull: see `Loudspeaker.push`.
+            LoudspeakerFull: see `Loudspeaker.feed`.
         """
         for unreported in self._replies.values():
             unreported.settled = unreported.done
@@ -138,7 +138,7 @@ class Conversation:
         reply = self._replies.get(event.get("response_id", ""))
         if reply is not None and item_id not in reply.items:
             reply.items.append(item_id)
-        self.loudspeaker.push(item_id, samples)
+        self.loudspeaker.feed(item_id, samples)
 
     def _created(self, response: Event) -> None:
         response_id = str(response.get("id", ""))

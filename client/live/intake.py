@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.realtime import CHUNK_MS, CHUNK_SAMPLES, ClientError
-from duplex.pcm import Framer
+from duplex.audio.formats import Framer
 
 Samples = NDArray[np.float32]
 
@@ -45,7 +45,7 @@ class Intake:
     def put(self, samples: Samples) -> None:
         """Samples of any number; never waits."""
         at_s = time.monotonic()
-        for frame in self._framer.push(samples):
+        for frame in self._framer.feed(samples):
             if len(self._chunks) >= MAX_CHUNKS:
                 self._overrun = True
             if not self._overrun:

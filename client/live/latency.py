@@ -17,7 +17,7 @@ class SpeechEnd:
     speech_end_s: float | None = None
     _noise_dbfs: float = FLOOR_DBFS
 
-    def push(self, samples: NDArray[np.float32], end_s: float, duration_s: float) -> bool:
+    def feed(self, samples: NDArray[np.float32], end_s: float, duration_s: float) -> bool:
         """A chunk that ends at ``end_s``; tells whether it is speech."""
         power = float(np.mean(np.square(samples, dtype=np.float64)))
         level = 10 * np.log10(max(power, 1e-12))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.realtime import SAMPLE_RATE_HZ
-from client.speech import first_audible
+from client.sound.speech import first_audible
 
 Samples = NDArray[np.float32]
 
@@ -62,7 +62,7 @@ class Loudspeaker:
         with self._lock:
             return self._sounding()
 
-    def push(self, item_id: str, samples: Samples) -> None:
+    def feed(self, item_id: str, samples: Samples) -> None:
         """Queue audio of an item; that of a cut one is dropped.
 
         Raises:

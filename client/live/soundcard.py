@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.realtime import SAMPLE_RATE_HZ
-from duplex.pcm import Resampler, encode_pcm16, int16_to_float
+from duplex.audio.formats import encode_pcm16, int16_to_float
+from duplex.audio.resample import Resampler
 
 Samples = NDArray[np.float32]
 
@@ -58,7 +59,7 @@ class InputFormat:
         """The samples that ``data``, whole frames, completes."""
         frames = int16_to_float(np.frombuffer(data, "<i2")).reshape(-1, self._channels)
         mono = frames[:, 0] if self._channels == 1 else frames.mean(axis=1)
-        return self._resampler.push(mono)
+        return self._resampler.feed(mono)
 
 
 class OutputFormat:
@@ -74,6 +75,6 @@ class OutputFormat:
         when the loudspeaker is to be silent."""
         while (missing := frames - len(self._rest)) > 0:
             wanted = max(1, math.ceil(missing * SAMPLE_RATE_HZ / self._rate_hz))
-            self._rest = np.concatenate([self._rest, self._resampler.push(render(wanted))])
+            self._rest = np.concatenate([self._rest, self._resampler.feed(render(wanted))])
         out, self._rest = self._rest[:frames], self._rest[frames:]
         return encode_pcm16(np.repeat(out, self._channels))

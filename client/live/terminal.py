@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
-from client.call import set_up
-from client.live.call import OPEN_KEYS, PUSH_KEYS, LiveCall, Parts
+from client.caller.caller import set_up
+from client.live.connection import Line
 from client.live.devices import DeviceError, describe
-from client.live.echo import EchoGuard, WebRtcCanceller
+from client.live.echo_canceller import EchoGuard, WebRtcCanceller
 from client.live.keys import has_keys, keys_to
-from client.live.line import Line
+from client.live.live_client import OPEN_KEYS, PUSH_KEYS, LiveCall, Parts
 from client.live.pyaudio_card import PortAudio
 from client.live.soundcard import SoundCard
 from client.realtime import ClientError, SessionOptions, connect, realtime_url

@@ -7,13 +7,10 @@ from pathlib import Path
 
 from websockets.exceptions import ConnectionClosed
 
-from duplex.call import Parts
 from duplex.config import AssistantConfig, Config
+from duplex.dialogue.parts import Parts
 from duplex.errors import ConfigError, ProtocolError
 from duplex.metrics import Metrics
-from duplex.net.access import Principal
-from duplex.net.calls import Calls
-from duplex.net.gate import POLICY_VIOLATION
 from duplex.phone.assistants import (
     LINE_TOOLS,
     assistant_named,
@@ -23,9 +20,12 @@ from duplex.phone.assistants import (
 )
 from duplex.phone.codec import PhoneCodec
 from duplex.phone.functions import Functions, load_functions
-from duplex.phone.leg import Leg, PhoneSocket, Switchboard
-from duplex.phone.line import Line
+from duplex.phone.line.leg import Leg, PhoneSocket, Switchboard
+from duplex.phone.line.line import Line
 from duplex.phone.speech import Speaker, Spoken
+from duplex.server.gate import POLICY_VIOLATION
+from duplex.server.keys import Principal
+from duplex.server.registry import Calls
 
 logger = logging.getLogger(__name__)
 

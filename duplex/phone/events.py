@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from duplex.pcm import ALAW, PCM16, ULAW, Codec
+from duplex.audio.formats import ALAW, PCM16, ULAW, Codec
 
 _CODECS = {"pcmu": ULAW, "pcma": ALAW, "pcm16": PCM16}
 

@@ -4,11 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from duplex.call import Parts
-from duplex.pcm import Resampler, Samples
+from duplex.audio.formats import Samples
+from duplex.audio.resample import Resampler
+from duplex.dialogue.parts import Parts
 from duplex.phone.events import Encoding
 from duplex.protocol.session_config import AudioOutput
-from tts.segment import Segmenter
+from tts.text.segment import Segmenter
 from tts.types import MIN_SPEED, SpokenWord
 
 Piece = tuple[bytes, list[SpokenWord]]
@@ -55,11 +56,11 @@ class Speaker:
         ratio = self.encoding.rate_hz / voice.sample_rate
         segmenter = Segmenter()
         clauses = [*segmenter.feed(text), *segmenter.finish()]
-        for chunks in (*map(utterance.push, clauses), utterance.finish()):
+        for chunks in (*map(utterance.feed, clauses), utterance.finish()):
             async with aclosing(self.parts.voice_steps.stream(chunks)) as stream:
                 async for chunk in stream:
                     words = [SpokenWord(w.text, round(w.end_sample * ratio)) for w in chunk.words]
-                    yield self._encoded(resampler.push(chunk.samples)), words
+                    yield self._encoded(resampler.feed(chunk.samples)), words
         yield self._encoded(resampler.flush()), []
 
     def _encoded(self, samples: Samples) -> bytes:

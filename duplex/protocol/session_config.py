@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from duplex.audio.formats import ALAW, PCM16, ULAW, Codec
 from duplex.errors import ProtocolError
-from duplex.pcm import ALAW, PCM16, ULAW, Codec
 from duplex.protocol.codes import Code
 from duplex.protocol.decoding import check_depth, protocol_errors
 from duplex.protocol.items import Text

@@ -8,8 +8,8 @@ from typing import Protocol
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from engine.call_text import HermesTools
 from engine.errors import EngineError
+from engine.text.tool_calls import HermesTools
 from engine.types import CallRule, Message
 
 
@@ -117,7 +117,7 @@ class Renderer:
         for position, token in enumerate(generated):
             if heard == len(text) or token in self.stop_ids:
                 break
-            if not (piece := stream.push(token)):
+            if not (piece := stream.feed(token)):
                 continue  # in the middle of a character
             said += piece
             if not text.startswith(said):
@@ -147,7 +147,7 @@ class TextStream:
         self._tokens: list[int] = []
         self._read = ""
 
-    def push(self, token: int) -> str:
+    def feed(self, token: int) -> str:
         """The text that ``token`` completes; may be empty."""
         self._tokens.append(token)
         text = self._stream.step(self._tokenizer, token) or ""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.brain.chat_format import ChatFormat, Renderer, ToolFormat
-from engine.brain.log import TokenLog
-from engine.brain.session import LocalBrainSession
-from engine.call_text import HermesTools
+from engine.brain.local_session import LocalBrainSession
+from engine.brain.token_log import TokenLog
+from engine.text.tool_calls import HermesTools
 from engine.types import Message, Tool, ToolCall, ToolResult
 from engine.worker import Worker
 

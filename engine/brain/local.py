@@ -5,8 +5,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, Renderer
+from engine.brain.local_session import LocalBrainSession
 from engine.brain.onnx_log import OnnxTokenLog, load_model
-from engine.brain.session import LocalBrainSession
 from engine.worker import Worker
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from engine.brain.log import check_cut
+from engine.brain.token_log import check_cut
 
 Floats = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from engine.brain.log import check_cut
+from engine.brain.token_log import check_cut
 
 
 class TorchTokenLog:

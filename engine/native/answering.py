@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from engine.brain.chat_format import Renderer
 from engine.errors import ContextExceeded
-from engine.native.generation import Generation, Inbox
 from engine.native.kv_cache import Log
 from engine.native.minds import Finish, Minds, MindsMode, Pace, Speak, TagWatch, Think
-from engine.native.sampling import Sampling
-from engine.native.scheduler import Scheduler
-from engine.native.ta4 import Codes, OtherId, SpokenId, Ta4Ids, Ta4Parser
-from engine.native.work import Prompt
+from engine.native.model.ta4 import Codes, OtherId, SpokenId, Ta4Ids, Ta4Parser
+from engine.native.runtime.generation import Generation, Inbox
+from engine.native.runtime.sampling import Sampling
+from engine.native.runtime.scheduler import Scheduler
+from engine.native.runtime.work import Prompt
 from engine.types import Finished, GenerationOptions, RawPiece, Speech, Thought
 
 _TAG_TOKENS = 8  # of thoughts that are held as the possible beginning of a tag, at most
@@ -183,9 +183,9 @@ class Answering:
 
         def has_word(token: int) -> bool:
             if parser is None:
-                return bool(text.push(token).strip())
+                return bool(text.feed(token).strip())
             words = [event.token for event in parser.feed(token) if not isinstance(event, Codes)]
-            return any(text.push(word).strip() for word in words)
+            return any(text.feed(word).strip() for word in words)
 
         return None if any(map(has_word, self.said)) else has_word
 
@@ -206,7 +206,7 @@ class Answering:
         self._thoughts_over = token in self._manner.renderer.stop_ids
         if not self._thoughts_over:
             self._raw_thoughts.append(token)
-            for certain, text in self._watch.push(token, self._thought_text.push(token)):
+            for certain, text in self._watch.feed(token, self._thought_text.feed(token)):
                 self._certain.append(certain)
                 if text:
                     pieces.append(Thought(text))
@@ -227,7 +227,7 @@ class Answering:
         minds.spoke(token)
         self.said.append(token)
         if self._parser is None:
-            text = self._speech_text.push(token)
+            text = self._speech_text.feed(token)
             return [text] if text else []
         pieces: list[RawPiece] = []
         for event in self._parser.feed(token):
@@ -236,7 +236,7 @@ class Answering:
                     pieces.append(Speech(self._words, codes))
                     self._words = ""
                 case SpokenId(word) | OtherId(word):
-                    self._words += self._speech_text.push(word)
+                    self._words += self._speech_text.feed(word)
         return pieces
 
     def _ends_speech(self, token: int) -> bool:

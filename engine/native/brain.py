@@ -12,11 +12,11 @@ from dataclasses import replace
 from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
-from engine.brain.prompts import PromptWriter
+from engine.brain.prompt_writer import PromptWriter
 from engine.native.answering import Answering, Manner
 from engine.native.latents import HeardSound
-from engine.native.scheduler import Scheduler
-from engine.native.work import Prompt
+from engine.native.runtime.scheduler import Scheduler
+from engine.native.runtime.work import Prompt
 from engine.types import GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.answer_text import sorted_pieces
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
 from engine.errors import EngineError
@@ -18,6 +17,7 @@ from engine.native.brain import NativeBrain, NativeBrainSession
 from engine.native.hearing import TurnHearing
 from engine.native.latents import LatentNames
 from engine.native.sound import AudioTower
+from engine.text.answer_filter import sorted_pieces
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
@@ -47,7 +47,7 @@ class NativeEngine:
 
 
 class NativeSession:
-    """One call: its open turn, written and heard, and its log. See `duplex.interfaces`."""
+    """One call: its open turn, written and heard, and its log. See `duplex.dialogue.interfaces`."""
 
     def __init__(self, words: TurnTranscriber, tower: AudioTower, brain: NativeBrain) -> None:
         self._words = words

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.errors import EngineError
 from engine.native.latents import HeardSound, LatentNames, Latents
-from engine.native.scheduler import Scheduler
+from engine.native.runtime.scheduler import Scheduler
 from engine.native.sound import AudioTower, Hearing, SoundRequest
 from engine.uncancelled import uncancelled
 
@@ -33,7 +33,7 @@ class TurnHearing:
 
     def append(self, samples: NDArray[np.float32]) -> None:
         """Add 16 kHz mono samples."""
-        self._stream.push(samples)
+        self._stream.feed(samples)
         if self._stream.due():
             self._grown.set()
 

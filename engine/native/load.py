@@ -8,21 +8,21 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
-from engine.native.adaptor import Adaptor
 from engine.native.answering import Manner
 from engine.native.brain import NativeBrain
-from engine.native.checkpoint import full_keys, load_checkpoint
-from engine.native.config import StepAudioConfig, read_config
-from engine.native.decoder import Decoder
-from engine.native.encoder import Encoder
-from engine.native.gguf_weights import GgufModel
 from engine.native.minds import Pace
+from engine.native.model.adaptor import Adaptor
+from engine.native.model.checkpoint import full_keys, load_checkpoint
+from engine.native.model.config import StepAudioConfig, read_config
+from engine.native.model.decoder import Decoder
+from engine.native.model.encoder import Encoder
+from engine.native.model.gguf_weights import GgufModel
+from engine.native.model.ta4 import Ta4Ids
+from engine.native.model.template import with_tools
+from engine.native.model.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 from engine.native.placing import NativeOptions, open_scheduler, open_tower
 from engine.native.sound import AudioTower
 from engine.native.speaking import SpeakingRenderer
-from engine.native.ta4 import Ta4Ids
-from engine.native.template import with_tools
-from engine.native.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 
 Tell = Callable[[str, float], None]
 THINK_OPEN, THINK_CLOSE, NO_THOUGHTS = "<think>\n", "</think>\n", "<think>\n\n</think>\n"

@@ -290,7 +290,7 @@ class TagWatch:
         self._held: list[tuple[int, str]] = []  # tokens in which the tag may begin, and after
         self.is_closed = False
 
-    def push(self, token: int, text: str) -> list[tuple[int, str]]:
+    def feed(self, token: int, text: str) -> list[tuple[int, str]]:
         """The tokens that are now certain to be thoughts, with the text that each completes,
         after one that completes ``text``.
 

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 
 from engine.features import SAMPLE_RATE_HZ
-from engine.native.adaptor import Adaptor
-from engine.native.decoder import Decoder
-from engine.native.encoder import Encoder
-from engine.native.graphs import SIZES, DecodeGraphs
 from engine.native.minds import Pace
-from engine.native.planning import Limits
-from engine.native.runner import Feed, Runner
-from engine.native.scheduler import Scheduler
+from engine.native.model.adaptor import Adaptor
+from engine.native.model.decoder import Decoder
+from engine.native.model.encoder import Encoder
+from engine.native.runtime.graphs import SIZES, DecodeGraphs
+from engine.native.runtime.planning import Limits
+from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.scheduler import Scheduler
 from engine.native.sound import AudioTower, SoundConfig
 from engine.ops.dispatch import MATVEC_ROWS
 
@@ -88,7 +88,7 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
     log.close()
     if tower is not None:
         stream = tower.open()
-        stream.push(np.zeros(3 * SAMPLE_RATE_HZ, np.float32))
+        stream.feed(np.zeros(3 * SAMPLE_RATE_HZ, np.float32))
         while stream.due():
             tower.encode([stream.step()])
         if (rest := stream.finish()) is not None:

@@ -5,7 +5,7 @@ the encoder and its own placeholder in the prompt. Within a block the encoder ad
 chunk sees everything before it and a look-ahead behind it, whose frames are provisional and are
 encoded again with the next chunk. A chunk's latents are stable: later audio does not change them.
 
-Two threads may share the work. The caller's keeps the log-mel (`SoundStream.push`, ``due`` and the
+Two threads may share the work. The caller's keeps the log-mel (`SoundStream.feed`, ``due`` and the
 methods that make a `SoundRequest`); the one that owns the device encodes the requests of many
 calls in one step (`AudioTower.encode`) and closes streams. A stream's requests are encoded in the
 order in which they were made.
@@ -29,9 +29,9 @@ from engine.features import (
     LogMel,
     normalize,
 )
-from engine.native.adaptor import Adaptor, latent_count
-from engine.native.encoder import POOL_FRAMES, Encoder, EncoderInput, alike, frames_of
 from engine.native.kv_cache import BlockPool, Log
+from engine.native.model.adaptor import Adaptor, latent_count
+from engine.native.model.encoder import POOL_FRAMES, Encoder, EncoderInput, alike, frames_of
 
 CONV_STRIDE = 2  # of the encoder's stem, in mel frames
 
@@ -243,7 +243,7 @@ class SoundStream:
         self._blocks: deque[_Block] = deque()  # all but the last are full
         self._memories: list[_Memory] = []
 
-    def push(self, pcm: Float32) -> None:
+    def feed(self, pcm: Float32) -> None:
         """Hear 16 kHz mono in [-1, 1]."""
         size = self._tower.config.block_samples
         while len(pcm):
@@ -253,7 +253,7 @@ class SoundStream:
                 self._blocks.append(_Block(index, self._memories[-1], self._tower))
             block = self._blocks[-1]
             room = size - block.samples
-            block.push(pcm[:room])
+            block.feed(pcm[:room])
             pcm = pcm[room:]
 
     def due(self) -> bool:
@@ -334,7 +334,7 @@ class _Block:
     def full(self) -> bool:
         return self.samples == self._config.block_samples
 
-    def push(self, pcm: Float32) -> None:
+    def feed(self, pcm: Float32) -> None:
         """Samples go into the log-mel in pieces that always start at the same places, so that the
         frames are the same to the last bit however the audio comes in; a piece ends where the
         frames of one more latent are complete, so none is late."""
@@ -343,7 +343,7 @@ class _Block:
         begin = 0
         while len(self._rest) - begin >= (piece := self._piece()):
             end = begin + piece
-            frames, self._state = self._mel.push(self._rest[begin:end], self._state)
+            frames, self._state = self._mel.feed(self._rest[begin:end], self._state)
             self._frames[:, self._known : self._known + frames.shape[1]] = frames
             self._known += frames.shape[1]
             begin = end
@@ -369,7 +369,7 @@ class _Block:
     def ending(self, start: int, *, whole: bool = False, complete: bool = False) -> SoundRequest:
         """Everything from latent ``start`` on, the block ending here."""
         left = self._left(start)
-        known, state = self._mel.push(self._rest, self._state)
+        known, state = self._mel.feed(self._rest, self._state)
         parts = [self._frames[:, left : self._known], known, self._mel.finish(state)]
         frames = np.concatenate(parts, axis=1)
         maximum = max(self._maximum, float(frames.max()))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import ChatFormat, Renderer
-from engine.brain.log import common_prefix
-from engine.native.ta4 import CODES_PER_GROUP as CODES_PER_TOKEN
-from engine.native.ta4 import Codes, SpokenId, Ta4Ids, Ta4Parser, interleave
+from engine.brain.token_log import common_prefix
+from engine.native.model.ta4 import CODES_PER_GROUP as CODES_PER_TOKEN
+from engine.native.model.ta4 import Codes, SpokenId, Ta4Ids, Ta4Parser, interleave
 
 
 class SpeakingRenderer(Renderer):

@@ -16,8 +16,8 @@ from selenium.webdriver.support.select import Select
 from served import Served, served
 
 from duplex.config import AccessConfig, Config, ServerConfig
-from duplex.net.access import load_keys
-from engine.fake import Script
+from duplex.server.keys import load_keys
+from duplex.testing.engine import Script
 from engine.types import Speech, Thought
 
 pytestmark = [
@@ -469,7 +469,7 @@ def test_a_sound_that_sleeps_is_woken(page: Page) -> None:
     context = "duplexTest.call.sound.context"
     page.js(f"""const context = {context};
         globalThis.states = [];
-        context.addEventListener("statechange", () => states.push(context.state));
+        context.addEventListener("statechange", () => states.feed(context.state));
         context.suspend();""")
     states = "return states"
     page.until(lambda: page.js(states) == ["suspended", "running"], "it to wake")

@@ -15,7 +15,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from duplex.pcm import decode_ulaw, encode_ulaw, resample
+from duplex.audio.formats import decode_ulaw, encode_ulaw
+from duplex.audio.resample import resample
 
 RATE = 24_000
 LOUD = 0.05

@@ -9,7 +9,7 @@ import pytest
 
 from client.realtime import SessionOptions
 from client.talk import FAILED, OK, USAGE, TalkOptions, talk
-from duplex.pcm import read_wav, write_wav
+from duplex.audio.files import read_wav, write_wav
 
 MARKS = {
     "pause": 100.0,

@@ -16,12 +16,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from calls import LoudnessVad, PatientJudge
 
-from duplex.call import Parts
+from duplex.app.server import DialogueServer, address
 from duplex.config import Config, LimitsConfig, ServerConfig
-from duplex.net.access import load_keys
+from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
-from duplex.server import DialogueServer, address
-from engine.fake import FakeEngine, FakeSession, Script
+from duplex.server.keys import load_keys
+from duplex.testing.engine import FakeEngine, FakeSession, Script
+from duplex.testing.voice import FakeVoice
 from engine.types import (
     CallArguments,
     CallEnded,
@@ -33,7 +34,6 @@ from engine.types import (
     Speech,
 )
 from engine.worker import Worker
-from tts.fake import FakeVoice
 
 KEY = "what-stock-clients-have"
 HEARD: Mapping[str, Sequence[str]] = {  # turn by turn; the last repeats

@@ -4,7 +4,7 @@ import pytest
 
 from duplex.config import LimitsConfig
 from duplex.metrics import Metrics, TurnMarks, percentile
-from duplex.net.load import Load
+from duplex.server.load import Load
 
 
 def test_marks_are_milliseconds_after_the_speech_and_the_first_time_counts() -> None:

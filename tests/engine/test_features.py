@@ -30,7 +30,7 @@ def streamed(pcm: Float32, cuts: list[int], bins: int) -> tuple[Float32, float]:
     mel = LogMel(bins)
     state, parts = mel.open(), []
     for piece in np.split(pcm, sorted(cuts)):
-        frames, state = mel.push(piece, state)
+        frames, state = mel.feed(piece, state)
         parts.append(frames)
     parts.append(mel.finish(state))
     return np.concatenate(parts, axis=1), state.maximum
@@ -92,11 +92,11 @@ def test_any_chunking_equals_the_whole(data: st.DataObject, bins: int) -> None:
 def test_state_is_a_value_and_frames_are_final() -> None:
     """Two futures of one state do not disturb each other or what came before."""
     mel = LogMel()
-    first, state = mel.push(speechlike(0.3), mel.open())
+    first, state = mel.feed(speechlike(0.3), mel.open())
     kept = first.copy()
-    loud, _ = mel.push(np.ones(4000, np.float32), state)
-    quiet, _ = mel.push(np.zeros(4000, np.float32), state)
-    again, _ = mel.push(np.ones(4000, np.float32), state)
+    loud, _ = mel.feed(np.ones(4000, np.float32), state)
+    quiet, _ = mel.feed(np.zeros(4000, np.float32), state)
+    again, _ = mel.feed(np.ones(4000, np.float32), state)
     np.testing.assert_array_equal(loud, again)
     assert np.abs(loud - quiet).max() > 1.0
     np.testing.assert_array_equal(first, kept)
@@ -104,9 +104,9 @@ def test_state_is_a_value_and_frames_are_final() -> None:
 
 def test_provisional_frames_do_not_end_the_stream() -> None:
     mel, pcm = LogMel(), speechlike(0.3)
-    head, state = mel.push(pcm[:2080], mel.open())
+    head, state = mel.feed(pcm[:2080], mel.open())
     assert mel.finish(state).shape[1] == 2080 // HOP_SAMPLES - head.shape[1] > 0
-    tail, state = mel.push(pcm[2080:], state)
+    tail, state = mel.feed(pcm[2080:], state)
     whole = np.concatenate([head, tail, mel.finish(state)], axis=1)
     np.testing.assert_allclose(whole, log_mel(pcm), atol=2e-5)
 
@@ -120,7 +120,7 @@ def test_running_maximum_stays_near_the_clip_maximum(seed: int, seconds: float) 
     mel = LogMel()
     state, frames, online = mel.open(), [], []
     for piece in np.array_split(pcm, 12):
-        new, state = mel.push(piece, state)
+        new, state = mel.feed(piece, state)
         frames.append(new)
         online.append(normalize(new, state.maximum))
     whole = np.concatenate(frames, axis=1)

@@ -9,7 +9,7 @@ from calls import virtual
 from phones import calling
 
 from duplex.config import load
-from engine.fake import Script
+from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "appointments.toml"

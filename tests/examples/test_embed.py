@@ -14,7 +14,7 @@ from browser import CHROMIUM, DRIVER, browser, write_wav
 from served import served
 
 from duplex.config import Config, ServerConfig
-from engine.fake import Script
+from duplex.testing.engine import Script
 
 WRITTEN = "http://127.0.0.1:8765"
 EMBED = Path(__file__).parents[2] / "examples" / "embed"

@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 import numpy as np
 from virtual_time import VirtualTimeLoop
 
-from duplex.call import Parts
+from duplex.audio.formats import Samples, encode_pcm16
 from duplex.config import Config
+from duplex.dialogue.outbox import Outbox
+from duplex.dialogue.parts import Parts
+from duplex.dialogue.session import Session
 from duplex.metrics import Metrics
-from duplex.outbox import Outbox
-from duplex.pcm import Samples, encode_pcm16
 from duplex.protocol.ids import counting_ids
 from duplex.protocol.session_config import SessionConfig
-from duplex.session import Session
-from duplex.vad import FRAME_SAMPLES, VadFrame
-from engine.fake import FakeEngine, Script
+from duplex.testing.engine import FakeEngine, Script
+from duplex.testing.voice import FakeVoice
+from duplex.turns.vad import FRAME_SAMPLES, VadFrame
 from engine.worker import Priority
-from tts.fake import FakeVoice
 
 T = TypeVar("T")
 CHUNK_S = 0.02
@@ -41,7 +41,7 @@ class LoudnessVad:
     def __init__(self) -> None:
         self._at = 0
 
-    def push(self, samples: Samples) -> list[VadFrame]:
+    def feed(self, samples: Samples) -> list[VadFrame]:
         assert len(samples) == FRAME_SAMPLES
         loud = float(np.abs(samples).mean()) > 0.01
         frame = VadFrame(self._at, 0.9 if loud else 0.05)

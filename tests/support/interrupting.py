@@ -6,7 +6,7 @@ from typing import Any
 
 from calls import Caller
 
-from engine.fake import Script
+from duplex.testing.engine import Script
 from engine.types import Speech
 
 QUESTION = "What time is it?"

@@ -9,21 +9,21 @@ from calls import LoudnessVad, PatientJudge, TimedSteps
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosedOK
 
-from client.phone import FRAME_MS, LINE_HZ, TwilioEnd
-from duplex.call import Parts
+from client.telephone.twilio import FRAME_MS, LINE_HZ, TwilioEnd
 from duplex.config import AssistantConfig, Config, PhoneConfig
+from duplex.dialogue.parts import Parts
 from duplex.metrics import Metrics
-from duplex.net.access import Principal
-from duplex.net.calls import Calls
-from duplex.net.limits import Allowance
-from duplex.net.load import Load
 from duplex.phone.calls import PhoneCalls
-from duplex.phone.leg import Switchboard
-from duplex.phone.twilio import TwilioCodec
+from duplex.phone.line.leg import Switchboard
+from duplex.phone.providers.twilio import TwilioCodec
 from duplex.protocol.session_config import SessionConfig
-from engine.fake import FakeEngine, Script
+from duplex.server.keys import Principal
+from duplex.server.load import Load
+from duplex.server.quota import Allowance
+from duplex.server.registry import Calls
+from duplex.testing.engine import FakeEngine, Script
+from duplex.testing.voice import FakeVoice
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
-from tts.fake import FakeVoice
 
 GREETING = "Hello, this is the bakery."
 

@@ -10,9 +10,9 @@ from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2Audio
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
 from engine.features import Float32
-from engine.native.adaptor import Adaptor
-from engine.native.config import AdaptorShape, EncoderShape
-from engine.native.encoder import Encoder
+from engine.native.model.adaptor import Adaptor
+from engine.native.model.config import AdaptorShape, EncoderShape
+from engine.native.model.encoder import Encoder
 from engine.native.sound import AudioTower, SoundConfig
 
 ENCODER = EncoderShape(mels=16, context=1500, state=32, heads=2, layers=3)

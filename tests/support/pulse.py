@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from duplex.pcm import encode_pcm16
+from duplex.audio.formats import encode_pcm16
 
 RATE = 24_000
 PATIENCE_S = 120.0

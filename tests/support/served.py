@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from servers import FAST, NO_KEYS, Running, running_server
 
 from duplex.config import Config
-from duplex.net.access import Keys
-from engine.fake import Script
+from duplex.server.keys import Keys
+from duplex.testing.engine import Script
 
 
 @dataclass

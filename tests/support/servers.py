@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from calls import LoudnessVad, PatientJudge
 from msgspec.structs import replace
 
-from duplex.call import Parts
+from duplex.app.server import DialogueServer, address
 from duplex.config import Config, ServerConfig
-from duplex.net.access import Keys, Principal
-from duplex.net.limits import Allowance
+from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
-from duplex.server import DialogueServer, address
-from engine.fake import FakeEngine, Script
+from duplex.server.keys import Keys, Principal
+from duplex.server.quota import Allowance
+from duplex.testing.engine import FakeEngine, Script
+from duplex.testing.voice import FakeVoice
 from engine.worker import Worker
-from tts.fake import FakeVoice
 from tts.types import Voice
 
 FAST = Script(ear_s=0.001, piece_s=0.001)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiosipua import SipMessage, SipRequest, SipResponse
 
-from duplex.phone.sip import SipListener
+from duplex.phone.sip.listener import SipListener
 
 Address = tuple[str, int]
 _PATIENCE_S = 90.0

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from impaired import Address, Network, impaired
 
-from duplex.pcm import Samples, decode_pcm16, write_wav
+from duplex.audio.files import write_wav
+from duplex.audio.formats import Samples, decode_pcm16
 
 MODULES = Path("/usr/lib/baresip/modules")
 RATE_HZ = 8_000

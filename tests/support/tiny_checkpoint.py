@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 from torch import Tensor
 
-from engine.native.config import (
+from engine.native.model.config import (
     ADAPTOR_HIDDEN,
     AdaptorShape,
     DecoderShape,

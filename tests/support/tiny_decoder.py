@@ -2,8 +2,8 @@
 
 import torch
 
-from engine.native.config import DecoderShape
-from engine.native.decoder import Decoder
+from engine.native.model.config import DecoderShape
+from engine.native.model.decoder import Decoder
 
 SHAPE = DecoderShape(
     layers=2,

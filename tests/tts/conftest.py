@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tts import split
+from tts.piper import split
 
 CHANNELS = 4
 SYMBOLS = "_^$ ,.abcdefghijklmnopqrstuvwxyzəɐˈˌː"

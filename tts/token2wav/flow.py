@@ -86,7 +86,7 @@ class Flow(nn.Module):
         state = self.run(schedule, torch.cat([codes, ahead], dim=1), speaker, mel, None, False)[1]
         return FlowState(speaker, codes.shape[1], state[0], state[1])
 
-    def push(
+    def feed(
         self, schedule: Schedule, codes: Tensor, state: FlowState, *, final: bool
     ) -> tuple[Tensor, FlowState]:
         """Mel ``[1, mels, frames]`` of ``codes [1, T]`` and the next state.

@@ -98,7 +98,7 @@ class Token2Wav:
         )
 
     @torch.inference_mode()
-    def push(
+    def feed(
         self, codes: Sequence[int], state: StreamState, *, final: bool = False
     ) -> tuple[NDArray[np.float32], StreamState]:
         """The samples that ``codes`` complete, float32 at 24 kHz in [-0.99, 0.99], and the next
@@ -114,7 +114,7 @@ class Token2Wav:
         while len(pending) >= self.chunk_codes + self._lookahead or (final and pending):
             last = len(pending) < self.chunk_codes + self._lookahead
             taken = pending if last else pending[: self.chunk_codes + self._lookahead]
-            mel, flow = self.flow.push(self._schedule, self._codes(taken), flow, final=last)
+            mel, flow = self.flow.feed(self._schedule, self._codes(taken), flow, final=last)
             samples, overlap = self._vocode(mel.float(), overlap, chunks)
             parts.append(samples if last else samples[:, : -self._overlap_samples])
             pending = () if last else pending[self.chunk_codes :]

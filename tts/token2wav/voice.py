@@ -93,7 +93,7 @@ class TokenStream:
         self._pieces: list[_Piece] = []  # text not yet sent, in order
         self._finished = False
 
-    def push(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
+    def feed(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
         """Take ``codes`` and the ``text`` beside them; give the audio they complete.
 
         All is taken at once. Each step of the iterator is one chunk of the model, about a second
@@ -131,7 +131,7 @@ class TokenStream:
 
     def _run(self, codes: Sequence[int], *, final: bool = False) -> NDArray[np.float32]:
         with torch.cuda.stream(self._lane):  # no stream, no change
-            samples, self._state = self._model.push(codes, self._state, final=final)
+            samples, self._state = self._model.feed(codes, self._state, final=final)
         return samples
 
     def _words(self, until_sample: int) -> tuple[SpokenWord, ...]:

@@ -7,7 +7,7 @@ import pytest
 
 from client.live.conversation import Conversation
 from client.live.loudspeaker import Loudspeaker
-from duplex.pcm import encode_pcm16
+from duplex.audio.formats import encode_pcm16
 
 
 def audio(item: str, count: int, response: str = "r1") -> dict:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from client.live.soundcard import InputFormat, OutputFormat
-from duplex.pcm import decode_pcm16, encode_pcm16, resample
+from duplex.audio.formats import decode_pcm16, encode_pcm16
+from duplex.audio.resample import resample
 
 
 def tone(count: int, rate_hz: int) -> np.ndarray:

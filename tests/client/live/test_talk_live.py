@@ -14,7 +14,7 @@ import pytest
 from pulse import RATE, UNAVAILABLE, Pulse, Recorder, Terminal, sound_server, talking, wait_for
 from servers import scripted_server
 
-from engine.fake import FakeEngine, Script
+from duplex.testing.engine import FakeEngine, Script
 from engine.types import Speech
 
 pytestmark = [

@@ -11,9 +11,9 @@ import pytest
 from pulse import RATE, UNAVAILABLE, Pulse, sound_server, talking, wait_for
 
 from client.bench.server_process import serving
+from duplex.audio.resample import resample
+from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
-from duplex.pcm import resample
-from duplex.recordings import server_command, speaker
 from engine.ear.whisper import WhisperEar
 
 pytestmark = [

@@ -10,7 +10,7 @@ import pytest
 from client.live import terminal
 from client.live.terminal import LiveOptions, list_devices, live_talk
 from client.talk import USAGE
-from duplex.cli import main
+from duplex.cli.main import main
 
 NOWHERE = "ws://127.0.0.1:9/v1/realtime"
 needs_pyaudio = pytest.mark.skipif(find_spec("pyaudio") is None, reason="needs PyAudio")

@@ -1,0 +1,1 @@
+"""A caller who plays recordings, listens as a person would, and measures each turn."""

@@ -1,0 +1,1 @@
+"""A call as a picture: SVG without scripts."""

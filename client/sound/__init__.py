@@ -1,0 +1,1 @@
+"""Recordings, the caller's microphone and loudspeaker, without a sound card."""

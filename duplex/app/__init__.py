@@ -1,0 +1,1 @@
+"""The whole server put together: the only package that names concrete models."""

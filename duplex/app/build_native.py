@@ -1,0 +1,98 @@
+"""What of a configuration is for the native engine, made concrete. Imports torch when asked to."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duplex.config import Config
+from duplex.errors import ConfigError, ModelError
+from duplex.model_store import ModelStore, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.native.load import NativeModel
+    from tts.types import Voice
+
+LATENT_MS = 80  # of audio in one latent of Step-Audio's adaptor
+
+
+def load_own_voice(config: Config, store: ModelStore) -> "Voice":
+    """The voice of a Step-Audio checkpoint that speaks itself.
+
+    Raises:
+        ConfigError: no voice prompt is given.
+        ModelError: the checkpoint has no voice, or its files or the prompt cannot be used.
+    """
+    from tts.token2wav.prompt import read_prompt
+    from tts.token2wav.voice import TokenVoice
+
+    if not config.native.voice_prompt:
+        raise ConfigError("native.speaks needs native.voice_prompt")
+    directory = store.path(config.brain.model) / "token2wav"
+    device, dtype = _device(config)
+    try:
+        prompt = read_prompt(Path(config.native.voice_prompt).expanduser(), directory)
+        return TokenVoice.load(directory, prompt, device=device, dtype=dtype)
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{directory}: {error}") from error
+
+
+def load_native(config: Config, store: ModelStore, progress: Progress) -> "NativeModel":
+    """The model of the native engine, on its device.
+
+    Raises:
+        ConfigError: a package or the device that it needs is missing.
+        ModelError: the checkpoint cannot be used.
+    """
+    try:
+        from engine.native.load import load_model
+        from engine.native.minds import Pace
+        from engine.native.placing import NativeOptions
+        from engine.native.runtime.planning import Limits
+        from engine.native.sound import SoundConfig
+    except ImportError as error:
+        raise ConfigError(f'brain.kind = "native" needs the extra "native": {error}') from error
+    brain, native = config.brain, config.native
+    device, dtype = _device(config)
+    options = NativeOptions(
+        device=device,
+        dtype=dtype,
+        weight_bits=native.weight_bits,
+        context_tokens=brain.context(),
+        cache_tokens=native.cache_tokens,
+        calls=config.server.max_calls,
+        limits=Limits(prefill_beside_decode=native.prefill_tokens),
+        sound=SoundConfig(
+            chunk=max(1, native.chunk_ms // LATENT_MS),
+            lookahead=native.lookahead_ms // LATENT_MS,
+        ),
+        pace=Pace(
+            native.thought_tokens,
+            native.speech_tokens or (100 if native.speaks else 20),
+            speak_margin_s=native.speak_margin_s,
+        ),
+        speaks=native.speaks,
+    )
+    with progress.task(f"loading {brain.model}") as task:
+
+        def tell(what: str, done: float) -> None:
+            task.detail = f"{what}, {done:.0%}"
+
+        try:
+            return load_model(store.path(brain.model), options, tell)
+        except (ValueError, OSError) as error:
+            raise ModelError(f"{brain.model}: {error}") from error
+
+
+def _device(config: Config) -> "tuple[str, torch.dtype]":
+    """Where the native engine runs, and in what precision."""
+    import torch
+
+    device, name = config.native.device, config.native.dtype
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        name = "bfloat16" if device.startswith("cuda") else "float32"
+    torch.set_num_threads(config.brain.threads)
+    dtype: torch.dtype = getattr(torch, name)
+    return device, dtype

@@ -1,0 +1,1 @@
+"""Sound as numbers: sample formats, resampling, concealment. Pure: no IO, no models."""

@@ -1,0 +1,1 @@
+"""The command ``duplex``: one module per subcommand."""

@@ -1,0 +1,37 @@
+"""The callers of demo and bench: recordings that the project speaks itself."""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from duplex.app import build
+from duplex.audio.formats import Samples
+from duplex.audio.resample import resample
+from duplex.config import Config
+from duplex.model_store import Progress
+
+CLIENT_HZ = 24_000
+
+
+def speaker(config: Config) -> Callable[[str], Samples]:
+    """A function that speaks a text with the project's own voice, 24 kHz mono.
+
+    Raises:
+        ModelError: the voice cannot be installed.
+    """
+    store = build.open_store(config)
+    progress = Progress(sys.stderr)
+    build.install(config, store, progress)
+    voice = build.load_voice(config, store, progress)
+
+    def speak(text: str) -> Samples:
+        chunks = [chunk.samples for chunk in voice.synthesize(text)]
+        return resample(np.concatenate(chunks), voice.sample_rate, CLIENT_HZ)
+
+    return speak
+
+
+def server_command(arguments: list[str]) -> list[str]:
+    """How a server of our own is started, on a free port."""
+    return [sys.executable, "-m", "duplex", "serve", "--port", "0", *arguments]

@@ -1,0 +1,1 @@
+"""One call: the caller is heard, answered and interrupted."""

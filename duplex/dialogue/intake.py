@@ -1,0 +1,44 @@
+"""What one client may make the server do with what it sends, whatever a message holds."""
+
+import asyncio
+
+from duplex.errors import ProtocolError
+from duplex.protocol.codes import Code
+from duplex.rate import TokenBucket
+
+_SMALL_CHARS = 32_768  # is decoded at once, whatever it holds
+_MAX_OBJECTS = 4_000  # of a larger message: the tools of the largest agents have hundreds
+_MAX_VALUES = 200_000  # commas are cheap, and long texts have many
+_BURST_S = 150.0  # of audio that may come at once: more than the longest turn
+
+
+def check_cost(message: str | bytes) -> None:
+    """Refuse JSON that would hold up the event loop: 12 MB of empty objects take a second to
+    decode, and 15 MiB of audio 40 ms.
+
+    Raises:
+        ProtocolError: it has too many values.
+    """
+    if len(message) <= _SMALL_CHARS:
+        return
+    if isinstance(message, str):
+        objects = message.count("{") + message.count("[")
+        values = message.count(",")
+    else:
+        objects = message.count(b"{") + message.count(b"[")
+        values = message.count(b",")
+    if objects > _MAX_OBJECTS or values > _MAX_VALUES:
+        raise ProtocolError("The message has too many values.", code=Code.INVALID_VALUE)
+
+
+class AudioPace:
+    """Takes audio no faster than so many times real time; a client that sends more has to wait
+    before it is read again. Hearing costs time in proportion, which other callers need."""
+
+    def __init__(self, rate: float, now_s: float) -> None:
+        self._bucket = TokenBucket(rate, _BURST_S, now_s)
+
+    async def take(self, seconds: float, now_s: float) -> None:
+        """Note ``seconds`` of audio; wait if it is too much."""
+        debt_s = self._bucket.debt_s(seconds, now_s)
+        await asyncio.sleep(debt_s)  # zero: other calls get their turn

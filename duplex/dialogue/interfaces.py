@@ -1,0 +1,100 @@
+"""What the dialogue needs of an engine. Implementations import nothing from here."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.types import GenerationOptions, Message, Piece, Transcript
+from engine.worker import Priority
+
+T = TypeVar("T")
+
+
+class EngineSession(Protocol):
+    """One call's ear and brain.
+
+    The audio of the open turn is appended while the caller speaks; the conversation is passed
+    whole to `listen`, `prefill` and `respond`, and the session keeps its cache equal to a prefix
+    of it. So a reply nobody heard, and a turn that was deleted, are removed by not passing them.
+    """
+
+    def begin_turn(self) -> None:
+        """Forget the audio of the turn before."""
+
+    def append_audio(self, samples: NDArray[np.float32]) -> None:
+        """Add 16 kHz mono samples to the open turn. Returns at once."""
+
+    def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
+        """Yield partial transcripts while audio arrives, prefilling what is stable.
+        Ends only when closed."""
+
+    async def end_turn(self) -> Transcript:
+        """The exact transcript of the audio so far. More audio may be appended afterwards."""
+
+    async def prefill(self, history: Sequence[Message]) -> None:
+        """Bring the cache up to ``history`` before it is needed."""
+
+    def respond(
+        self, history: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[Piece, None]:
+        """Answer the last message: speech, thought and call pieces, then `Finished`. A system
+        message with tools offers them; calls of others, or without arguments that are an object,
+        are an `EngineError`. Closing it cancels within one decode step."""
+
+    async def close(self) -> None:
+        """Free all that the call held."""
+
+
+class Engine(Protocol):
+    """Loaded models, shared by all calls."""
+
+    def open(self) -> EngineSession:
+        """Start a call."""
+
+    def close(self) -> None:
+        """Free the models."""
+
+
+class Judge(Protocol):
+    """Says whether a caller who makes a sound during an answer interrupts it; one call's state.
+    See `duplex.interruption.judge.InterruptionJudge`."""
+
+    def learn(self, samples: NDArray[np.float32], probability: float) -> None:
+        """Take one VAD frame of the caller while no answer sounds."""
+
+    def hear(
+        self,
+        samples: NDArray[np.float32],
+        probability: float,
+        answer: NDArray[np.float32] | None,
+    ) -> bool:
+        """Take one while an answer sounds, while it is in doubt whether speech over it interrupts
+        it, or in the turn that did. ``answer`` is what of it is believed to sound, None if
+        nothing or not known. Whether there is enough evidence by now."""
+
+    @property
+    def heard_caller(self) -> bool:
+        """Whether some of the speech of the last second, since the last `reset`, was the caller's
+        own, not our echo."""
+
+    @property
+    def sounds_false(self) -> float | None:
+        """How likely all that was said since the last `reset` is no interruption, by its sound;
+        None if that is not known."""
+
+    def reset(self) -> None:
+        """The speech that was judged is over."""
+
+
+class Steps(Protocol):
+    """Runs blocking work off the event loop; see `engine.worker.Worker`."""
+
+    async def run(self, function: Callable[[], T], priority: Priority = ...) -> T:
+        """Call ``function`` and return its result."""
+
+    def stream(
+        self, iterator: Iterator[T], priority: Priority | Callable[[], Priority] = ...
+    ) -> AsyncGenerator[T, None]:
+        """Yield what ``iterator`` yields, each step off the loop."""

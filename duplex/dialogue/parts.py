@@ -1,0 +1,50 @@
+"""The loaded models, shared by all calls."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from duplex.dialogue.interfaces import Engine, Judge, Steps
+from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
+from duplex.protocol.session_config import SessionConfig
+from duplex.turns.vad import SileroVad
+from engine.types import GenerationOptions
+from tts.types import Voice
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The loaded models, shared by all calls, and what a call starts with."""
+
+    engine: Engine
+    vad: SileroVad
+    voice: Voice
+    voice_steps: Steps
+    defaults: SessionConfig
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    engines: Mapping[str, Engine] = field(default_factory=dict)  # others to choose, by model
+    voices: Mapping[str, Voice] = field(default_factory=dict)  # others to choose
+    open_judge: Callable[[InterruptionConfig], Judge] = InterruptionJudge
+
+    def engine_of(self, model: str) -> Engine:
+        """The engine of that name. Clients made for other servers name models that are not here:
+        they get the first."""
+        return self.engines.get(model, self.engine)
+
+    def voice_of(self, name: str) -> Voice:
+        """The voice of that name, else the first."""
+        return self.voices.get(name, self.voice)
+
+    def close(self) -> None:
+        """Stop the engines' threads."""
+        for engine in (self.engine, *self.engines.values()):
+            engine.close()
+
+    @property
+    def models(self) -> list[str]:
+        """All models that a call may name, the one of those who name none first."""
+        return [self.defaults.model, *self.engines]
+
+    @property
+    def voice_names(self) -> list[str]:
+        """All voices, likewise."""
+        return [self.defaults.audio.output.voice, *self.voices]

@@ -1,0 +1,1 @@
+"""One phone call between a provider's line and a session."""

@@ -1,0 +1,129 @@
+"""Words that nobody has to think of: the greeting, the goodbye. Played like an answer, and known
+to the conversation as far as they were heard.
+
+A caller's sound stops the greeting as it stops an answer. If there were no words in it, because it
+was a cough, the rest is played.
+"""
+
+from collections.abc import Sequence
+
+from duplex.dialogue.playback import PlaybackLedger
+from duplex.phone.events import Encoding
+from duplex.protocol import client_events as wire
+from duplex.protocol.items import MessageParam, OutputText
+from tts.types import SpokenWord
+
+
+class Announcement:
+    """At most one at a time."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._count = 0  # announcements, and rests of them
+        self._is_dropped = True  # whether nobody wants to hear what still comes
+        self.is_held = False  # whether it waits for the caller's sound to mean nothing
+        # Of the announcement, or of the rest of it. See `_restart`.
+        self._told: bool
+        self._audio: bytearray
+        self._words: list[SpokenWord]
+        self._before: int
+        self.is_made: bool  # whether nothing more of it is to come
+        self._ledger: PlaybackLedger
+        self._restart(b"", ())
+
+    @property
+    def item_id(self) -> str:
+        """Of what is played, and in the conversation."""
+        return f"announcement_{self._count}"
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether more of it is to come, and to be played at once."""
+        return not (self._is_dropped or self.is_held or self.is_made)
+
+    @property
+    def samples(self) -> int:
+        """How much of it has come, of the rest if it was cut."""
+        return len(self._audio) // self._encoding.bytes_per_sample
+
+    def begin(self) -> None:
+        """Another one, in place of the one before."""
+        self.is_held = self._is_dropped = self._told = False
+        self._restart(b"", ())
+
+    def feed(self, audio: bytes, words: Sequence[SpokenWord]) -> bytes:
+        """Take what was synthesised, words by their ends in all of it; returns what is to be
+        played of it now."""
+        if self._is_dropped:
+            return b""
+        shifted = [SpokenWord(w.text, max(0, w.end_sample - self._before)) for w in words]
+        self._audio += audio
+        self._words += shifted
+        self._ledger.feed(len(audio) // self._encoding.bytes_per_sample, shifted, 0.0)
+        return b"" if self.is_held else audio
+
+    def finish(self) -> list[wire.ClientEvent]:
+        """All of it was synthesised; it is told to the conversation ahead of its playing."""
+        self.is_made = True
+        return [] if self._is_dropped or self.is_held else self._tell(self._words)
+
+    def cut(self, heard_samples: int, *, hold: bool) -> list[wire.ClientEvent]:
+        """The caller interrupts; with ``hold`` perhaps only by a cough."""
+        text = self._ledger.text_heard(heard_samples)
+        events: list[wire.ClientEvent] = []
+        if self._told:
+            events.append(wire.ItemDelete(item_id=self.item_id))
+        if text:
+            events += [self._item(text)]
+        before, is_made = self._before + heard_samples, self.is_made
+        audio = self._audio[heard_samples * self._encoding.bytes_per_sample :]
+        self._restart(bytes(audio), _after(text, self._words, heard_samples))
+        self._before, self.is_made = before, is_made
+        self.is_held, self._is_dropped = hold, not hold
+        return events
+
+    def resume(self) -> tuple[bytes, list[wire.ClientEvent]]:
+        """The caller's sound meant nothing: the rest as far as it is made, and what the
+        conversation is told of it."""
+        if not self.is_held:
+            return b"", []
+        self.is_held = False
+        return bytes(self._audio), self._tell(self._words) if self.is_made else []
+
+    def drop(self) -> None:
+        """Nobody wants to hear the rest."""
+        self.is_held, self._is_dropped = False, True
+
+    def drop_held(self) -> None:
+        """The caller's sound meant something."""
+        if self.is_held:
+            self.drop()
+
+    def _restart(self, audio: bytes, words: Sequence[SpokenWord]) -> None:
+        self._count += 1
+        self._told = False
+        self._audio = bytearray(audio)  # not played yet, or being played
+        self._words = list(words)  # likewise; their ends are samples of it
+        self._before = 0  # samples of the announcement before it
+        self.is_made = False
+        self._ledger = PlaybackLedger(self._encoding.rate_hz)
+        self._ledger.feed(len(audio) // self._encoding.bytes_per_sample, words, 0.0)
+
+    def _tell(self, words: Sequence[SpokenWord]) -> list[wire.ClientEvent]:
+        text = "".join(word.text for word in words)
+        self._told = bool(text)
+        return [self._item(text)] if text else []
+
+    def _item(self, text: str) -> wire.ItemCreate:
+        content = (OutputText(text=text.strip()),)
+        return wire.ItemCreate(
+            item=MessageParam(id=self.item_id, role="assistant", content=content)
+        )
+
+
+def _after(heard: str, words: Sequence[SpokenWord], samples: int) -> list[SpokenWord]:
+    """The words that follow the text that was heard, counted from ``samples``."""
+    rest, spoken = list(words), ""
+    while len(spoken) < len(heard):
+        spoken += rest.pop(0).text
+    return [SpokenWord(word.text, max(0, word.end_sample - samples)) for word in rest]

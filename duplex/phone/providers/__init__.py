@@ -1,0 +1,1 @@
+"""Providers of phone numbers: their message formats, signatures and webhooks."""

@@ -1,0 +1,196 @@
+"""The doors of the phone: which paths there are, who may come in, and what plain requests are
+answered (the provider asks what to do with a call before it opens its stream)."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape, quoteattr
+
+from duplex.config import Config
+from duplex.phone.codec import PhoneCodec
+from duplex.phone.line.leg import Switchboard
+from duplex.phone.providers.exotel import ExotelCodec
+from duplex.phone.providers.plivo import PlivoCodec
+from duplex.phone.providers.signatures import Form, is_signed_by_twilio, key_of, public_url
+from duplex.phone.providers.telnyx import TelnyxCodec
+from duplex.phone.providers.twilio import TwilioCodec
+from duplex.phone.providers.twilio_rest import TwilioSwitchboard
+from duplex.phone.providers.vonage import VonageCodec
+from duplex.server.http import HttpAnswer, HttpRequest, method_not_allowed, problem, unauthorized
+from duplex.server.keys import Keys, Principal
+from duplex.server.quota import Allowance
+
+logger = logging.getLogger(__name__)
+
+TWILIO = "/twilio"
+CODECS: Mapping[str, Callable[[], PhoneCodec]] = {
+    TWILIO: TwilioCodec,
+    "/telnyx": TelnyxCodec,
+    "/plivo": PlivoCodec,
+    "/exotel": ExotelCodec,
+    "/vonage": VonageCodec,
+}
+_XML = "text/xml; charset=utf-8"
+_MAX_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneRequest:
+    """Of a stream or a plain one; the names of ``headers`` are in lower case."""
+
+    path: str
+    target: str  # path and query
+    headers: Mapping[str, str]
+    is_tls: bool
+    is_stream: bool
+    form: Form = field(default_factory=dict)
+
+
+class PhoneEntry:
+    """Shared by all phone calls of a server."""
+
+    def __init__(
+        self, config: Config, keys: Keys, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        name = config.phone.twilio_token_env
+        self._twilio_token = environment.get(name, "") if name else ""
+
+    def admit(self, request: PhoneRequest) -> Principal | HttpAnswer:
+        """Who calls, or why they may not. Without a Twilio token everybody may who may call a
+        server without keys that no others reach."""
+        is_closed = self._twilio_token or len(self._keys) or self._config.phone.is_public
+        if request.path == TWILIO and is_closed:
+            if self._is_signed(request):
+                allowance = Allowance(minutes_per_day=self._config.phone.minutes_per_day)
+                return Principal("twilio's calls", allowance)
+            message = "The signature is missing or wrong."
+            return problem(HTTPStatus.FORBIDDEN, message, "invalid_signature")
+        key = key_of(request.headers, urlsplit(request.target).query)
+        return self._keys.find(key) or unauthorized()
+
+    def _is_signed(self, request: PhoneRequest) -> bool:
+        if not self._twilio_token:
+            logger.warning("a call of Twilio was refused: no auth token is configured")
+            return False
+        signature = request.headers.get("x-twilio-signature", "")
+        try:
+            url = self.url_of(request)
+        except ValueError:
+            return False
+        return is_signed_by_twilio(self._twilio_token, url, request.form, signature)
+
+    def url_of(self, request: PhoneRequest) -> str:
+        """The address that the provider asked for.
+
+        Raises:
+            ValueError: nothing tells it.
+        """
+        return public_url(
+            self._config.phone,
+            request.headers,
+            request.target,
+            is_tls=request.is_tls,
+            is_stream=request.is_stream,
+        )
+
+    def page(
+        self, plain: HttpRequest, *, is_tls: bool, has_room: Callable[[Principal], bool]
+    ) -> HttpAnswer | None:
+        """What a provider is to do with a call; None for other paths. ``has_room`` tells whether a
+        call of somebody's could be held now."""
+        if plain.path not in CODECS:
+            return None
+        if plain.method not in ("GET", "POST"):
+            return method_not_allowed("GET, POST")
+        target = f"{plain.path}?{plain.query}" if plain.query else plain.path
+        try:
+            form = parse_qs(plain.body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+            request = PhoneRequest(
+                plain.path, target, plain.headers, is_tls=is_tls, is_stream=False, form=form
+            )
+            url = urlsplit(self.url_of(request))
+        except ValueError as error:
+            return problem(HTTPStatus.BAD_REQUEST, str(error), "invalid_request")
+        admitted = self.admit(request)
+        if isinstance(admitted, HttpAnswer):
+            return admitted
+        stream = url._replace(scheme="wss" if url.scheme == "https" else "ws")
+        does = _Instructions(plain, stream.geturl(), self._config.phone.busy)
+        return does.answer(is_full=not has_room(admitted))
+
+    def switchboard(self, path: str) -> Switchboard | None:
+        """What can be done with calls of that path."""
+        if path != TWILIO or not self._twilio_token:
+            return None
+        return TwilioSwitchboard(self._config.phone.twilio_api, self._twilio_token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Instructions:
+    """What a provider does with a call, in its own language."""
+
+    request: HttpRequest
+    url: str  # of the stream
+    busy: str
+
+    def answer(self, *, is_full: bool) -> HttpAnswer:
+        """Open the stream, or say that nobody can answer."""
+        match self.request.path:
+            case "/vonage":
+                action: dict[str, object] = {"action": "talk", "text": self.busy}
+                if not is_full:
+                    endpoint = {
+                        "type": "websocket",
+                        "uri": self.url,
+                        "content-type": "audio/l16;rate=16000",
+                        "headers": self._parameters(),
+                    }
+                    action = {"action": "connect", "endpoint": [endpoint]}
+                return HttpAnswer(HTTPStatus.OK, json.dumps([action]).encode())
+            case "/exotel":  # it has no words for busy; the stream is refused then
+                return HttpAnswer(HTTPStatus.OK, json.dumps({"url": self.url}).encode())
+            case "/plivo":
+                does, speak = self._plivo(), "Speak"
+            case _:  # Telnyx reads TeXML, which is TwiML
+                does, speak = self._twiml(), "Say"
+        if is_full:
+            does = f"<{speak}>{escape(self.busy)}</{speak}><Hangup/>"
+        body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Response>{does}</Response>\n'
+        return HttpAnswer(HTTPStatus.OK, body.encode(), _XML)
+
+    def _twiml(self) -> str:
+        url, options = self.url, ' bidirectionalMode="rtp"'
+        if self.request.path == TWILIO:
+            # Twilio takes no query; what stands there goes along as parameters.
+            url, options = self.url.partition("?")[0], ""
+        inside = "".join(
+            f"<Parameter name={quoteattr(name)} value={quoteattr(value)}/>"
+            for name, value in self._parameters().items()
+        )
+        return f"<Connect><Stream url={quoteattr(url)}{options}>{inside}</Stream></Connect>"
+
+    def _plivo(self) -> str:
+        extra = "".join(
+            f" extraHeaders={quoteattr(f'{name}={value}')}"
+            for name, value in self._parameters().items()
+        )
+        return (
+            '<Stream bidirectional="true" keepCallAlive="true"'
+            f' contentType="audio/x-mulaw;rate=8000"{extra}>{escape(self.url)}</Stream>'
+        )
+
+    def _parameters(self) -> dict[str, str]:
+        """The assistant that the address names."""
+        name = assistant_in(self.request.query)
+        return {"assistant": name} if name else {}
+
+
+def assistant_in(query: str) -> str:
+    """The assistant that an address names; empty if it names none."""
+    return parse_qs(query).get("assistant", [""])[0]

@@ -1,0 +1,1 @@
+"""Calls of softphones and SIP exchanges: signalling over UDP, sound in RTP."""

@@ -1,0 +1,294 @@
+"""One SIP call as a phone line: its dialog, its sound, and what is asked of it.
+
+To the rest of the telephone it looks like the socket of a phone provider: `SipCodec` reads and
+writes what passes over it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+
+from aiosipua import IncomingCall, SdpNegotiationError, SipRequest
+from aiosipua.dialog import dialog_matches
+from websockets.exceptions import ConnectionClosedOK
+
+from duplex.config import SipConfig
+from duplex.errors import CallOverrun
+from duplex.phone.codec import Wire
+from duplex.phone.events import Heard, KeyPressed, PhoneEvent, Played, Started, Stopped
+from duplex.phone.sip.rtp import FRAME_MS, Address, RtpSocket, RtpStream
+from duplex.phone.sip.sdp import Offer, answer, read_offer
+from duplex.phone.sip.socket import SipSocket
+
+logger = logging.getLogger(__name__)
+
+_MAX_WAITING = 500  # 10 s of frames that nobody has taken: the call is closed
+_BYE_S = 2.0  # for a goodbye to be agreed to
+_TRANSFER_S = 30.0  # for the other number to pick up
+_NORMAL, _GONE = 1000, 1006  # as WebSockets are closed
+_AUDIO, _MARK, _CLEAR = b"a", b"m", b"c"
+
+
+class SipCodec:
+    """What passes over a `SipCall`, of one call: a letter, and the audio or the mark."""
+
+    frame_ms = FRAME_MS
+    has_marks = True
+
+    def __init__(self, call: "SipCall") -> None:
+        self._call = call
+
+    def receive(self, message: Wire) -> Sequence[PhoneEvent]:
+        """Whatever the message, all that the line has told."""
+        return self._call.take()
+
+    def play(self, audio: bytes) -> Wire:
+        """See `PhoneCodec`."""
+        return _AUDIO + audio
+
+    def mark(self, name: str) -> Wire:
+        """See `PhoneCodec`."""
+        return _MARK + name.encode()
+
+    def clear(self) -> Wire | None:
+        """See `PhoneCodec`."""
+        return _CLEAR
+
+    def hang_up(self) -> Wire | None:
+        """Closing it says BYE."""
+        return None
+
+
+class SipCall:
+    """From the INVITE to the BYE of either side."""
+
+    def __init__(
+        self, call: IncomingCall, offer: Offer, socket: SipSocket, config: SipConfig, who: str
+    ) -> None:
+        """``who`` is the assistant that is called."""
+        self._call = call
+        self._offer = offer
+        self._socket = socket
+        self._config = config
+        self._told: list[PhoneEvent] = []  # and not taken
+        self._wake = asyncio.Event()  # set when something was told, or there is no more
+        self._closed = asyncio.Event()  # set at the end
+        self._fault: Exception | None = None  # set if that ended it
+        self._media: asyncio.Task[None] | None = None  # set while it is answered
+        self._transferred: asyncio.Future[bool] | None = None  # set while a transfer is tried
+        self._version = int(time.time())
+        self._session_id = self._version
+        self._port = 0
+        self.stream = RtpStream(
+            offer.payload_type,
+            offer.key_type,
+            on_key=lambda key: self._tell(KeyPressed(key)),
+            on_played=lambda mark: self._tell(Played(mark)),
+            now=time.monotonic,
+        )
+        self.stream.is_held = offer.is_hold
+        self._rtp = RtpSocket(self.stream, *self._places(offer))
+        self._tell(Started(call.call_id, "", self.stream.encoding, {"assistant": who}))
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it was picked up."""
+        return self._port != 0
+
+    def owns(self, request: SipRequest) -> bool:
+        """Whether it is the caller's: a stranger may know the Call-ID, but neither our tag nor
+        the branch of the INVITE, which a CANCEL repeats."""
+        if request.method == "CANCEL":
+            return request.via[0].branch == self._call.invite.via[0].branch
+        return dialog_matches(self._call.dialog, request)
+
+    @property
+    def _host(self) -> str:
+        """What the caller is told that we are."""
+        return self._config.public_address or self._socket.local_addr[0]
+
+    async def pick_up(self) -> bool:
+        """Let it ring, and answer; False if the caller has given up meanwhile.
+
+        Raises:
+            OSError: no port is free for its sound.
+        """
+        self._call.ringing()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.ring_s):
+                await self._closed.wait()
+        if self._closed.is_set():
+            return False
+        port = await self._rtp.open(self._socket.local_addr[0], self._config.ports())
+        if self._closed.is_set():  # while it was opened: it was closed too early
+            self._rtp.close()
+            return False
+        self._port = port
+        self._media = asyncio.create_task(self._run_media())
+        self._accept(self._offer)
+        return True
+
+    # As a socket of a phone provider.
+
+    was_dropped = False
+    close_code: int | None = None  # set when it is over
+
+    async def recv(self) -> bytes:
+        """Wait until the line has told something.
+
+        Raises:
+            ConnectionClosedOK: it is over.
+            CallOverrun: what it told was not taken for too long.
+        """
+        while not self._told:
+            if self._fault is not None:
+                raise self._fault
+            if self._closed.is_set():
+                raise ConnectionClosedOK(None, None)
+            self._wake.clear()
+            await self._wake.wait()
+        return b""
+
+    def take(self) -> list[PhoneEvent]:
+        """All that the line has told."""
+        told, self._told = self._told, []
+        return told
+
+    async def send(self, message: Wire) -> None:
+        """Obey what `SipCodec` writes."""
+        assert isinstance(message, bytes)
+        match message[:1], message[1:]:
+            case (b"a", audio):
+                self.stream.play(audio)
+            case (b"m", name):
+                self.stream.mark(name.decode())
+            case _:
+                self.stream.clear()
+
+    async def close(self, code: int = _NORMAL, reason: str = "") -> None:
+        """Hang up, if the caller has not."""
+        if self._closed.is_set():
+            return
+        self._end(code)
+        bye = self._request("BYE")
+        self._call.dialog.terminate()
+        if self.is_answered:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_BYE_S):
+                    await self._socket.ask(bye, self._call.source_addr)
+
+    async def wait_closed(self) -> None:
+        """Until either side has hung up."""
+        await self._closed.wait()
+
+    def abort(self) -> None:
+        """Hang up without waiting for an answer."""
+        if not self._closed.is_set():
+            self._end(_GONE)
+            self._call.hangup()
+
+    async def transfer(self, call: Started, number: str) -> bool:
+        """Have the caller's phone call ``number`` instead (REFER, RFC 3515); whether it was
+        connected."""
+        refer = self._request("REFER")
+        is_uri = number.startswith(("sip:", "sips:", "tel:"))
+        target = number if is_uri else f"sip:{number}@{self._call.source_addr[0]}"
+        refer.headers.set_single("Refer-To", f"<{target}>")
+        refer.headers.set_single("Referred-By", f"<{self._call.dialog.local_uri}>")
+        self._transferred = asyncio.get_running_loop().create_future()
+        try:
+            told = await self._socket.ask(refer, self._call.source_addr)
+            if not 200 <= told.status_code < 300:
+                logger.info("a transfer was refused: %d", told.status_code)
+                return False
+            async with asyncio.timeout(_TRANSFER_S):
+                return await self._transferred
+        except TimeoutError:
+            return False
+        finally:
+            self._transferred = None
+
+    # What the other side does.
+
+    def stopped(self) -> None:
+        """The caller has hung up, or given up."""
+        if not self._closed.is_set():
+            self.transfer_told(200)  # it calls the other number now
+            self._tell(Stopped())
+            self._end(_NORMAL)
+
+    def acknowledged(self) -> None:
+        """The caller has seen that we answered: it is where it says, and wants to hear us."""
+        self._rtp.is_wanted = True
+
+    def transfer_told(self, status: int) -> None:
+        """How the phone fares in calling the other number."""
+        if status >= 200 and self._transferred is not None and not self._transferred.done():
+            self._transferred.set_result(status < 300)
+
+    def changed(self) -> None:
+        """The caller puts us on hold, comes back, or has moved (a re-INVITE)."""
+        call = self._call
+        try:
+            offer = read_offer(call.invite, only=self.stream.payload_type)
+        except SdpNegotiationError as error:
+            logger.info("a change was refused: %s", error)
+            self._socket.send_reply(call.dialog.create_response(call.invite, 488))
+            return
+        self._version += 1
+        self.stream.is_held = offer.is_hold
+        if offer.remote is not None:
+            self._rtp.redirect(*self._places(offer))
+        self._accept(offer)
+
+    # Inside.
+
+    def _accept(self, offer: Offer) -> None:
+        sdp = answer(offer, self._host, self._port, self._session_id, self._version)
+        self._call.accept(sdp)
+
+    def _places(self, offer: Offer) -> tuple[Address, frozenset[str]]:
+        """Where sound goes, and from which hosts it may come."""
+        source = self._call.source_addr
+        remote = offer.remote or source
+        # A phone on this machine may name its network's address and send from that of ours.
+        return remote, frozenset({remote[0], source[0], self._socket.local_addr[0]})
+
+    def _request(self, method: str) -> SipRequest:
+        host, port = self._host, self._socket.local_addr[1]
+        request = self._call.dialog.create_request(method, via_host=host, via_port=port)
+        request.headers.set_single("Contact", f"<sip:{host}:{port}>")
+        return request
+
+    async def _run_media(self) -> None:
+        """One frame out and one in every 20 ms, until nothing has come for too long."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time()
+        try:
+            while len(self._told) < _MAX_WAITING:
+                deadline_s += FRAME_MS / 1000
+                await asyncio.sleep(max(0.0, deadline_s - loop.time()))
+                self._tell(Heard(self._rtp.tick()))
+                silent_s = time.monotonic() - self.stream.heard_at_s
+                if silent_s > self._config.silent_s and not self.stream.is_held:
+                    logger.info("a call was ended: nothing came for %d s", silent_s)
+                    self.abort()
+                    return
+            raise CallOverrun("the call is not kept up with")
+        except Exception as error:
+            self._fault = error
+            self.abort()
+
+    def _tell(self, event: PhoneEvent) -> None:
+        self._told.append(event)
+        self._wake.set()
+
+    def _end(self, code: int) -> None:
+        self.close_code = code
+        self._closed.set()
+        self._wake.set()
+        self._rtp.close()
+        if self._media is not None and self._media is not asyncio.current_task():
+            self._media.cancel()

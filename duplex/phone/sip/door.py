@@ -1,0 +1,91 @@
+"""SIP calls as calls of the server: admitted and counted like all others.
+
+What SIP needs is an extra, and takes half a second to import: both only if it is wanted.
+"""
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
+
+from duplex.config import Config
+from duplex.errors import ConfigError
+from duplex.metrics import Metrics
+from duplex.phone.calls import PhoneCalls
+from duplex.server.keys import Principal
+from duplex.server.quota import Allowance
+from duplex.server.registry import Calls
+
+if TYPE_CHECKING:
+    from duplex.phone.sip.call import SipCall
+    from duplex.phone.sip.listener import SipListener
+
+_BUSY_HERE, _UNAVAILABLE = 486, 503
+
+
+def check(config: Config) -> None:
+    """
+    Raises:
+        ConfigError: SIP is wanted and cannot be had.
+    """
+    if not config.sip.enabled:
+        return
+    try:
+        from duplex.phone.sip.listener import check_sip
+    except ImportError as error:
+        raise ConfigError(f"sip.enabled needs: pip install 'duplex-r1[sip]' ({error})") from error
+    check_sip(config.sip)
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    config: Config,
+    metrics: Metrics,
+    calls: Calls,
+    phone: PhoneCalls,
+    is_stopping: Callable[[], bool],
+) -> AsyncGenerator["SipListener | None", None]:
+    """Take SIP calls while the block runs, if they are wanted.
+
+    Raises:
+        ConfigError: they cannot be had, or the address cannot be used.
+    """
+    check(config)
+    if not config.sip.enabled:
+        yield None
+        return
+    listener = _listener(config, metrics, calls, phone, is_stopping)
+    await listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.stop()
+
+
+def _listener(
+    config: Config,
+    metrics: Metrics,
+    calls: Calls,
+    phone: PhoneCalls,
+    is_stopping: Callable[[], bool],
+) -> "SipListener":
+    from duplex.phone.sip.call import SipCodec
+    from duplex.phone.sip.listener import Refused, SipListener
+
+    principal = Principal("sip", Allowance())
+
+    def admit() -> Refused | None:
+        if is_stopping():
+            return Refused(_UNAVAILABLE, "stopping")
+        refusal = calls.refusal(principal)
+        if refusal is None:
+            return None
+        calls.refuse(refusal)
+        return Refused(_BUSY_HERE if refusal.kind == "full" else _UNAVAILABLE, refusal.kind)
+
+    def choose(dialled: str) -> str:
+        return dialled if dialled in config.assistants else config.sip.assistant
+
+    async def serve(call: "SipCall") -> None:
+        await phone.hold(call, SipCodec(call), principal, "sip", switchboard=call)
+
+    return SipListener(config.sip, metrics, admit, choose, serve)

@@ -1,0 +1,107 @@
+"""Who is let in: the keys of Realtime clients, the signatures of phone providers, and what nobody
+may do."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.http11 import Request
+
+from duplex.config import Config
+from duplex.phone.line.leg import MAX_MESSAGE_BYTES
+from duplex.phone.providers.webhooks import PhoneEntry, PhoneRequest
+from duplex.protocol.codes import Code
+from duplex.rate import TokenBucket
+from duplex.server import http
+from duplex.server.gate import BAN_S, Door, Gate
+from duplex.server.keys import ClientSecrets, Keys, Principal, allows_origin, presented_key
+from duplex.server.registry import Calls
+
+
+class Reception:
+    """Looks at the request of each call before anything is allocated for it."""
+
+    def __init__(
+        self,
+        config: Config,
+        keys: Keys,
+        secrets: ClientSecrets,
+        calls: Calls,
+        phone_entry: PhoneEntry,
+        door: Door,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._secrets = secrets
+        self._calls = calls
+        self._phone_entry = phone_entry
+        self._door = door
+        self._is_stopping = is_stopping
+
+    def admit(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
+        """Let a Realtime client in (None), or say why not."""
+        headers = request.headers
+        key = presented_key(
+            next(iter(headers.get_all("Authorization")), None),
+            ",".join(headers.get_all("Sec-WebSocket-Protocol")),
+        )
+        principal = self._secrets.find(key) or self._keys.find(key)
+        resumed = self._calls.find(resumes(request.path)[0])
+        if principal is None and resumed is not None:
+            # A browser's secret may have expired meanwhile; the token cannot be guessed either.
+            principal = resumed.principal
+        if principal is None:
+            return http.unauthorized()
+        return self._may_enter(connection, request, principal, is_resumed=resumed is not None)
+
+    def admit_phone(
+        self, connection: Gate, request: Request, path: str, headers: Mapping[str, str]
+    ) -> http.HttpAnswer | None:
+        """Let a phone provider in (None), or say why not."""
+        is_tls = bool(self._config.server.tls_certificate)
+        admitted = self._phone_entry.admit(
+            PhoneRequest(path, request.path, headers, is_tls=is_tls, is_stream=True)
+        )
+        if isinstance(admitted, http.HttpAnswer):
+            return admitted
+        connection.protocol.max_message_size = MAX_MESSAGE_BYTES
+        return self._may_enter(connection, request, admitted, is_resumed=False)
+
+    def _may_enter(
+        self, connection: Gate, request: Request, principal: Principal, *, is_resumed: bool
+    ) -> http.HttpAnswer | None:
+        """Let somebody who is known in, or say why not."""
+        server, origins = self._config.server, self._config.access.origins
+        tls_host = request.headers.get("Host") if server.tls_certificate else None
+        for origin in request.headers.get_all("Origin"):
+            if not allows_origin(origin, server.host, origins, tls_host):
+                message = "Pages of this origin may not call; see access.origins."
+                return http.problem(HTTPStatus.FORBIDDEN, message, "origin_not_allowed")
+        if self._is_stopping():
+            status, retry = HTTPStatus.SERVICE_UNAVAILABLE, (("Retry-After", "10"),)
+            return http.problem(status, "The server is stopping.", Code.SERVER_STOPPING, retry)
+        connection.principal = principal
+        now = asyncio.get_running_loop().time()
+        if not is_resumed and self._door.is_banned(connection.source, now):
+            message = "A call of yours was dropped for sending too much. Wait a little."
+            status, retry = HTTPStatus.TOO_MANY_REQUESTS, (("Retry-After", str(int(BAN_S))),)
+            return http.problem(status, message, Code.RATE_LIMIT, retry)
+        now_s = time.time()
+        if principal.name and not principal.secret_id:
+            account = self._calls.account(principal)
+            connection.may_receive = lambda count: account.receive(count, time.time())
+        elif principal.allowance.bytes_per_s:  # strangers, and users of one key, share no rate
+            rate = principal.allowance.bytes_per_s
+            burst = TokenBucket(rate, rate + 2 * self._config.server.max_message_bytes, now_s)
+            connection.may_receive = lambda count: burst.take(count, time.time())
+        return None
+
+
+def resumes(path: str) -> tuple[str | None, str]:
+    """The token of the call that is to be taken up, None for a new one; and the last event that
+    its client has."""
+    query = parse_qs(urlsplit(path).query, keep_blank_values=True)
+    return query.get("resume", [None])[0], query.get("after", [""])[0]

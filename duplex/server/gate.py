@@ -1,0 +1,198 @@
+"""One socket of the server: tells calls from plain requests, and drops what does harm.
+
+websockets does the protocol of calls. What it leaves to its user is here: requests with a body,
+handshakes that never end, floods of frames that are cheap to send and dear to receive, and pongs
+that nobody reads.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame
+from websockets.protocol import OPEN, Event
+
+from duplex.config import LimitsConfig
+from duplex.metrics import Metrics
+from duplex.protocol.codes import Code
+from duplex.protocol.ids import random_id
+from duplex.protocol.server_events import encode, server_error
+from duplex.rate import TokenBucket
+from duplex.server.http import MAX_HEAD_BYTES, HttpAnswer, HttpRequest, PlainHttp
+from duplex.server.keys import Principal
+from duplex.server.quota import Allowance
+
+POLICY_VIOLATION = 1008
+_BURST_S = 10  # of messages that may come at once
+_SLICE_BYTES = 4096  # parsed at a time: hundreds of the smallest frames, not tens of thousands
+BAN_S = 5.0
+_MAX_BANNED = 1000  # sources; those whose time is over are forgotten then
+_NOBODY = Principal("", Allowance())
+_GRACE_S = 1.0  # for a dropped client to read why
+
+
+@dataclass(slots=True)
+class Door:
+    """What the sockets of one server share."""
+
+    limits: LimitsConfig
+    metrics: Metrics
+    answer: Callable[[HttpRequest], HttpAnswer]  # of plain requests
+    max_unsent_bytes: int
+    max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
+    sockets: int = 0
+    waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
+    banned: dict[str, float] = field(default_factory=dict)  # source -> until when, loop time
+
+    def enter(self, gate: "Gate") -> None:
+        """A socket was opened. Past the bound the oldest that waits is dropped: an honest client
+        sends its request at once."""
+        self.sockets += 1
+        if self.sockets > self.max_sockets:
+            self.metrics.count("duplex_dropped_total", reason="sockets")
+            gate.transport.abort()
+            return
+        self.waiting[gate] = None
+        if len(self.waiting) > self.limits.max_handshakes:
+            oldest = next(iter(self.waiting))
+            del self.waiting[oldest]
+            self.metrics.count("duplex_dropped_total", reason="handshake")
+            oldest.transport.abort()
+
+    def ban(self, source: str, now_s: float) -> None:
+        """One of this source's calls was dropped. Dropping costs the server more than calling
+        again costs the client, so it has to wait."""
+        self.banned[source] = now_s + BAN_S
+        if len(self.banned) > _MAX_BANNED:
+            self.banned = {s: until_s for s, until_s in self.banned.items() if until_s > now_s}
+
+    def is_banned(self, source: str, now_s: float) -> bool:
+        """Whether a call of this source was dropped a moment ago."""
+        return self.banned.get(source, now_s) > now_s
+
+    def leave(self, gate: "Gate") -> None:
+        """A socket was closed."""
+        self.sockets -= 1
+        self.waiting.pop(gate, None)
+
+
+class Gate(ServerConnection):
+    """A socket from its opening to its end. ``principal`` and ``may_receive`` are set when the
+    request of a call is admitted."""
+
+    def __init__(self, *args: Any, door: Door, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.principal = _NOBODY
+        self.may_receive: Callable[[int], bool] = lambda _: True
+        self.address = ""  # set when the socket opens
+        self._door = door
+        self._head = b""  # the first bytes, until they tell what this is
+        self._head_bytes = 0  # until the request is whole
+        self._begins_call = False  # set when the first bytes say so
+        self._plain: PlainHttp | None = None  # set when it is a plain request
+        self.was_dropped = False  # set when nothing more is read from it
+        self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
+        rate = door.limits.messages_per_s
+        self._frames = TokenBucket(rate, rate * _BURST_S, self.loop.time())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")  # none if it has gone again already
+        self.address = str(peer[0]) if peer else "unknown"
+        self._door.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.leave(self)
+        if self._aborting is not None:
+            self._aborting.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.was_dropped:
+            return
+        self._door.metrics.count("duplex_received_bytes_total", len(data))
+        if self._plain is not None:
+            self._receive_plain(self._plain, data)
+        elif self.request is None:
+            self._receive_head(data)
+        elif self.may_receive(len(data)):
+            self._receive_frames(data)
+        else:
+            self.drop("bytes", "more bytes a second than this key may send")
+
+    def process_event(self, event: Event) -> None:
+        if self.was_dropped:
+            return
+        if not isinstance(event, Frame):
+            self._door.waiting.pop(self, None)
+        elif not self._frames.take(1, self.loop.time()):
+            self.drop("messages", "more messages a second than a client may send")
+            return
+        super().process_event(event)
+
+    @property
+    def source(self) -> str:
+        """Who is behind it, as far as is known: the owner of the key, else the address. The users
+        of a key's client secrets do not answer for each other."""
+        principal = self.principal
+        return f"{principal.name} {principal.secret_id}" if principal.name else self.address
+
+    def drop(self, kind: str, reason: str) -> None:
+        """End this connection, without waiting for the client to agree."""
+        self.was_dropped = True
+        self._door.metrics.count("duplex_dropped_total", reason=kind)
+        self._door.ban(self.source, self.loop.time())
+        if self.protocol.state is OPEN:
+            told = server_error(reason, Code.RATE_LIMIT)
+            self.protocol.send_text(encode(told, random_id).encode())
+            self.protocol.fail(POLICY_VIOLATION, reason)
+            self.send_data()
+        self._abort_soon()
+
+    def abort(self) -> None:
+        """End this connection without a word."""
+        self.transport.abort()
+
+    def _receive_head(self, data: bytes) -> None:
+        if not self._begins_call:
+            data = self._head + data
+            if len(data) < len(b"GET "):
+                self._head = data
+                return
+            self._begins_call = data.startswith(b"GET ")
+        if not self._begins_call:
+            self._plain = PlainHttp()
+            self._receive_plain(self._plain, data)
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._door.metrics.count("duplex_dropped_total", reason="head")
+            self.transport.abort()
+            return
+        self._receive_frames(data)
+
+    def _receive_plain(self, plain: PlainHttp, data: bytes) -> None:
+        request = plain.receive(data)
+        if request is None:
+            return
+        answer = request if isinstance(request, HttpAnswer) else self._door.answer(request)
+        self.was_dropped = True  # whatever else comes is not read
+        self.transport.write(plain.serialize(answer))
+        self.transport.close()
+
+    def _receive_frames(self, data: bytes) -> None:
+        for start in range(0, len(data), _SLICE_BYTES):
+            super().data_received(data[start : start + _SLICE_BYTES])
+            if self.was_dropped:
+                return
+        if self.protocol.close_expected():  # of its own accord: too big, not WebSocket, a goodbye
+            self._abort_soon()
+        if self.transport.get_write_buffer_size() > self._door.max_unsent_bytes:
+            self._door.metrics.count("duplex_dropped_total", reason="unread")
+            self.transport.abort()
+
+    def _abort_soon(self) -> None:
+        if self._aborting is None:
+            self._aborting = self.loop.call_later(_GRACE_S, self.transport.abort)

@@ -1,0 +1,202 @@
+"""The few plain requests that the port answers beside calls. Sans-IO: requests in, answers out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import h11
+import msgspec
+from msgspec import Meta
+
+from duplex.errors import ProtocolError
+from duplex.protocol.codes import Code
+from duplex.protocol.session_config import SessionConfig
+from duplex.server.keys import (
+    SECRET_DEFAULT_S,
+    SECRET_MAX_S,
+    SECRET_MIN_S,
+    ClientSecrets,
+    Keys,
+    Principal,
+    TooManySecrets,
+    presented_key,
+)
+
+SECRETS_PATH = "/v1/realtime/client_secrets"
+MODELS_PATH = "/v1/models"
+MAX_BODY_BYTES = 64 * 1024  # of a client secret's session; instructions and tools fit
+MAX_HEAD_BYTES = 32 * 1024  # of any request, before anything is known of who sends it
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """``path`` has no query; the names of ``headers`` are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What is answered; the connection is closed after it."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = field(default=())
+    cache: str = "no-store"
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """With those that every answer has."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(self.body))),
+            ("Cache-Control", self.cache),
+            ("Connection", "close"),
+            *self.headers,
+        ]
+
+
+def problem(
+    status: HTTPStatus, message: str, code: str, headers: tuple[tuple[str, str], ...] = ()
+) -> HttpAnswer:
+    """Return a refusal in the shape that clients of the OpenAI API read."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    error = {"message": message, "type": kind, "code": code, "param": None}
+    return HttpAnswer(status, json.dumps({"error": error}).encode(), headers=headers)
+
+
+def unauthorized() -> HttpAnswer:
+    """Return the answer to a request without a valid key; it does not say what is wrong."""
+    return problem(
+        HTTPStatus.UNAUTHORIZED,
+        "A valid API key is needed: Authorization: Bearer KEY.",
+        "invalid_api_key",
+        (("WWW-Authenticate", "Bearer"),),
+    )
+
+
+def method_not_allowed(allowed: str) -> HttpAnswer:
+    """Return the answer to a method that the path does not have."""
+    message = f"Only {allowed} is allowed here."
+    headers = (("Allow", allowed),)
+    return problem(HTTPStatus.METHOD_NOT_ALLOWED, message, "method_not_allowed", headers)
+
+
+class _ExpiresAfter(msgspec.Struct, frozen=True):
+    anchor: Literal["created_at"] = "created_at"
+    seconds: Annotated[int, Meta(ge=SECRET_MIN_S, le=SECRET_MAX_S)] = SECRET_DEFAULT_S
+
+
+class _SecretRequest(msgspec.Struct, frozen=True):
+    expires_after: _ExpiresAfter = _ExpiresAfter()
+    session: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class SecretsPage:
+    """``POST /v1/realtime/client_secrets``."""
+
+    def __init__(self, keys: Keys, secrets: ClientSecrets, defaults: SessionConfig) -> None:
+        self._keys = keys
+        self._secrets = secrets
+        self._defaults = defaults
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Make a secret for the owner of the request's key."""
+        if request.method != "POST":
+            return method_not_allowed("POST")
+        owner = key_owner(self._keys, request)
+        if owner is None:  # a client secret is no key here: it must not outlive itself
+            return unauthorized()
+        try:
+            wanted = msgspec.json.decode(request.body or b"{}", type=_SecretRequest)
+            session = self._defaults.merge(wanted.session, self._defaults)
+            secret = self._secrets.make(owner, session, wanted.expires_after.seconds)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            return problem(HTTPStatus.BAD_REQUEST, str(error)[:400], Code.INVALID_VALUE)
+        except ProtocolError as error:
+            return problem(HTTPStatus.BAD_REQUEST, str(error), error.code or Code.INVALID_VALUE)
+        except TooManySecrets as error:
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), Code.RATE_LIMIT)
+        told = {
+            "value": secret.value,
+            "expires_at": secret.expires_at,
+            "session": {"object": "realtime.session", **session.to_dict()},
+        }
+        return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(told))
+
+
+def models_page(
+    keys: Keys, models: Sequence[str], voices: Sequence[str], request: HttpRequest
+) -> HttpAnswer:
+    """``GET /v1/models``: what a call may name as its model, in the OpenAI API's shape, and,
+    beside it, as its voice."""
+    if key_owner(keys, request) is None:
+        return unauthorized()
+    told = {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "owned_by": "duplex-r1"} for name in models],
+        "voices": [{"id": name, "name": name} for name in voices],
+    }
+    return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(told))
+
+
+def key_owner(keys: Keys, request: HttpRequest) -> Principal | None:
+    """Whose key, not client secret, a plain request bears."""
+    return keys.find(presented_key(request.headers.get("authorization"), None))
+
+
+class PlainHttp:
+    """Reads one request that is not the beginning of a call. Bounded in size by what it keeps;
+    in time, by whoever owns the socket."""
+
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._request: h11.Request | None = None  # set when the head has come
+        self._body = bytearray()
+
+    def receive(self, data: bytes) -> HttpRequest | HttpAnswer | None:
+        """Return the request once it is whole, a refusal if it cannot be read, None until then."""
+        self._http.receive_data(data)
+        try:
+            while True:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    return None
+                if isinstance(event, h11.Request):
+                    self._request = event
+                elif isinstance(event, h11.Data):
+                    self._body += event.data
+                    if len(self._body) > MAX_BODY_BYTES:
+                        message = f"The body has more than {MAX_BODY_BYTES} bytes."
+                        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                        return problem(status, message, "body_too_large")
+                elif isinstance(event, h11.EndOfMessage) and self._request is not None:
+                    return _request(self._request, bytes(self._body))
+        except h11.RemoteProtocolError as error:
+            status = HTTPStatus(error.error_status_hint)
+            return problem(status, f"The request cannot be read: {error}", "invalid_request")
+
+    def serialize(self, answer: HttpAnswer) -> bytes:
+        """Return ``answer`` as bytes; the request's method decides whether its body goes along."""
+        response = h11.Response(
+            status_code=answer.status, reason=answer.status.phrase, headers=answer.all_headers()
+        )
+        is_head = self._request is not None and self._request.method == b"HEAD"
+        body = [] if is_head else [h11.Data(data=answer.body)]
+        return b"".join(
+            self._http.send(event) or b"" for event in (response, *body, h11.EndOfMessage())
+        )
+
+
+def _request(head: h11.Request, body: bytes) -> HttpRequest:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+    path, _, query = head.target.decode("latin-1").partition("?")
+    return HttpRequest(head.method.decode("latin-1"), path, headers, body, query)

@@ -1,0 +1,241 @@
+"""Who may call: API keys, short-lived client secrets, and the web pages they may come from.
+
+No key is kept in clear: only its SHA-256, which for a random key of this length is enough.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from duplex.config import AccessConfig, Config
+from duplex.errors import ConfigError
+from duplex.protocol.session_config import SessionConfig
+from duplex.server.quota import Allowance
+
+MIN_KEY_CHARS = 16
+SECRET_PREFIX = "ek_"
+SECRET_DEFAULT_S, SECRET_MIN_S, SECRET_MAX_S = 600, 10, 7200  # as the OpenAI API has them
+MAX_SECRETS = 256  # alive at a time, of one key; each holds a session of at most 64 KiB
+_SUBPROTOCOL_KEY = "openai-insecure-api-key."
+_ANYBODY = "*"
+
+
+class _KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One table of the keys file; what is absent is as the configuration says."""
+
+    sha256: str
+    calls: int | None = None
+    minutes_per_day: float | None = None
+    bytes_per_s: int | None = None
+    metrics: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever a key belongs to. ``session`` is what a client secret brings along."""
+
+    name: str
+    allowance: Allowance
+    may_read_metrics: bool = False
+    session: SessionConfig | None = None
+    secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
+    is_key: bool = False  # else the name is not that of a key, but of a door that needs none
+
+
+class Keys:
+    """The keys of a server. Without any, everybody may call."""
+
+    def __init__(self, entries: Mapping[str, tuple[bytes, Principal]], anybody: Principal) -> None:
+        self._entries = dict(entries)  # name -> digest and owner
+        self._anybody = anybody
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, key: str | None) -> Principal | None:
+        """The owner of ``key``; None if it is nobody's."""
+        if not self._entries:
+            return self._anybody
+        if key is None:
+            return None
+        presented = _digest(key)
+        found = None
+        for digest, principal in self._entries.values():  # all of them: equal time for all keys
+            if hmac.compare_digest(digest, presented):
+                found = principal
+        return found
+
+
+def load_keys(config: AccessConfig, environment: Mapping[str, str] = os.environ) -> Keys:
+    """Read the keys file, and the variable that holds a single key.
+
+    Raises:
+        ConfigError: the file cannot be used, or the key in the variable is too short.
+    """
+    usual = Allowance(config.calls, config.minutes_per_day, config.bytes_per_s)
+    entries: dict[str, tuple[bytes, Principal]] = {}
+    if config.keys_file:
+        entries = _read(Path(config.keys_file).expanduser(), usual)
+    key = environment.get(config.key_env, "") if config.key_env else ""
+    if key:
+        if len(key) < MIN_KEY_CHARS:
+            raise ConfigError(
+                f"the key in {config.key_env} has fewer than {MIN_KEY_CHARS} characters; make one "
+                "with: openssl rand -hex 32"
+            )
+        owner = Principal(config.key_env, usual, may_read_metrics=True, is_key=True)
+        entries[config.key_env] = (_digest(key), owner)
+    return Keys(entries, Principal("", usual, may_read_metrics=True))
+
+
+def _read(path: Path, usual: Allowance) -> dict[str, tuple[bytes, Principal]]:
+    try:
+        table = msgspec.convert(tomllib.loads(path.read_text()), dict[str, _KeyEntry])
+        entries = {
+            name: (bytes.fromhex(entry.sha256), _owner(name, entry, usual))
+            for name, entry in table.items()
+        }
+    except (OSError, ValueError) as error:  # of the file, of TOML, of msgspec, of hex digits
+        raise ConfigError(f"{path}: {error}") from error
+    for name, (digest, _) in entries.items():
+        if len(digest) != 32:
+            raise ConfigError(f"{path}: {name}.sha256 is not the 64 hex digits of a SHA-256")
+    if not entries:
+        raise ConfigError(f"{path}: it holds no key")
+    return entries
+
+
+def _owner(name: str, entry: _KeyEntry, usual: Allowance) -> Principal:
+    allowance = Allowance(
+        usual.calls if entry.calls is None else entry.calls,
+        usual.minutes_per_day if entry.minutes_per_day is None else entry.minutes_per_day,
+        usual.bytes_per_s if entry.bytes_per_s is None else entry.bytes_per_s,
+    )
+    return Principal(name, allowance, entry.metrics, is_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """What its maker is told; ``value`` is not kept."""
+
+    value: str
+    expires_at: int
+
+
+class TooManySecrets(Exception):
+    """The key has as many client secrets alive as it may have."""
+
+
+class ClientSecrets:
+    """Keys for browsers: they expire, and carry the session that their maker chose."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock  # Unix seconds
+        # Digest -> expiry, owner and session; encoded, because it is many times larger decoded.
+        self._alive: dict[bytes, tuple[float, Principal, bytes]] = {}
+
+    def make(self, owner: Principal, session: SessionConfig, seconds: int) -> ClientSecret:
+        """Make one for ``owner``.
+
+        Raises:
+            TooManySecrets: there are `MAX_SECRETS` of this owner's.
+        """
+        now_s = self._clock()
+        self._alive = {d: entry for d, entry in self._alive.items() if entry[0] > now_s}
+        if sum(other.name == owner.name for _, other, _ in self._alive.values()) >= MAX_SECRETS:
+            raise TooManySecrets(f"{MAX_SECRETS} client secrets of this key are alive.")
+        value = SECRET_PREFIX + secrets.token_hex(24)
+        expires_s = now_s + seconds
+        self._alive[_digest(value)] = (expires_s, owner, msgspec.json.encode(session))
+        return ClientSecret(value, int(expires_s))
+
+    def find(self, value: str | None) -> Principal | None:
+        """The owner of a secret that has not expired. It is looked up by its digest, whose
+        comparison tells a guesser nothing of the secret."""
+        if value is None or not value.startswith(SECRET_PREFIX):
+            return None
+        found = self._alive.get(_digest(value))
+        if found is None or found[0] <= self._clock():
+            return None
+        _, owner, encoded = found
+        session = msgspec.json.decode(encoded, type=SessionConfig)
+        secret_id = _digest(value).hex()[:16]
+        return Principal(
+            owner.name,
+            owner.allowance,
+            session=session,
+            secret_id=secret_id,
+            is_key=owner.is_key,
+        )
+
+
+def presented_key(authorization: str | None, subprotocols: str | None) -> str | None:
+    """The key of a request: ``Authorization: Bearer KEY``, or, as browsers cannot send that, the
+    sub-protocol ``openai-insecure-api-key.KEY``."""
+    scheme, _, value = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return value.strip()
+    for offered in (subprotocols or "").split(","):
+        if offered.strip().startswith(_SUBPROTOCOL_KEY):
+            return offered.strip().removeprefix(_SUBPROTOCOL_KEY)
+    return None
+
+
+def allows_origin(
+    origin: str | None, host: str, allowed: tuple[str, ...], tls_host: str | None = None
+) -> bool:
+    """Whether a page of ``origin`` may call a server that listens on ``host``.
+
+    Programs send no Origin. Pages of this machine may call a server that only this machine can
+    reach; all others must be listed. That the Origin equals the Host header proves nothing, as a
+    hostile page can have its own name resolve to this address; unless there is TLS, where no such
+    page gets past the certificate. Then ``tls_host`` is that header, and the page is our own.
+    """
+    if origin is None or _ANYBODY in allowed or origin in allowed:
+        return True
+    if tls_host and origin.lower() == f"https://{tls_host.lower()}":
+        return True
+    try:
+        page_host = urlsplit(origin).hostname
+    except ValueError:
+        return False
+    return page_host is not None and is_loopback(host) and is_loopback(page_host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``. A name other than localhost may be anything."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(config: Config, keys: Keys) -> None:
+    """Refuse to serve strangers by accident.
+
+    Raises:
+        ConfigError: others can reach the server, and there is no key.
+    """
+    host = config.server.host
+    reached = config.phone.public_url or "the proxy" if config.phone.is_public else host
+    is_ours = is_loopback(host) and not config.phone.is_public
+    if not (is_ours or len(keys) or config.server.insecure):
+        raise ConfigError(
+            f"anybody who reaches {reached} could use this server: set a key (DUPLEX_API_KEY, or "
+            "access.keys_file; see duplex.example.toml), or say --insecure"
+        )
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode(errors="replace")).digest()

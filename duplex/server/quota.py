@@ -1,0 +1,72 @@
+"""Bounds on what one client, or all clients of one key, may use. Pure: callers pass the time."""
+
+from dataclasses import dataclass
+
+from duplex.rate import TokenBucket
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the calls of one key may use together; 0 is no limit."""
+
+    calls: int = 0  # at a time
+    minutes_per_day: float = 0.0  # days begin at midnight UTC
+    bytes_per_s: int = 0  # received
+
+
+class Account:
+    """What the calls of one key use now, and have used today.
+
+    Times are Unix seconds. Open calls are charged by the time that passes, so that those which
+    last over midnight count for both days.
+    """
+
+    def __init__(self, allowance: Allowance, burst_bytes: int, now_s: float) -> None:
+        self._allowance = allowance
+        self._open = 0
+        self._used_s = 0.0  # today, by `_at_s`
+        self._at_s = now_s
+        self._bucket: TokenBucket | None = None
+        if allowance.bytes_per_s:
+            # One message of the largest size must pass, whatever the rate.
+            capacity = burst_bytes + allowance.bytes_per_s
+            self._bucket = TokenBucket(allowance.bytes_per_s, capacity, now_s)
+
+    def refusal(self, now_s: float) -> str | None:
+        """Why another call cannot begin, in words for the caller; None if it can."""
+        if self._allowance.calls and self._open >= self._allowance.calls:
+            return f"This key may hold {self._allowance.calls} calls at a time."
+        if self.left_s(now_s) <= 0:
+            return f"This key may use {self._allowance.minutes_per_day:g} minutes a day."
+        return None
+
+    def begin(self, now_s: float) -> None:
+        """A call begins."""
+        self._charge(now_s)
+        self._open += 1
+
+    def end(self, now_s: float) -> None:
+        """A call has ended."""
+        self._charge(now_s)
+        self._open -= 1
+
+    def left_s(self, now_s: float) -> float:
+        """How long the calls that are open may go on together; infinite without a limit."""
+        if not self._allowance.minutes_per_day:
+            return float("inf")
+        self._charge(now_s)
+        left_s = self._allowance.minutes_per_day * 60 - self._used_s
+        return max(0.0, left_s) / max(1, self._open)
+
+    def receive(self, count: int, now_s: float) -> bool:
+        """Whether ``count`` bytes more are within the rate."""
+        return self._bucket is None or self._bucket.take(count, now_s)
+
+    def _charge(self, now_s: float) -> None:
+        if now_s // DAY_S > self._at_s // DAY_S:
+            self._used_s = 0.0
+            self._at_s = now_s // DAY_S * DAY_S
+        self._used_s += max(0.0, now_s - self._at_s) * self._open
+        self._at_s = now_s

@@ -1,0 +1,241 @@
+"""`BrainSession` over a token log: append, compare, cut back."""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from engine.brain.ahead import Ahead
+from engine.brain.chat_format import Renderer
+from engine.brain.interface import BrainError
+from engine.brain.prompt_writer import PromptWriter
+from engine.brain.sampling import sample
+from engine.brain.token_log import TokenLog, common_prefix
+from engine.text.tool_calls import CALL_CLOSE, begins_call
+from engine.types import Finished, GenerationOptions, Message
+from engine.worker import Priority, Worker
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# One chunk is the longest another call's decode step has to wait for this one's prefill.
+AHEAD_CHUNK_TOKENS = 16
+REPLY_CHUNK_TOKENS = 64
+# After so many tokens the first clause is out and its speech covers the rest.
+URGENT_TOKENS = 16
+THINK_OPEN, THINK_CLOSE = "<think>\n", "</think>"
+
+
+class LocalBrainSession:
+    """One call on a model in this process. Its calls do not overlap: the newest call cancels a
+    prefill in flight and waits for its step to end, and nothing may be asked while an answer is
+    being generated.
+
+    The log is compared, cut and written within steps on the worker's thread only. So a step that
+    outlives its caller, who was cancelled twice, is over before the next one looks at the log.
+    """
+
+    def __init__(
+        self,
+        log: TokenLog,
+        renderer: Renderer,
+        worker: Worker,
+        *,
+        context_tokens: int,
+        seed: int = 0,
+    ) -> None:
+        self._log = log
+        self._renderer = renderer
+        self._worker = worker
+        self._context_tokens = context_tokens
+        self._prompts = PromptWriter(renderer, context_tokens)
+        self._random = np.random.default_rng(seed)
+        self._ahead = Ahead()
+        self._generating = False
+        self._closed = False
+
+    async def prefill(self, messages: Sequence[Message], partial: str | None = None) -> None:
+        """See `BrainSession`. Returns early if a newer call supersedes it.
+
+        Raises:
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed; the next call goes on from what the log still holds.
+            RuntimeError: an answer is being generated, or the session is closed.
+        """
+        self._check_free()
+        await self._ahead.stop()
+        if self._generating or self._closed:
+            return  # superseded while it waited
+        ids = self._prompts.write(messages, partial, self._log.tokens)
+        await self._ahead.run(self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND))
+
+    async def generate(
+        self, messages: Sequence[Message], options: GenerationOptions
+    ) -> AsyncGenerator[str | Finished, None]:
+        """See `BrainSession`.
+
+        Raises:
+            ContextExceeded: the last turn alone is too long for the context.
+            BrainError: the model failed; the next call goes on from what the log still holds.
+            ValueError: a bad option.
+            RuntimeError: an answer is being generated, or the session is closed.
+        """
+        await self._ahead.stop()
+        self._check_free()
+        self._generating = True
+        try:
+            ids = self._prompts.write(messages, held=self._log.tokens)
+            ids += self._renderer.opening["assistant"]
+            prompt = len(ids)
+            if options.think_tokens:
+                ids += self._renderer.plain(THINK_OPEN)
+            cached = await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
+            if options.think_tokens:
+                async for piece in self._think(ids, options):
+                    yield piece
+            forced = self._renderer.call_opening(messages, options.calls)
+            if forced:
+                yield forced
+                ids += self._renderer.plain(forced)
+            if len(ids) > prompt:
+                await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
+            async for part in self._decode(prompt, len(ids), cached, options, forced):
+                yield part
+        finally:
+            self._generating = False
+
+    async def close(self) -> None:
+        """Free the cache, after the step in flight if there is one. An answer that is still
+        being generated ends with RuntimeError."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._ahead.stop()
+        await self._worker.run(self._log.close)
+
+    def _check_free(self) -> None:
+        if self._closed:
+            raise RuntimeError("the session is closed")
+        if self._generating:
+            raise RuntimeError("an answer is being generated; close it first")
+
+    async def _bring_up_to(self, ids: list[int], chunk: int, priority: Priority) -> int:
+        """Make the log equal to ``ids``: cut what differs, append the rest chunk by chunk.
+        Returns how many of them it held before."""
+        log = self._log
+
+        def step() -> int:
+            same = common_prefix(log.tokens, ids)
+            with _model_failures():
+                if same < len(log.tokens):
+                    log.truncate(same)
+                if part := ids[same : same + chunk]:
+                    log.append(part)
+            return same
+
+        held = await self._run(step, priority)
+        for _ in range(held + chunk, len(ids), chunk):
+            await self._run(step, priority)
+        return held
+
+    async def _run(self, step: Callable[[], T], priority: Priority) -> T:
+        def unless_closed() -> T:
+            if self._closed:
+                raise RuntimeError("the session is closed")
+            return step()
+
+        return await self._worker.run(unless_closed, priority)
+
+    async def _think(self, ids: list[int], options: GenerationOptions) -> AsyncGenerator[str, None]:
+        """Yield the reasoning with its tags; adds to ``ids`` what the log is to hold of it.
+
+        A model that thinks on past its budget, or ends its turn in mid-thought, is cut short:
+        the caller waits in silence meanwhile.
+        """
+        yield THINK_OPEN
+        room = self._context_tokens - len(ids) - options.max_tokens
+        text, said = self._renderer.stream(), ""
+        steps = self._steps(options)
+        for _ in range(min(options.think_tokens, room)):
+            token = await self._run(lambda: next(steps), Priority.REPLY)
+            if token in self._renderer.stop_ids:
+                break
+            ids.append(token)
+            said += (piece := text.feed(token))
+            yield piece
+            if THINK_CLOSE in said:
+                return
+        ids += self._renderer.plain(THINK_CLOSE)
+        yield text.finish() + THINK_CLOSE
+
+    async def _decode(
+        self, prompt: int, held: int, cached: int, options: GenerationOptions, said: str
+    ) -> AsyncGenerator[str | Finished, None]:
+        """Yield the answer to the ``prompt`` tokens. The log holds ``held``: thoughts follow the
+        prompt in it, and what the answer begins with (``said``). They count as output and not
+        against the answer's limit."""
+        limit = held - prompt + min(options.max_tokens, self._context_tokens - held)
+        text = self._renderer.stream()
+        output = held - prompt
+        stopped = False
+
+        def priority() -> Priority:
+            return Priority.REPLY if output < URGENT_TOKENS else Priority.FLOW
+
+        # Small models take the end of their thoughts for the end of their turn: after thoughts
+        # something has to be said.
+        is_said = held == prompt or bool(said)
+        # A call has to repeat itself: brackets, quotes, what the caller said.
+        steps = self._steps(options, lambda: is_said, lambda: begins_call(said))
+        while output < limit:
+            token = await self._run(lambda: next(steps), priority())
+            if token in self._renderer.stop_ids:
+                stopped = True
+                break
+            output += 1
+            if piece := text.feed(token):
+                is_said = is_said or bool(piece.strip())
+                said += piece
+                yield piece
+                if CALL_CLOSE in said and not options.calls.many:
+                    stopped = True
+                    break
+        if rest := text.finish():
+            yield rest
+        yield Finished("stop" if stopped else "length", prompt, cached, output)
+
+    def _steps(
+        self,
+        options: GenerationOptions,
+        may_stop: Callable[[], bool] = lambda: True,
+        may_repeat: Callable[[], bool] = lambda: False,
+    ) -> Iterator[int]:
+        """Endless tokens; each is appended when the next is asked for. None ends the answer
+        before it ``may_stop``; repetition has its penalty until the answer ``may_repeat``."""
+        seen: set[int] = set()
+        while True:
+            with _model_failures():
+                scores = self._log.logits()
+            if not may_stop():
+                scores = scores.copy()
+                scores[list(self._renderer.stop_ids)] = -np.inf
+            token = sample(scores, options, () if may_repeat() else seen, self._random)
+            yield token
+            seen.add(token)
+            with _model_failures():
+                self._log.append([token])
+
+
+@contextlib.contextmanager
+def _model_failures() -> Iterator[None]:
+    """Raises:
+    BrainError: whatever the model raised.
+    """
+    try:
+        yield
+    except Exception as error:  # the runtimes' own, which have no base in common
+        logger.exception("the brain's model failed")
+        raise BrainError("the brain's model failed") from error

@@ -1,0 +1,1 @@
+"""A Step-Audio checkpoint: shapes, weights, tokens, and the networks in torch."""

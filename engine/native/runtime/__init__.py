@@ -1,0 +1,1 @@
+"""What runs the model: steps, batches, graphs and the thread that owns the device."""

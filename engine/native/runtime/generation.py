@@ -1,0 +1,143 @@
+"""An answer's tokens on their way from the device's thread to the coroutine that reads them."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from engine.native.kv_cache import Log
+from engine.native.runtime.work import RUN_AHEAD_TOKENS, Work
+
+
+class Device(Protocol):
+    """What a generation needs of the scheduler."""
+
+    def submit(self, work: Work) -> None:
+        """Take ``work`` into the steps."""
+
+    async def withdraw(self, work: Work) -> None:
+        """Take ``work`` out; when this returns no step touches its log."""
+
+    def wake(self) -> None:
+        """A row that rested may go on."""
+
+
+class Post:
+    """What the device's thread has for coroutines. It is handed over once in a step for all rows,
+    because to wake a loop costs more than what is handed over."""
+
+    def __init__(self) -> None:
+        self._letters: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
+
+    def send(self, loop: asyncio.AbstractEventLoop, letter: Callable[[], None]) -> None:
+        """Have ``letter`` called on ``loop`` after `deliver`."""
+        self._letters.setdefault(loop, []).append(letter)
+
+    def deliver(self) -> None:
+        """Hand over what was sent."""
+        sent, self._letters = self._letters, {}
+        for loop, letters in sent.items():
+            with contextlib.suppress(RuntimeError):  # it is closed: nobody wants it any more
+                loop.call_soon_threadsafe(_open, letters)
+
+
+def _open(letters: Sequence[Callable[[], None]]) -> None:
+    for letter in letters:
+        letter()
+
+
+class Inbox:
+    """Tokens of one or more generations, in the order in which they were decoded. Bounded by the
+    generations, which rest when they are too far ahead."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[tuple[Generation, int | None]] = asyncio.Queue()
+
+    async def get(self) -> "tuple[Generation, int | None]":
+        """The next token and whose it is; None: that generation has ended.
+
+        Raises:
+            BrainError: the device failed.
+            CacheFull: there is no room in the cache.
+        """
+        generation, token = await self._queue.get()
+        if token is None:
+            generation.check()
+        else:
+            generation.take()
+        return generation, token
+
+    def put(self, generation: "Generation", token: int | None) -> None:
+        """From the device's thread."""
+        self._post.send(self._loop, lambda: self._queue.put_nowait((generation, token)))
+
+
+class Generation:
+    """Tokens of one answer as they are decoded, stop token included if one came.
+
+    An async context manager and iterator. Leaving the context withdraws the row: when it is
+    left, no step touches the log, which holds a prefix of the prompt and the tokens.
+    """
+
+    def __init__(self, device: Device, work: Work, inbox: Inbox) -> None:
+        self._device = device
+        self._work = work
+        self._inbox = inbox
+        work.deliver = lambda token: inbox.put(self, token)
+        work.done.add_done_callback(lambda _: inbox.put(self, None))
+
+    async def __aenter__(self) -> Self:
+        self._device.submit(self._work)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Withdraw the row, if it is still there."""
+        if not self._work.done.done():
+            await self._device.withdraw(self._work)
+
+    @property
+    def log(self) -> Log:
+        """The sequence that is decoded; its own, if it was to fork, once it was admitted."""
+        return self._work.log
+
+    async def cached(self) -> int:
+        """How many of the prompt's ids were in the log.
+
+        Raises:
+            EngineError: as when iterating.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._work.admitted))
+
+    def check(self) -> None:
+        """Raise what ended the generation, if it failed."""
+        self._work.done.result()
+
+    def take(self) -> None:
+        """One token was read; a row that rested goes on."""
+        work = self._work
+        work.consumed += 1
+        # The thread may have put it to rest before it could see this: a nudge too many costs
+        # nothing.
+        if len(work.made) - work.consumed >= RUN_AHEAD_TOKENS - 1:
+            self._device.wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> int:
+        """For a generation with an inbox of its own. Raises as `Inbox.get`."""
+        _, token = await self._inbox.get()
+        if token is None:
+            raise StopAsyncIteration
+        return token

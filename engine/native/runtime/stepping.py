@@ -1,0 +1,156 @@
+"""What the device's thread does, step by step; knows neither threads nor coroutines."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.brain.interface import BrainError
+from engine.errors import EngineError
+from engine.native.runtime.planning import Limits, plan
+from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.sampling import Chooser, choose
+from engine.native.runtime.work import Work
+
+logger = logging.getLogger(__name__)
+
+Together = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was done, for measurements."""
+
+    steps: int = 0
+    tokens: int = 0  # positions run through the decoder
+    decoded: int = 0
+    widest: int = 0  # rows of the largest decode step
+
+
+class Stepper:
+    """The calls' work, and how it is taken into steps."""
+
+    def __init__(self, runner: Runner, limits: Limits, seed: int) -> None:
+        self.counts = Counts()
+        self._runner = runner
+        self._limits = limits
+        self._generator = torch.Generator(runner.decoder.device).manual_seed(seed)
+        self._works: list[Work] = []
+        self._requests: dict[Together, list[tuple[Any, Future[Any]]]] = {}
+
+    def add(self, work: Work) -> None:
+        """Take ``work`` into the steps, unless it was withdrawn before it began."""
+        if work.done.done():
+            return
+        try:
+            work.admit()
+        except Exception as error:
+            logger.exception("a sequence could not be taken up")
+            work.fail(error)
+            return
+        self._works.append(work)
+        self._retire()
+
+    def remove(self, work: Work) -> None:
+        """Take ``work`` out."""
+        if work in self._works:
+            self._works.remove(work)
+        if not work.done.done():
+            work.done.set_result(None)
+
+    def ask(self, function: Together, request: object, future: "Future[Any]") -> None:
+        """Have ``function`` called, once for all that are asked of it before the next step."""
+        self._requests.setdefault(function, []).append((request, future))
+
+    def fail_all(self, error: EngineError) -> None:
+        """Nothing more will be done."""
+        for waiting in self._requests.values():
+            for _, future in waiting:
+                future.set_exception(error)
+        for work in self._works:
+            work.fail(error)
+        self._works, self._requests = [], {}
+
+    def advance(self) -> bool:
+        """Do what was asked and run one step; returns whether there was anything to do."""
+        answered = self._answer()
+        return self._step() or answered
+
+    def _answer(self) -> bool:
+        requests, self._requests = self._requests, {}
+        for function, waiting in requests.items():
+            try:
+                results = function([request for request, _ in waiting])
+                for (_, future), result in zip(waiting, results, strict=True):
+                    future.set_result(result)
+            except Exception as error:  # the device's own; every call among them is told
+                logger.exception("%d requests failed together", len(waiting))
+                failure = EngineError("the engine's model failed")
+                failure.__cause__ = error
+                for _, future in waiting:
+                    if not future.done():
+                        future.set_exception(failure)
+        return bool(requests)
+
+    def _step(self) -> bool:
+        share = plan([work.wish() for work in self._works], self._limits)
+        if not share:
+            return False
+        chosen = [self._works[index] for index in share]
+        feeds = [work.feed(count) for work, count in zip(chosen, share.values(), strict=True)]
+        try:
+            outcome = self._runner.step(feeds)
+            ready = [
+                work
+                for index, (work, feed) in enumerate(zip(chosen, feeds, strict=True))
+                if feed.wants_scores and index not in outcome.failures
+            ]
+            tokens = self._choose(outcome.scores, ready)
+        except Exception as error:  # the device's own; every call in the step is told
+            logger.exception("a step of %d sequences failed", len(chosen))
+            failure = BrainError("the brain's model failed")
+            failure.__cause__ = error
+            for work in chosen:
+                work.fail(failure)
+            self._retire()
+            return True
+        self._count(feeds, len(ready))
+        for index, (work, feed) in enumerate(zip(chosen, feeds, strict=True)):
+            if index in outcome.failures:
+                work.fail(outcome.failures[index])
+            else:
+                work.fed(feed)
+        for work, token in zip(ready, tokens, strict=True):
+            try:
+                work.take(token)
+            except Exception as error:  # what reads its tokens fails: its own call's fault
+                work.fail(error)
+        self._retire()
+        return True
+
+    def _choose(self, scores: torch.Tensor | None, works: Sequence[Work]) -> list[int]:
+        if scores is None or not works:
+            return []
+        choosers = [
+            Chooser(work.sampling, work.made, () if work.must_say is None else tuple(work.stop_ids))
+            for work in works
+            if work.sampling is not None
+        ]
+        with torch.inference_mode():
+            return choose(scores, choosers, self._generator)
+
+    def _retire(self) -> None:
+        for work in self._works:
+            if work.sampling is None and not work.pending and not work.done.done():
+                work.done.set_result(None)
+        self._works = [work for work in self._works if not work.done.done()]
+
+    def _count(self, feeds: Sequence[Feed], decoded: int) -> None:
+        counts = self.counts
+        counts.steps += 1
+        counts.tokens += sum(len(feed.entries) for feed in feeds)
+        counts.decoded += decoded
+        counts.widest = max(counts.widest, decoded)

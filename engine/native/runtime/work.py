@@ -1,0 +1,107 @@
+"""One sequence's part in the device's steps."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from engine.brain.token_log import common_prefix
+from engine.native.kv_cache import Log
+from engine.native.latents import HeardSound, rows_of
+from engine.native.runtime.planning import Wish
+from engine.native.runtime.runner import Feed
+from engine.native.runtime.sampling import Sampling
+from engine.worker import Priority
+
+# A row this many tokens ahead of its consumer rests: an answer that is cut wastes no more.
+RUN_AHEAD_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a log is to hold: ids of tokens, and of latents."""
+
+    ids: Sequence[int]
+    sounds: Sequence[HeardSound] = ()  # that have them
+
+
+@dataclass(slots=True)
+class Work:
+    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`,
+    which the consumer writes and the thread only reads."""
+
+    log: Log
+    prompt: Prompt
+    priority: Priority
+    order: int
+    done: "Future[None]"  # resolved when no step touches the log any more
+    admitted: "Future[int]"  # how many of the prompt's ids the log held
+    sampling: Sampling | None = None  # None: only bring the log up to the prompt
+    stop_ids: frozenset[int] = frozenset()
+    limit: int = 0
+    deliver: Callable[[int], None] | None = None
+    pending: list[int] = field(default_factory=list)
+    latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
+    made: list[int] = field(default_factory=list)
+    consumed: int = 0
+    must_say: Callable[[int], bool] | None = None  # no stop token before it is true of one made
+    forks: bool = False  # until admitted, `log` is another's, which is only read
+
+    def admit(self) -> None:
+        """Cut what the log should not hold; what it lacks is pending."""
+        ids = self.prompt.ids
+        same = common_prefix(self.log.entries, ids)
+        if self.forks:
+            self.log = self.log.fork(same)
+        # The scores after the last id come only with a step over it.
+        kept = min(same, len(ids) - 1) if self.sampling is not None else same
+        self.log.truncate(kept)
+        self.pending = list(ids[kept:])
+        if heard := [id_ for id_ in self.pending if id_ < 0]:
+            self.latents = rows_of(heard, self.prompt.sounds)
+        self.admitted.set_result(same)
+
+    @property
+    def decodes(self) -> bool:
+        return bool(self.made) and len(self.pending) == 1
+
+    @property
+    def rests(self) -> bool:
+        return len(self.made) - self.consumed >= RUN_AHEAD_TOKENS
+
+    def wish(self) -> Wish:
+        pending = 0 if self.rests else len(self.pending)
+        return Wish(pending, self.decodes and not self.rests, (int(self.priority), self.order))
+
+    def feed(self, count: int) -> Feed:
+        """The next ``count`` of its pending ids; their scores are wanted after the last."""
+        entries = self.pending[:count]
+        heard = sum(id_ < 0 for id_ in entries)
+        latents = None if self.latents is None or not heard else self.latents[:heard]
+        last = count == len(self.pending)
+        return Feed(self.log, entries, latents, wants_scores=last and self.sampling is not None)
+
+    def fed(self, feed: Feed) -> None:
+        """``feed`` was run."""
+        del self.pending[: len(feed.entries)]
+        if self.latents is not None and feed.latents is not None:
+            self.latents = self.latents[len(feed.latents) :]
+
+    def take(self, token: int) -> None:
+        """``token`` was decoded."""
+        self.made.append(token)
+        assert self.deliver is not None
+        self.deliver(token)
+        if self.must_say is not None and self.must_say(token):
+            self.must_say = None
+        if token in self.stop_ids or len(self.made) >= self.limit:
+            self.done.set_result(None)
+        else:
+            self.pending.append(token)
+
+    def fail(self, error: Exception) -> None:
+        """It is over."""
+        for future in (self.admitted, self.done):
+            if not future.done():
+                future.set_exception(error)

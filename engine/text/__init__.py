@@ -1,0 +1,1 @@
+"""What a model writes, sorted: thoughts, speech and calls of functions."""

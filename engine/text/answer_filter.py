@@ -1,0 +1,256 @@
+"""The only way from a model's raw text to what is spoken.
+
+Text holds thoughts between ``<think>`` tags and calls of functions between ``<tool_call>`` tags.
+Nothing of either is ever speech, however the text is cut into pieces.
+"""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from engine.errors import EngineError
+from engine.text.thought_filter import ThoughtFilter, possible_tag
+from engine.text.tool_calls import CALL_CLOSE, CALL_OPEN, CallReader
+from engine.types import (
+    CallArguments,
+    CallEnded,
+    CallPiece,
+    CallStarted,
+    Finished,
+    GenerationOptions,
+    Message,
+    Piece,
+    RawPiece,
+    Speech,
+    Thought,
+)
+
+_TAGS = (CALL_OPEN, CALL_CLOSE)
+_TAG = re.compile(r"<(/?)tool_call>", re.IGNORECASE | re.ASCII)
+# How a call begins without its tags, as small models write it, and what may become that.
+_BARE = re.compile(r"(?:```(?:json)?\s*)?\{")
+_BARE_START = re.compile(r"`{1,2}|```(?:j|js|jso|json)?\s*|")
+
+
+@dataclass(frozen=True, slots=True)
+class CallBroken:
+    """A call that cannot be read: what follows it cannot be told from it either."""
+
+    message: str
+
+
+TextPiece = Speech | Thought | CallPiece | CallBroken
+
+
+class AnswerFilter:
+    """Splits streamed raw text into speech, thoughts and calls; the tags themselves vanish.
+
+    A thought may mention a call without making it, and a call's arguments may hold any tag: in
+    each the other's tags are text. A stray closing tag is dropped. After `CallBroken` nothing
+    comes any more. Whatever the pieces fed, their concatenation decides.
+    """
+
+    def __init__(self, *, expects_calls: bool = False) -> None:
+        """With ``expects_calls`` an answer that begins with a brace is a call without tags: nobody
+        says such a thing aloud."""
+        self._expects_calls = expects_calls
+        self._start()
+
+    def _start(self) -> None:
+        self._thoughts = ThoughtFilter()
+        self._held = ""  # the end of the text so far, if a call's tag may start there
+        self._call: CallReader | None = None  # while inside a call
+        self._bare: CallReader | None = None  # in a call without tags, to the end of the answer
+        self._may_be_bare = self._expects_calls  # until something is said or called
+        self._lead = ""  # the speech so far, if it may turn out to begin such a call
+        self._is_broken = False
+
+    def feed(self, text: str) -> list[TextPiece]:
+        """Take the next raw text; return what is certain now, in order."""
+        pieces: list[TextPiece] = []
+        while text and not self._is_broken:
+            text = self._read_call(text, pieces) if self._call else self._read_text(text, pieces)
+        return pieces
+
+    def finish(self, *, cut: bool) -> list[TextPiece]:
+        """The raw text is over, whole or ``cut`` at its limit: return what was held back. A call
+        that is not over is broken, unless it was cut. The filter starts anew."""
+        pieces: list[TextPiece] = []
+        if not self._is_broken:
+            if self._call is not None:
+                self._add(self._call.finish(cut=cut), pieces)
+            self._sort(self._thoughts.feed(self._held), pieces)
+            self._sort(self._thoughts.finish(), pieces)
+            if self._bare is not None:
+                self._add(self._bare.finish(cut=cut), pieces)
+            if self._lead:
+                pieces.append(Speech(self._lead))
+        self._start()
+        return pieces
+
+    def _read_text(self, text: str, pieces: list[TextPiece]) -> str:
+        """Take text up to a call's beginning; returns what follows that."""
+        text = self._held + text
+        self._held = ""
+        tag = _TAG.search(text)
+        if tag is None:
+            cut = len(text) - possible_tag(text, _TAGS)
+            self._held = text[cut:]
+            self._sort(self._thoughts.feed(text[:cut]), pieces)
+            return ""
+        self._sort(self._thoughts.feed(text[: tag.start()]), pieces)
+        self._sort(self._thoughts.release(), pieces)
+        if self._thoughts.is_thinking:
+            self._sort(self._thoughts.feed(tag[0]), pieces)
+        elif not tag[1] and self._bare is None:
+            self._say_lead(pieces)
+            self._call = CallReader()
+        return text[tag.end() :]
+
+    def _sort(self, parts: Sequence[Speech | Thought], pieces: list[TextPiece]) -> None:
+        """Tell a call without tags from speech."""
+        for part in parts:
+            if self._is_broken:
+                return
+            if isinstance(part, Thought):
+                pieces.append(part)
+            elif self._bare is not None:
+                self._add(self._bare.feed(part.text)[0], pieces)
+            elif self._may_be_bare:
+                self._begin(part.text, pieces)
+            else:
+                pieces.append(part)
+
+    def _begin(self, text: str, pieces: list[TextPiece]) -> None:
+        """Look at how the answer begins."""
+        self._lead += text
+        lead = self._lead.lstrip()
+        if begun := _BARE.match(lead):
+            self._may_be_bare, self._lead = False, ""
+            self._bare = CallReader()
+            self._add(self._bare.feed(lead[begun.end() - 1 :])[0], pieces)
+        elif not _BARE_START.fullmatch(lead):
+            self._say_lead(pieces)
+
+    def _say_lead(self, pieces: list[TextPiece]) -> None:
+        self._may_be_bare = False
+        if self._lead:
+            pieces.append(Speech(self._lead))
+        self._lead = ""
+
+    def _read_call(self, text: str, pieces: list[TextPiece]) -> str:
+        assert self._call is not None
+        read, rest = self._call.feed(text)
+        self._add(read, pieces)
+        if rest is None:
+            return ""
+        self._call = None
+        return rest
+
+    def _add(self, read: list[CallPiece | None], pieces: list[TextPiece]) -> None:
+        for piece in read:
+            if piece is None:
+                self._is_broken = True
+                pieces.append(CallBroken("The model's call of a function cannot be read."))
+                return
+            pieces.append(piece)
+
+
+class _Calls:
+    """Holds the calls of one answer against the rules; what is spoken after one is dropped,
+    because the model does not know yet what the call will give."""
+
+    def __init__(self, offered: frozenset[str], *, many: bool) -> None:
+        self._offered = offered
+        self._many = many
+        self._made = 0
+        self._arguments: list[str] | None = None  # of the open call, if it is wanted
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was any."""
+        return self._made > 0
+
+    def take(self, piece: CallPiece) -> list[Piece]:
+        """Return what goes out of ``piece``.
+
+        Raises:
+            EngineError: the function is not among those offered, or the arguments are no object.
+        """
+        match piece:
+            case CallStarted(name):
+                return self._start(piece, name)
+            case CallArguments(text):
+                if self._arguments is None:
+                    return []
+                self._arguments.append(text)
+                return [piece] if text else []
+            case CallEnded():
+                return self._end()
+
+    def _start(self, piece: CallStarted, name: str) -> list[Piece]:
+        if not self._offered or (self._made and not self._many):
+            return []  # no calls are wanted: this one is neither made nor spoken
+        if name not in self._offered:
+            raise EngineError(f"The model called a function that is not offered: {name[:64]!r}.")
+        self._made += 1
+        self._arguments = []
+        return [piece]
+
+    def _end(self) -> list[Piece]:
+        if self._arguments is None:
+            return []
+        text, self._arguments = "".join(self._arguments), None
+        if not text.strip():  # how some endpoints write a call without arguments
+            return [CallArguments("{}"), CallEnded()]
+        try:
+            arguments = json.loads(text)
+        except (ValueError, RecursionError):
+            arguments = None
+        if not isinstance(arguments, dict):
+            raise EngineError("The model's call of a function has arguments that are no object.")
+        return [CallEnded()]
+
+
+async def sorted_pieces(
+    raw: AsyncGenerator[RawPiece, None], messages: Sequence[Message], options: GenerationOptions
+) -> AsyncGenerator[Piece, None]:
+    """What a brain says to ``messages``, with the thoughts and the calls in its text told from
+    the speech. Closes ``raw``.
+
+    Raises:
+        EngineError: the model called a function in a way that nobody can obey.
+    """
+    offered = frozenset(tool.name for message in messages for tool in message.tools)
+    text = AnswerFilter(expects_calls=bool(offered))
+    calls = _Calls(offered, many=options.calls.many)
+    blanks = ""  # not spoken yet: nothing may follow them but a call
+    async with aclosing(raw):
+        async for piece in raw:
+            parts: list[TextPiece | Finished]
+            match piece:
+                case str():
+                    parts = list(text.feed(piece))
+                case Finished(reason):
+                    parts = [*text.finish(cut=reason == "length"), piece]
+                case _:
+                    parts = [piece]
+            for part in parts:
+                match part:
+                    case Speech(words, codes) if not codes and not words.strip():
+                        blanks += words
+                    case Speech(words, codes):
+                        if not calls.begun:
+                            yield Speech(blanks + words, codes)
+                        blanks = ""
+                    case CallStarted() | CallArguments() | CallEnded():
+                        blanks = ""
+                        for out in calls.take(part):
+                            yield out
+                    case CallBroken(message):
+                        if offered:
+                            raise EngineError(message)
+                    case _:
+                        yield part

@@ -1,0 +1,100 @@
+import pytest
+
+from duplex.turns.endpointing import (
+    EndpointConfig,
+    from_eagerness,
+    from_silence_duration,
+    hangover_ms,
+    looks_unfinished,
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "What time is it?",
+        "Yes.",
+        "No, thank you.",
+        "Which team did she play for?",
+        "What are you looking for?",
+        "Where are you from?",
+        "Turn it on.",
+        "I do not know what it is.",
+        "That is all I wanted to know.",
+        "When is the next train?",
+        "Because it was raining, we stayed at home.",
+        "If it rains tomorrow, call me.",
+        "Set a timer for 10 minutes.",
+        "It costs about $20.",
+        "I think so.",
+        "Very well.",
+        "Stop!",
+        "I've had enough. Goodbye.",
+        "Ich möchte gern ein Bier.",
+        "",
+        "  ",
+        "?",
+    ],
+)
+def test_finished(words: str) -> None:
+    assert not looks_unfinished(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I would like to",
+        "I would like to.",
+        "What is the...",
+        "What is the…",
+        "Tell me about the.",
+        "I like apples and",
+        "I would go there, but.",
+        "Buy milk,",
+        "So, um.",
+        "Well.",
+        "Well...",
+        "It's",
+        "I think it’s.",
+        "Because",
+        "Because it was raining.",
+        "When I was young.",
+        "Nice. But if it rains tomorrow.",
+        "Please send it to.",
+        "Could you send it to?",
+        "Can you tell me?",
+        "First of all.",
+        "My number is 555.",
+        "It is 5-5-5.",
+        "1, 2, 3.",
+        "Ich möchte gern",
+    ],
+)
+def test_unfinished(words: str) -> None:
+    assert looks_unfinished(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("It is noon.", 300), ("It is the", 800), ("", 300), (None, 800)]
+)
+def test_the_wait_follows_from_the_words(words: str | None, expected: int) -> None:
+    assert hangover_ms(words, EndpointConfig(300, 800)) == expected
+
+
+def test_the_client_sets_the_wait() -> None:
+    default = EndpointConfig()
+    added = default.unfinished_ms - default.finished_ms
+    assert from_silence_duration(500, default) == EndpointConfig(500, 500 + added)
+    assert from_silence_duration(0, default) == EndpointConfig(1, 1 + added)
+    assert from_silence_duration(default.finished_ms, default) == default
+    assert from_eagerness("auto") == from_eagerness("medium") == default
+    waits = [from_eagerness(eagerness) for eagerness in ("high", "medium", "low")]
+    assert sorted(waits, key=lambda c: (c.finished_ms, c.unfinished_ms)) == waits
+    for config, limit_ms in zip(waits, (2000, 4000, 8000), strict=True):
+        assert config.unfinished_ms <= limit_ms  # OpenAI's
+
+
+@pytest.mark.parametrize(("finished", "unfinished"), [(0, 100), (-5, 100), (500, 400)])
+def test_waits_that_make_no_sense_are_refused(finished: int, unfinished: int) -> None:
+    with pytest.raises(ValueError, match="finished_ms"):
+        EndpointConfig(finished, unfinished)

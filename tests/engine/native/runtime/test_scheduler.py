@@ -1,0 +1,290 @@
+"""The device's thread: calls share steps, and a cancelled one has let go of its log."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_decoder import tiny_decoder
+
+from engine.brain.interface import BrainError
+from engine.errors import EngineError
+from engine.native.kv_cache import CacheFull, Log
+from engine.native.runtime.planning import Limits, Wish, plan
+from engine.native.runtime.runner import Feed, Outcome, Runner
+from engine.native.runtime.sampling import Sampling
+from engine.native.runtime.scheduler import Scheduler
+from engine.native.runtime.work import RUN_AHEAD_TOKENS, Prompt
+
+GREEDY = Sampling(temperature=0.0)
+TEXTS = [[1, 2, 3, 4, 5], [9, 8, 7], [30, 31], [40]]
+
+
+class Sick(Runner):
+    """Fails the steps that feed a prompt which ends in 1, 63."""
+
+    def step(self, feeds: Sequence[Feed]) -> Outcome:
+        if any(list(feed.entries[-2:]) == [1, 63] for feed in feeds):
+            raise RuntimeError("out of order")
+        return super().step(feeds)
+
+
+@pytest.fixture
+async def scheduler() -> AsyncIterator[Scheduler]:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Sick(decoder, decoder.open_pool(320, block_tokens=4)))
+    yield scheduler
+    scheduler.close()
+
+
+async def say(scheduler: Scheduler, log: Log, ids: Sequence[int], limit: int = 12) -> list[int]:
+    async with scheduler.generate(
+        log, Prompt(ids), GREEDY, stop_ids=frozenset(), limit=limit
+    ) as tokens:
+        return [token async for token in tokens]
+
+
+def expected(ids: Sequence[int], count: int) -> list[int]:
+    """Greedy tokens of a model that sees the whole text anew for each."""
+    decoder = tiny_decoder()
+    text = list(ids)
+    for _ in range(count):
+        runner = Runner(decoder, decoder.open_pool(64))
+        scores = runner.step([Feed(runner.pool.open(), text, wants_scores=True)]).scores
+        assert scores is not None
+        text.append(int(scores[0].argmax()))
+    return text[len(ids) :]
+
+
+async def test_calls_share_steps_and_each_says_what_it_says_alone(scheduler: Scheduler) -> None:
+    logs = [scheduler.open_log() for _ in TEXTS]
+    said = await asyncio.gather(
+        *(say(scheduler, log, ids) for log, ids in zip(logs, TEXTS, strict=True))
+    )
+    assert said == [expected(ids, 12) for ids in TEXTS]
+    assert len({tuple(words) for words in said}) == len(TEXTS)
+    assert scheduler.counts.widest > 1
+    assert scheduler.counts.steps < 12 * len(TEXTS)
+
+
+async def test_a_prompt_that_is_held_in_part_is_cut_and_completed(scheduler: Scheduler) -> None:
+    log = scheduler.open_log()
+    assert await scheduler.bring_up_to(log, Prompt([1, 2, 3, 4, 5])) == 0
+    assert await scheduler.bring_up_to(log, Prompt([1, 2, 3, 9])) == 3
+    assert log.entries == [1, 2, 3, 9]
+    tokens = scheduler.counts.tokens
+    assert await scheduler.bring_up_to(log, Prompt([1, 2])) == 2
+    assert log.entries == [1, 2]
+    assert scheduler.counts.tokens == tokens
+    assert await say(scheduler, log, [1, 2], 3) == expected([1, 2], 3)
+
+
+async def test_a_generation_that_is_left_has_let_go_of_its_log(scheduler: Scheduler) -> None:
+    log = scheduler.open_log()
+    async with scheduler.generate(
+        log, Prompt([5, 6]), GREEDY, stop_ids=frozenset(), limit=1000
+    ) as tokens:
+        assert await tokens.cached() == 0
+        first = [await anext(tokens) for _ in range(3)]
+    held = list(log.entries)
+    steps = scheduler.counts.steps
+    assert held[:2] == [5, 6]
+    assert held[2 : 2 + len(first)] == first[: len(held) - 2]
+    await scheduler.run(lambda: None)
+    assert log.entries == held
+    assert scheduler.counts.steps == steps
+
+
+async def test_a_row_rests_when_its_consumer_does(scheduler: Scheduler) -> None:
+    log = scheduler.open_log()
+    async with scheduler.generate(
+        log, Prompt([5, 6]), GREEDY, stop_ids=frozenset(), limit=100
+    ) as tokens:
+        await anext(tokens)
+        for _ in range(200):  # as many chances to run on
+            await scheduler.run(lambda: None)
+        assert scheduler.counts.decoded <= RUN_AHEAD_TOKENS + 2
+        assert len([token async for token in tokens]) == 99
+
+
+async def test_a_stop_token_ends_the_answer_and_is_told(scheduler: Scheduler) -> None:
+    words = expected([1, 2, 3, 4, 5], 12)
+    stop = words[4]
+    at = words.index(stop)
+    async with scheduler.generate(
+        scheduler.open_log(), Prompt(TEXTS[0]), GREEDY, stop_ids=frozenset([stop]), limit=12
+    ) as tokens:
+        assert [token async for token in tokens] == words[: at + 1]
+    async with scheduler.generate(
+        scheduler.open_log(),
+        Prompt(TEXTS[0]),
+        GREEDY,
+        stop_ids=frozenset([stop]),
+        limit=12,
+        must_say=lambda token: False,
+    ) as tokens:
+        assert stop not in [token async for token in tokens]
+
+
+async def test_a_stop_token_may_come_as_soon_as_what_must_be_said_is_made(
+    scheduler: Scheduler,
+) -> None:
+    words = expected(TEXTS[0], 12)
+    stop = words[4]
+    asked: list[int] = []
+
+    def must_say(token: int) -> bool:
+        asked.append(token)
+        return len(asked) == 2
+
+    async with scheduler.generate(
+        scheduler.open_log(),
+        Prompt(TEXTS[0]),
+        GREEDY,
+        stop_ids=frozenset([stop]),
+        limit=12,
+        must_say=must_say,
+    ) as tokens:
+        assert [token async for token in tokens] == words[: words.index(stop) + 1]
+    assert asked == words[:2]
+
+
+async def test_a_fault_of_what_reads_the_tokens_is_its_call_s(scheduler: Scheduler) -> None:
+    def broken(token: int) -> bool:
+        raise RuntimeError("no text")
+
+    tokens = scheduler.generate(
+        scheduler.open_log(),
+        Prompt(TEXTS[0]),
+        GREEDY,
+        stop_ids=frozenset(),
+        limit=4,
+        must_say=broken,
+    )
+    async with tokens:
+        assert await anext(tokens) == expected(TEXTS[0], 1)[0]
+        with pytest.raises(RuntimeError, match="no text"):
+            await anext(tokens)
+    assert await say(scheduler, scheduler.open_log(), TEXTS[1]) == expected(TEXTS[1], 12)
+
+
+async def test_a_failed_step_is_told_and_the_next_one_runs(scheduler: Scheduler) -> None:
+    log = scheduler.open_log()
+    with pytest.raises(BrainError, match="model failed"):
+        await scheduler.bring_up_to(log, Prompt([1, 63]))
+    with pytest.raises(BrainError, match="model failed"):
+        await say(scheduler, log, [1, 63])
+    assert log.entries == []
+    assert await say(scheduler, log, [1, 2], 2) == expected([1, 2], 2)
+
+
+async def test_a_full_cache_fails_the_call_that_fills_it(scheduler: Scheduler) -> None:
+    other, third = scheduler.open_log(), scheduler.open_log()
+    await scheduler.bring_up_to(other, Prompt([1, 2]))
+    await scheduler.bring_up_to(third, Prompt([4] * 300))
+    with pytest.raises(CacheFull):
+        await scheduler.bring_up_to(scheduler.open_log(), Prompt([3] * 1024))
+    assert await say(scheduler, other, [1, 2], 2) == expected([1, 2], 2)
+
+
+async def test_a_cancelled_prefill_stops_and_keeps_a_prefix(scheduler: Scheduler) -> None:
+    log = scheduler.open_log()
+    task = asyncio.create_task(scheduler.bring_up_to(log, Prompt(list(range(60)))))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log.entries == list(range(log.length))
+
+
+async def test_requests_of_several_calls_are_done_together(scheduler: Scheduler) -> None:
+    seen: list[Sequence[int]] = []
+
+    def double(requests: Sequence[int]) -> list[int]:
+        seen.append(requests)
+        return [2 * request for request in requests]
+
+    results = await asyncio.gather(*(scheduler.together(double, i) for i in range(4)))
+    assert results == [0, 2, 4, 6]
+    assert sum(map(len, seen)) == 4
+
+    def broken(requests: Sequence[int]) -> list[int]:
+        raise RuntimeError("no")
+
+    with pytest.raises(EngineError, match="failed") as failed:
+        await scheduler.together(broken, 1)
+    assert str(failed.value.__cause__) == "no"
+    assert await scheduler.together(double, 5) == 10
+
+
+@pytest.mark.parametrize("ending", ["closed", "failed"])
+async def test_a_thread_that_has_ended_leaves_nobody_waiting(ending: str) -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(64)))
+    log = scheduler.open_log()
+
+    def bug() -> bool:
+        raise ZeroDivisionError("a bug")
+
+    if ending == "closed":
+        await asyncio.to_thread(scheduler.close)
+    else:
+        scheduler._stepper.advance = bug  # type: ignore[method-assign]
+        with pytest.raises(EngineError, match="failed"):
+            await scheduler.bring_up_to(log, Prompt([1]))
+    for attempt in (
+        scheduler.run(lambda: None),
+        scheduler.together(lambda requests: requests, 1),
+        scheduler.bring_up_to(log, Prompt([1])),
+        say(scheduler, log, [1]),
+    ):
+        with pytest.raises(EngineError, match=r"closing|failed"):
+            await attempt
+    await asyncio.to_thread(scheduler.close)
+
+
+async def test_more_tokens_than_positions_are_refused_alone(scheduler: Scheduler) -> None:
+    other = scheduler.open_log()
+    long = scheduler.bring_up_to(scheduler.open_log(), Prompt([1] * 1025))
+    results = await asyncio.gather(long, say(scheduler, other, [1, 2], 2), return_exceptions=True)
+    assert isinstance(results[0], EngineError)
+    assert results[1] == expected([1, 2], 2)
+
+
+async def test_closing_ends_what_is_still_there() -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(64)))
+    async with scheduler.generate(
+        scheduler.open_log(), Prompt([1]), GREEDY, stop_ids=frozenset(), limit=10_000
+    ) as tokens:
+        await anext(tokens)
+        await asyncio.to_thread(scheduler.close)
+        with pytest.raises(EngineError, match="closing"):
+            async for _ in tokens:
+                pass
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(0, 2)), max_size=12),
+    st.integers(1, 6),
+)
+def test_no_decoding_row_waits_longer_than_the_bound(
+    states: list[tuple[bool, int, int]], rows: int
+) -> None:
+    limits = Limits(rows=rows, prefill_alone=200, prefill_beside_decode=50)
+    wishes = [
+        Wish(1 if decodes else pending, decodes, (priority, order))
+        for order, (decodes, pending, priority) in enumerate(states)
+    ]
+    taken = plan(wishes, limits)
+    decoding = [i for i, wish in enumerate(wishes) if wish.decodes]
+    prefilled = sum(count for i, count in taken.items() if not wishes[i].decodes)
+    assert sum(i in taken for i in decoding) == min(rows, len(decoding))
+    assert prefilled <= (50 if decoding else 200)
+    assert all(0 < count <= wishes[i].pending for i, count in taken.items())
+    waiting = [w for i, w in enumerate(wishes) if not w.decodes and w.pending > taken.get(i, 0)]
+    served = [wishes[i] for i in taken if not wishes[i].decodes]
+    assert all(a.rank <= b.rank for a in served for b in waiting)
+    if any(wish.pending for wish in wishes):
+        assert taken

@@ -1,0 +1,1 @@
+"""English words to the phonemes of the voice."""

@@ -1,0 +1,1 @@
+"""The Piper voice on onnxruntime."""

@@ -1,0 +1,241 @@
+"""The Piper voice on onnxruntime, streaming within a segment.
+
+Encoder, duration predictor and flow are VITS (Kim et al. 2021, arXiv:2106.06103, section 2); the
+graphs come from `tts.piper.split`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from tts.g2p.g2p import PUNCTUATION, Phonemizer
+from tts.piper import split
+from tts.text.normalize import normalize
+from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord, TextUtterance
+
+Array = NDArray[np.float32]
+
+FRAME_SAMPLES = 256
+FIRST_FRAMES = 16  # 186 ms: the least that covers the making of the next chunk on a busy core
+MAX_FRAMES = 64  # 743 ms; more saves little and holds the device against other calls
+# Frames on either side that change a frame's output. Flow: 4 couplings of 4 convolutions that
+# reach 2 frames. Vocoder: measured, the rest is below -100 dB.
+FLOW_REACH = 32
+VOCODER_REACH = 10
+
+_PAD, _START, _END = "_", "^", "$"
+# Straight after the start symbol the voice swallows plosives ("Python" is heard as "hython"): of
+# 48 first words 15 were misheard, 4 with a space before them.
+_BREATH = (" ", _PAD)
+_ONSET_FRAMES = 3  # a sound may begin this much before its phoneme does
+_SILENCE = 0.004  # of full scale; before the first sound and after the last is less than 0.001
+_EDGE_FRAMES = 2
+_MARGIN_MS, _FADE_MS = 10, 4
+_PAUSE_MS = {".": 280, "!": 280, "?": 280, "…": 280, ":": 200, ";": 200, ",": 120}
+_NO_PAUSE_MS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """A segment ready to be spoken. ``ends[i]`` phoneme ids are spoken when word i is over."""
+
+    words: tuple[str, ...]
+    ids: tuple[int, ...]
+    ends: tuple[int, ...]
+    pause_ms: int
+
+
+class PiperVoice:
+    """Weights only; one instance serves all calls and threads.
+
+    The noise that gives Piper its liveliness is drawn from ``seed`` for each segment anew, so a
+    text always sounds the same. ``spinning`` lets onnxruntime's threads wait actively between
+    operators: only of use with more than one thread and an idle machine.
+    """
+
+    def __init__(
+        self,
+        voice_dir: Path,
+        phonemizer: Phonemizer,
+        *,
+        threads: int = 1,
+        spinning: bool = False,
+        seed: int = 0,
+    ) -> None:
+        config = json.loads((voice_dir / split.CONFIG_FILE).read_text(encoding="utf-8"))
+        self.sample_rate: int = config["audio"]["sample_rate"]
+        self._inference: dict[str, float] = config["inference"]
+        self._symbols: dict[str, list[int]] = config["phoneme_id_map"]
+        self._lead = [i for c in (_START, _PAD, *_BREATH) for i in self._symbols[c]]
+        self._phonemizer = phonemizer
+        self._seed = seed
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        self._text, self._flow, self._vocoder = (
+            onnxruntime.InferenceSession(
+                str(voice_dir / name), options, providers=["CPUExecutionProvider"]
+            )
+            for name in (split.TEXT_FILE, split.FLOW_FILE, split.VOCODER_FILE)
+        )
+
+    takes_codes = False
+
+    def open(self, speed: float = 1.0) -> TextUtterance:
+        """Begin an answer."""
+        return TextUtterance(self, speed)
+
+    def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
+        """See `tts.types.Voice`. The first chunk is `FIRST_FRAMES` long less the silence before
+        the first sound, the next ones double up to `MAX_FRAMES`.
+
+        Raises:
+            ValueError: ``speed`` is outside 0.25 to 4.
+        """
+        if not MIN_SPEED <= speed <= MAX_SPEED:
+            raise ValueError(f"speed must be {MIN_SPEED} to {MAX_SPEED}, not {speed}")
+        return self._speak(text, speed)
+
+    def _speak(self, text: str, speed: float) -> Iterator[AudioChunk]:
+        script = self._script(text)
+        if not script.ids:
+            words = tuple(SpokenWord(word, 0) for word in script.words)
+            yield AudioChunk(np.zeros(0, np.float32), words)
+            return
+        prior, durations = self._prior(script.ids, speed)
+        heard = np.concatenate([[0], np.cumsum(durations)]) * FRAME_SAMPLES
+        ends = [int(heard[n]) for n in script.ends]
+        start = max(int(durations[: len(self._lead)].sum()) - _ONSET_FRAMES, 0)
+        skipped = start * FRAME_SAMPLES  # silence at the front that is not given out
+        done, word = 0, 0
+        for audio, last in self._render(prior, start):
+            if not done:
+                audio, cut = self._without_lead(audio)
+                skipped += cut
+            if last:
+                audio = self._with_tail(audio, round(script.pause_ms / speed))
+            done += len(audio)
+            first_word = word
+            while word < len(ends) and (last or ends[word] - skipped <= done):
+                word += 1
+            yield AudioChunk(
+                audio,
+                tuple(
+                    SpokenWord(script.words[i], min(max(ends[i] - skipped, 0), done))
+                    for i in range(first_word, word)
+                ),
+            )
+
+    def _script(self, text: str) -> _Script:
+        tokens = normalize(text)
+        ids = list(self._lead)
+        ends = []
+        end, silent = 0, True
+        for sounds in self._phonemizer([token.spoken for token in tokens]):
+            if sounds and not silent and sounds[0] not in PUNCTUATION:
+                ids += [*self._symbols[" "], *self._symbols[_PAD]]
+            for symbol in sounds:
+                if symbol in self._symbols:
+                    ids += [*self._symbols[symbol], *self._symbols[_PAD]]
+                    if symbol not in PUNCTUATION:  # a word is over before the pause after it
+                        end, silent = len(ids), False
+            ends.append(end)
+        words = tuple(token.text for token in tokens)
+        if silent:
+            return _Script(words, (), (0,) * len(words), 0)
+        ids += self._symbols[_END]
+        return _Script(words, tuple(ids), tuple(ends), _pause_ms(text))
+
+    def _prior(self, ids: tuple[int, ...], speed: float) -> tuple[Array, NDArray[np.int64]]:
+        """Phoneme ids [T] to a sample of the prior [1, 192, F] and frames per phoneme [T]."""
+        noise = np.random.default_rng(self._seed)
+        settings = self._inference
+        scales = [settings["noise_scale"], settings["length_scale"] / speed, settings["noise_w"]]
+        mean, log_deviation, frames = self._text.run(
+            [split.PRIOR_MEAN, split.PRIOR_LOG_DEVIATION, split.DURATIONS],
+            {
+                split.PHONEMES: np.array([ids], np.int64),
+                split.LENGTHS: np.array([len(ids)], np.int64),
+                split.SCALES: np.array(scales, np.float32),
+                split.DURATION_NOISE: noise.standard_normal((1, 2, len(ids)), np.float32),
+            },
+        )
+        durations = frames[0, 0].astype(np.int64)
+        # Start and end symbols are silence, of up to 32 frames as the dice fall.
+        durations[[0, -1]] = np.minimum(durations[[0, -1]], _EDGE_FRAMES)
+        mean = np.repeat(mean, durations, axis=2)
+        deviation = np.exp(np.repeat(log_deviation, durations, axis=2))
+        sample = noise.standard_normal(mean.shape, np.float32) * np.float32(scales[0])
+        return mean + sample * deviation, durations
+
+    def _render(self, prior: Array, start: int = 0) -> Iterator[tuple[Array, bool]]:
+        """Prior sample [1, 192, F] to the audio from frame ``start`` on in pieces [256 n], each
+        with whether it is the last.
+
+        Equals one run over everything: each piece is made with the frames that reach into it.
+        The flow runs on the head of the prior first, then once on all the rest.
+        """
+        total = prior.shape[2]
+        known = start + FIRST_FRAMES + VOCODER_REACH
+        if known + FLOW_REACH >= total:
+            known = total
+        latent = self._latent(prior[:, :, : known + FLOW_REACH])[:, :, :known]
+        size = FIRST_FRAMES
+        while start < total:
+            stop = min(start + size, total)
+            if stop + VOCODER_REACH > latent.shape[2] and known < total:
+                rest = self._latent(prior[:, :, max(known - FLOW_REACH, 0) :])
+                latent = np.concatenate([latent, rest[:, :, min(known, FLOW_REACH) :]], axis=2)
+                known = total
+            left = max(start - VOCODER_REACH, 0)
+            audio = self._audio(latent[:, :, left : stop + VOCODER_REACH])
+            first = (start - left) * FRAME_SAMPLES
+            yield audio[first : first + (stop - start) * FRAME_SAMPLES], stop == total
+            start, size = stop, min(2 * size, MAX_FRAMES)
+
+    def _latent(self, prior: Array) -> Array:
+        mask = np.ones((1, 1, prior.shape[2]), np.float32)
+        latent: Array
+        (latent,) = self._flow.run(
+            [split.LATENT], {split.PRIOR_SAMPLE: prior, split.FRAME_MASK: mask}
+        )
+        return latent
+
+    def _audio(self, latent: Array) -> Array:
+        (audio,) = self._vocoder.run([split.AUDIO], {split.LATENT: latent})
+        samples: Array = audio.reshape(-1)
+        return samples
+
+    def _without_lead(self, audio: Array) -> tuple[Array, int]:
+        """Cut the silence before the first sound and fade in; also how much was cut."""
+        loud = np.flatnonzero(np.abs(audio) > _SILENCE)
+        if not loud.size:
+            return audio[:0], len(audio)
+        cut = max(int(loud[0]) - self._samples(_MARGIN_MS), 0)
+        fade = np.arange(len(audio) - cut, dtype=np.float32) / self._samples(_FADE_MS)
+        return audio[cut:] * np.minimum(fade, 1), cut
+
+    def _with_tail(self, audio: Array, pause_ms: int) -> Array:
+        """Cut the silence after the last sound, fade out, and pause as the punctuation asks."""
+        loud = np.flatnonzero(np.abs(audio) > _SILENCE)
+        sound = int(loud[-1]) + 1 + self._samples(_MARGIN_MS) if loud.size else 0
+        audio = audio[:sound]
+        fade = np.arange(len(audio), 0, -1, dtype=np.float32) / self._samples(_FADE_MS)
+        pause = np.zeros(self._samples(pause_ms), np.float32)
+        return np.concatenate([audio * np.minimum(fade, 1), pause])
+
+    def _samples(self, ms: int) -> int:
+        return self.sample_rate * ms // 1000
+
+
+def _pause_ms(text: str) -> int:
+    """The pause after a segment, by the mark it ends with."""
+    bare = text.rstrip("\"'”’)]*_ \n")
+    return _PAUSE_MS.get(bare[-1:], _NO_PAUSE_MS)

@@ -1,0 +1,1 @@
+"""Answer text made ready to be spoken: cut into clauses, and written out in words."""
