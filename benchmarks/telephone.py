@@ -3,8 +3,8 @@
     python -m benchmarks.telephone --out out/telephone
 
 The bench's questions and the lines of `endpointing_corpus.txt`, in the project's own voice at three
-pitches, go through `client.telephone` and then through a call: the resampler, the detector
-with the turn's end, the ear at each pause. Three ways: ``clean`` is 24 kHz; ``band`` is the telephone's
+pitches, go through `client.telephone` and then through a call: the resampler, the detector with the
+turn's end, the ear at each pause. Three ways: ``clean`` is 24 kHz; ``band`` is the telephone's
 band and codec alone; ``line`` loses and delays packets and hisses as well.
 
 Reported are the words misheard and how often a turn was ended too early; how long after the last

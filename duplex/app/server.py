@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -25,15 +25,16 @@ from duplex.dialogue.parts import Parts
 from duplex.errors import ConfigError, ResumeError
 from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
+from duplex.phone.line.leg import MAX_MESSAGE_BYTES
 from duplex.phone.providers.webhooks import CODECS as PHONE_PATHS
-from duplex.phone.providers.webhooks import PhoneEntry, assistant_in
+from duplex.phone.providers.webhooks import PhoneEntry, PhoneRequest, assistant_in
 from duplex.phone.sip import door as sip_door
 from duplex.protocol.beta import wants_beta
 from duplex.protocol.codes import Code
 from duplex.protocol.ids import random_id
 from duplex.protocol.server_events import encode, server_error
 from duplex.server import http
-from duplex.server.admission import Reception, resumes
+from duplex.server.admission import Admission, resumes
 from duplex.server.gate import POLICY_VIOLATION, Door, Gate
 from duplex.server.keys import ClientSecrets, Keys, check_exposure, is_loopback, load_keys
 from duplex.server.load import Load
@@ -83,12 +84,11 @@ class DialogueServer:
             config.server.max_outbox_bytes,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
         )
-        self._reception = Reception(
+        self._admission = Admission(
             config,
             self._keys,
             self._secrets,
             self.calls,
-            self._phone_entry,
             self.door,
             lambda: self._stopping,
         )
@@ -182,9 +182,9 @@ class DialogueServer:
             )
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         if path in PHONE_PATHS and "upgrade" in headers:
-            refusal = self._reception.admit_phone(connection, request, path, headers)
+            refusal = self._admit_phone(connection, request, path, headers)
         elif path == PATH:
-            refusal = self._reception.admit(connection, request)
+            refusal = self._admission.admit(connection, request)
         else:
             query = urlsplit(request.path).query
             plain = http.HttpRequest("GET", path, headers, query=query)
@@ -193,6 +193,19 @@ class DialogueServer:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
             return _response(refusal)
         return None
+
+    def _admit_phone(
+        self, connection: Gate, request: Request, path: str, headers: Mapping[str, str]
+    ) -> http.HttpAnswer | None:
+        """Let a phone provider in (None), or say why not."""
+        is_tls = bool(self._config.server.tls_certificate)
+        admitted = self._phone_entry.admit(
+            PhoneRequest(path, request.path, headers, is_tls=is_tls, is_stream=True)
+        )
+        if isinstance(admitted, http.HttpAnswer):
+            return admitted
+        connection.protocol.max_message_size = MAX_MESSAGE_BYTES
+        return self._admission.enter(connection, request, admitted)
 
     async def _handle(self, connection: ServerConnection) -> None:
         """One socket of a caller who may come in."""

@@ -57,37 +57,6 @@ class Engine(Protocol):
         """Free the models."""
 
 
-class Judge(Protocol):
-    """Says whether a caller who makes a sound during an answer interrupts it; one call's state.
-    See `duplex.interruption.judge.InterruptionJudge`."""
-
-    def learn(self, samples: NDArray[np.float32], probability: float) -> None:
-        """Take one VAD frame of the caller while no answer sounds."""
-
-    def hear(
-        self,
-        samples: NDArray[np.float32],
-        probability: float,
-        answer: NDArray[np.float32] | None,
-    ) -> bool:
-        """Take one while an answer sounds, while it is in doubt whether speech over it interrupts
-        it, or in the turn that did. ``answer`` is what of it is believed to sound, None if
-        nothing or not known. Whether there is enough evidence by now."""
-
-    @property
-    def heard_caller(self) -> bool:
-        """Whether some of the speech of the last second, since the last `reset`, was the caller's
-        own, not our echo."""
-
-    @property
-    def sounds_false(self) -> float | None:
-        """How likely all that was said since the last `reset` is no interruption, by its sound;
-        None if that is not known."""
-
-    def reset(self) -> None:
-        """The speech that was judged is over."""
-
-
 class Steps(Protocol):
     """Runs blocking work off the event loop; see `engine.worker.Worker`."""
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from duplex.dialogue.interfaces import Engine, Judge, Steps
+from duplex.dialogue.interfaces import Engine, Steps
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
 from duplex.protocol.session_config import SessionConfig
-from duplex.turns.vad import SileroVad
+from duplex.turns.interfaces import Judge, Vad
 from engine.types import GenerationOptions
 from tts.types import Voice
 
@@ -16,7 +16,7 @@ class Parts:
     """The loaded models, shared by all calls, and what a call starts with."""
 
     engine: Engine
-    vad: SileroVad
+    vad: Vad
     voice: Voice
     voice_steps: Steps
     defaults: SessionConfig

@@ -1,17 +1,14 @@
-"""Who is let in: the keys of Realtime clients, the signatures of phone providers, and what nobody
-may do."""
+"""Which callers are let in, before anything is allocated for them."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.http11 import Request
 
 from duplex.config import Config
-from duplex.phone.line.leg import MAX_MESSAGE_BYTES
-from duplex.phone.providers.webhooks import PhoneEntry, PhoneRequest
 from duplex.protocol.codes import Code
 from duplex.rate import TokenBucket
 from duplex.server import http
@@ -20,8 +17,8 @@ from duplex.server.keys import ClientSecrets, Keys, Principal, allows_origin, pr
 from duplex.server.registry import Calls
 
 
-class Reception:
-    """Looks at the request of each call before anything is allocated for it."""
+class Admission:
+    """Checks the request of each call: its key, its origin, and whether the server is stopping."""
 
     def __init__(
         self,
@@ -29,7 +26,6 @@ class Reception:
         keys: Keys,
         secrets: ClientSecrets,
         calls: Calls,
-        phone_entry: PhoneEntry,
         door: Door,
         is_stopping: Callable[[], bool],
     ) -> None:
@@ -37,7 +33,6 @@ class Reception:
         self._keys = keys
         self._secrets = secrets
         self._calls = calls
-        self._phone_entry = phone_entry
         self._door = door
         self._is_stopping = is_stopping
 
@@ -55,25 +50,17 @@ class Reception:
             principal = resumed.principal
         if principal is None:
             return http.unauthorized()
-        return self._may_enter(connection, request, principal, is_resumed=resumed is not None)
+        return self.enter(connection, request, principal, is_resumed=resumed is not None)
 
-    def admit_phone(
-        self, connection: Gate, request: Request, path: str, headers: Mapping[str, str]
+    def enter(
+        self,
+        connection: Gate,
+        request: Request,
+        principal: Principal,
+        *,
+        is_resumed: bool = False,
     ) -> http.HttpAnswer | None:
-        """Let a phone provider in (None), or say why not."""
-        is_tls = bool(self._config.server.tls_certificate)
-        admitted = self._phone_entry.admit(
-            PhoneRequest(path, request.path, headers, is_tls=is_tls, is_stream=True)
-        )
-        if isinstance(admitted, http.HttpAnswer):
-            return admitted
-        connection.protocol.max_message_size = MAX_MESSAGE_BYTES
-        return self._may_enter(connection, request, admitted, is_resumed=False)
-
-    def _may_enter(
-        self, connection: Gate, request: Request, principal: Principal, *, is_resumed: bool
-    ) -> http.HttpAnswer | None:
-        """Let somebody who is known in, or say why not."""
+        """Let a caller whose identity is known in (None), or say why not."""
         server, origins = self._config.server, self._config.access.origins
         tls_host = request.headers.get("Host") if server.tls_certificate else None
         for origin in request.headers.get_all("Origin"):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from duplex.audio.formats import Framer, Samples
-from duplex.dialogue.interfaces import Judge
 from duplex.interruption.judge import InterruptionConfig
 from duplex.interruption.words import is_hum
 from duplex.turns.endpointing import EndpointConfig, hangover_ms, resuming_ms
 from duplex.turns.events import PauseStarted, SpeechEvent, SpeechStarted, TurnEnded
+from duplex.turns.interfaces import Judge, VadStream
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
-from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, TelephoneBass, VadStream
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, TelephoneBass
 
 _PROOF_MS = 3000  # audio is kept so long until a turn is reported; over an answer it takes proof
 OVER_MS = 300  # of silence, after which speech that did not interrupt is over

@@ -50,9 +50,9 @@ class SileroVad:
     def __init__(self, model_path: Path) -> None:
         self._session = cpu_session(model_path)
 
-    def open(self, gate_mode: int | None = 0) -> "VadStream":
+    def open(self, gate_mode: int | None = 0) -> "SileroStream":
         """Begin a stream. ``gate_mode`` is webrtcvad's, 0 (lets most through) to 3, or None."""
-        return VadStream(self, gate_mode)
+        return SileroStream(self, gate_mode)
 
     def step(
         self, window: Samples, state: NDArray[np.float32]
@@ -64,7 +64,7 @@ class SileroVad:
         return float(probability[0, 0]), state
 
 
-class VadStream:
+class SileroStream:
     """One call's stream through a shared `SileroVad`.
 
     webrtcvad is 20 times cheaper than silero and sits in front of it: in lasting silence silero

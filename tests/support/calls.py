@@ -104,7 +104,7 @@ class Caller:
         self.engine = FakeEngine(script or Script())
         self.parts = Parts(
             engine=self.engine,
-            vad=LoudnessVad(),  # type: ignore[arg-type]
+            vad=LoudnessVad(),
             voice=FakeVoice(),
             voice_steps=TimedSteps(),
             defaults=SessionConfig(instructions="Be brief."),

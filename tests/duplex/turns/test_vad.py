@@ -13,10 +13,10 @@ from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
 from duplex.turns.vad import (
     FRAME_SAMPLES,
     SAMPLE_RATE,
+    SileroStream,
     SileroVad,
     TelephoneBass,
     VadFrame,
-    VadStream,
 )
 
 F = FRAME_SAMPLES
@@ -186,7 +186,7 @@ def test_the_gate_saves_silence_and_loses_nothing_of_what_comes_before_speech() 
     silence = (1e-4 * rng.standard_normal(100 * F)).astype(np.float32)
     sound = (0.1 * rng.standard_normal(10 * F)).astype(np.float32)
     listener = Listener()
-    stream = VadStream(listener, gate_mode=0)
+    stream = SileroStream(listener, gate_mode=0)
     heard = stream.feed(np.concatenate([silence, sound]))
     assert [frame.probability for frame in heard] == [0.0] * 100 + [1.0] * 10
     assert [frame.at_sample for frame in heard] == [i * F for i in range(110)]
