@@ -30,7 +30,7 @@ from duplex.audio.files import read_wav
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.model_store import ModelStore, default_root
-from duplex.turns.endpointing import EndpointConfig, hangover_ms
+from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
 from duplex.turns.vad import (
     FRAME_SAMPLES,
@@ -255,7 +255,7 @@ def policies() -> dict[str, Policy]:
     """Name -> the wait in ms at a pause."""
 
     def words(config: EndpointConfig) -> Policy:
-        return lambda pause: hangover_ms(pause.words, config)
+        return lambda pause: silence_to_end_ms(pause.words, config)
 
     def sound(config: EndpointConfig) -> Policy:
         return lambda pause: (
@@ -264,7 +264,7 @@ def policies() -> dict[str, Policy]:
 
     def both(config: EndpointConfig, middle_ms: int) -> Policy:
         return lambda pause: max(
-            hangover_ms(pause.words, config),
+            silence_to_end_ms(pause.words, config),
             config.finished_ms if pause.completeness >= 0.5 else middle_ms,
         )
 

@@ -34,7 +34,7 @@ from benchmarks.events.corpus import COUNTS, FALSE_KINDS
 from benchmarks.events.hearing import Heard, Workbench, hear_stopped, said_in
 from client.drawing.svg import nice_ticks
 from duplex.interruption.judge import Evidence, InterruptionConfig
-from duplex.interruption.network import default_probe, default_verdict
+from duplex.interruption.network import first_syllable, whole_utterance
 from duplex.interruption.words import is_false_interruption
 from duplex.turns.events import SpeechStarted
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
@@ -107,11 +107,11 @@ def words_of(heard: Heard, bench: Workbench, ear: WhisperEar) -> Words | None:
     """The second stage of the event; None if there was no speech."""
     stops = decision(heard, InterruptionConfig())
     if stops is not None:
-        heard = hear_stopped(heard, stops, bench.vad, default_probe())
+        heard = hear_stopped(heard, stops, bench.vad, first_syllable())
     said = said_in(heard)
     if said is None:
         return None
-    sounds_false = None if said.features is None else default_verdict().run(said.features)
+    sounds_false = None if said.features is None else whole_utterance().run(said.features)
     return Words(ear.transcribe(said.audio), said.speech_ms, said.known_sample, sounds_false)
 
 

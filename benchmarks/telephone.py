@@ -39,7 +39,7 @@ from duplex.interruption.judge import InterruptionJudge
 from duplex.model_store import ModelStore, default_root
 from duplex.protocol.session_config import SessionConfig
 from duplex.turns.events import PauseStarted, SpeechStarted, TurnEnded
-from duplex.turns.turn_detector import Hearing, TurnDetection
+from duplex.turns.turn_detector import TurnDetection, TurnDetector
 from duplex.turns.vad import SAMPLE_RATE, SileroVad
 from engine.ear.whisper import WhisperEar
 
@@ -99,7 +99,7 @@ def hear(
     audio: Samples, vad: SileroVad, detection: TurnDetection, ear: Callable[[Samples], str]
 ) -> tuple[list[str], int | None]:
     """The words of each turn, and the sample at which the last pause was seen."""
-    hearing = Hearing(vad.open(), 10**9, InterruptionJudge)
+    hearing = TurnDetector(vad.open(), 10**9, InterruptionJudge)
     hearing.configure(detection)
     turns: list[str] = []
     seen, turn, words = None, np.zeros(0, np.float32), ""

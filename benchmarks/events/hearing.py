@@ -14,7 +14,7 @@ from benchmarks.events.sources import fetch
 from benchmarks.events.voices import Voices
 from duplex.audio.formats import Samples
 from duplex.interruption.cues import OVER_FRAMES, Cue, Cues, Utterance
-from duplex.interruption.network import Probe, Vector, default_probe
+from duplex.interruption.network import InterruptionNetwork, Vector, first_syllable
 from duplex.model_store import default_root
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
 
@@ -51,9 +51,9 @@ class Heard:
         return found
 
 
-def hear(event: Event, vad: SileroVad, probe: Probe) -> Heard:
+def hear(event: Event, vad: SileroVad, network: InterruptionNetwork) -> Heard:
     """Play an event's microphone track to the server's ears."""
-    scene, stream, cues = event.scene, vad.open(), Cues(probe)
+    scene, stream, cues = event.scene, vad.open(), Cues(network)
     ends, found = [], []
     for frame in stream.feed(scene.microphone):
         at = slice(frame.at_sample, frame.at_sample + FRAME_SAMPLES)
@@ -66,7 +66,7 @@ def hear(event: Event, vad: SileroVad, probe: Probe) -> Heard:
     return Heard(event, np.array(ends), tuple(found))
 
 
-def hear_stopped(heard: Heard, stops: int, vad: SileroVad, probe: Probe) -> Heard:
+def hear_stopped(heard: Heard, stops: int, vad: SileroVad, network: InterruptionNetwork) -> Heard:
     """The same event if the caller hears no answer any more from 100 ms after ``stops`` on."""
     scene = heard.event.scene
     silent = stops + STOPPING_SAMPLES
@@ -74,7 +74,7 @@ def hear_stopped(heard: Heard, stops: int, vad: SileroVad, probe: Probe) -> Hear
     answer = scene.answer.copy()
     answer[stops:] = 0
     scene = replace(scene, microphone=microphone, answer=answer)
-    return hear(replace(heard.event, scene=scene), vad, probe)
+    return hear(replace(heard.event, scene=scene), vad, network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +156,4 @@ class Workbench:
         """So many events of each kind."""
         corpus = Corpus(split, self.voices, self.sounds, self.seed if seed is None else seed)
         for event in corpus.events(counts):
-            yield hear(event, self.vad, default_probe())
+            yield hear(event, self.vad, first_syllable())

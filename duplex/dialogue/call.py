@@ -21,7 +21,7 @@ from engine.types import GenerationOptions, Message, Sound
 
 
 @dataclass(slots=True)
-class Call:
+class CallContext:
     """The state of one call that more than one part of it needs."""
 
     call_id: str

@@ -5,10 +5,10 @@ import asyncio
 import contextlib
 
 from duplex.audio.formats import Samples
-from duplex.dialogue.call import Call, stop
+from duplex.dialogue.call import CallContext, stop
 from duplex.dialogue.listening import Listening
-from duplex.dialogue.replies import Answers
-from duplex.dialogue.speculation import Attempt
+from duplex.dialogue.replies import Replies
+from duplex.dialogue.speculation import Speculation
 from duplex.dialogue.suspension import Doubts
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
@@ -41,7 +41,7 @@ from duplex.turns.floor import (
     TurnMachine,
 )
 from duplex.turns.idle import IdleTimeout
-from duplex.turns.turn_detector import Hearing, TurnDetection
+from duplex.turns.turn_detector import TurnDetection, TurnDetector
 from duplex.turns.vad import SAMPLE_RATE
 from engine.errors import EngineError
 from engine.types import Message
@@ -56,20 +56,20 @@ class Dialogue:
     turn's end; where another is still being made, it has to wait for that.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: CallContext) -> None:
         self._call = call
         self._machine = TurnMachine()
-        self.answers = Answers(call, self._machine)
+        self.answers = Replies(call, self._machine)
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
         parts = call.parts
-        self._hearing = Hearing(parts.vad.open(), self._limit_samples, parts.open_judge)
+        self._hearing = TurnDetector(parts.vad.open(), self._limit_samples, parts.open_judge)
         self._doubts = Doubts(call, self._hearing, self.answers)
         self._detects = False  # whether turns are found in the audio, or told by the client
         self._listening = Listening(call, self._input)
         self._idle = IdleTimeout()
-        self._attempt: Attempt | None = None  # at the open turn, while the caller pauses
-        self._last: Attempt | None = None  # of the last committed turn
+        self._attempt: Speculation | None = None  # at the open turn, while the caller pauses
+        self._last: Speculation | None = None  # of the last committed turn
         self._due: asyncio.Task[None] | None = None  # begins an answer when it is possible
         self._beside_due = 0  # answers out of band that are not begun yet
         self._prefilling: asyncio.Task[None] | None = None
@@ -241,11 +241,11 @@ class Dialogue:
             answer = self.answers.begin(plan, self._history(plan), self._marks_from_now(), item_id)
             self.answers.release(answer)
 
-    async def _start_attempt(self, at_sample: int, wants_answer: bool) -> Attempt:
+    async def _start_attempt(self, at_sample: int, wants_answer: bool) -> Speculation:
         """Work on the turn as if it had ended with the speech before ``at_sample``."""
         silence_s = (self._hearing.now_sample - at_sample) / SAMPLE_RATE
         clock = self._call.clock
-        attempt = Attempt(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
+        attempt = Speculation(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
         attempt.speech_ms = self._hearing.speech_ms(at_sample)
         attempt.sounds_false = self._hearing.sounds_false
         self._attempt = attempt
@@ -253,7 +253,7 @@ class Dialogue:
         await asyncio.sleep(0)  # it takes the audio as it is now, before more is appended
         return attempt
 
-    async def _try(self, attempt: Attempt) -> None:
+    async def _try(self, attempt: Speculation) -> None:
         transcript = await attempt.hear(self._call)
         self._doubts.settle(attempt, transcript.text)
         if attempt.item_id is not None:
@@ -265,7 +265,7 @@ class Dialogue:
         if attempt.is_answerable and attempt.answer is None:
             self._begin_answer(attempt)
 
-    def _begin_answer(self, attempt: Attempt) -> None:
+    def _begin_answer(self, attempt: Speculation) -> None:
         """Begin the answer to a turn; release it if the turn is committed."""
         plan = plan_response(self._call.session_config)
         if self._is_busy:
@@ -322,7 +322,7 @@ class Dialogue:
         await stop(attempt.task)
         await self._drop_answer(attempt)
 
-    async def _drop_answer(self, attempt: Attempt) -> None:
+    async def _drop_answer(self, attempt: Speculation) -> None:
         answer, attempt.answer = attempt.answer, None
         if answer is not None:
             await self.answers.drop(answer)
@@ -351,7 +351,7 @@ class Dialogue:
         """Whether an answer waits to be begun."""
         return self._due is not None and not self._due.done()
 
-    def _was_overtaken(self, attempt: Attempt) -> bool:
+    def _was_overtaken(self, attempt: Speculation) -> bool:
         """Whether the caller speaks again and interrupts: the answer to that turn sees both."""
         speaks = self._detects and self._machine.floor is not Floor.LISTENING
         return attempt.item_id is not None and speaks and self._doubts.interrupts

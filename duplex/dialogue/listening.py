@@ -5,8 +5,8 @@ import contextlib
 from contextlib import aclosing
 
 from duplex.audio.formats import Samples
-from duplex.dialogue.call import Call
-from duplex.dialogue.speculation import Attempt
+from duplex.dialogue.call import CallContext
+from duplex.dialogue.speculation import Speculation
 from duplex.protocol.input_stream import InputStream, transcription_delta, transcription_failed
 from duplex.protocol.response_plan import plan_response
 from engine.errors import EngineError
@@ -15,7 +15,7 @@ from engine.errors import EngineError
 class Listening:
     """The words of one call's turns, partial while there is speech, exact when it is over."""
 
-    def __init__(self, call: Call, caller: InputStream) -> None:
+    def __init__(self, call: CallContext, caller: InputStream) -> None:
         self._call = call
         self._input = caller
         self._told = ""  # the words of the open turn already sent as transcription deltas
@@ -38,7 +38,7 @@ class Listening:
         if self._task is not None:
             self._task.cancel()
 
-    def tell_words(self, attempt: Attempt, item_id: str) -> None:
+    def tell_words(self, attempt: Speculation, item_id: str) -> None:
         """The committed turn's words are known: into history, and to the client."""
         assert attempt.transcript is not None
         text, samples = attempt.transcript.text, attempt.transcript.samples

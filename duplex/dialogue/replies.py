@@ -5,11 +5,11 @@ import logging
 from collections.abc import Sequence
 
 from duplex.audio.formats import Samples
-from duplex.dialogue.call import Call, stop
+from duplex.dialogue.call import CallContext, stop
 from duplex.dialogue.playback import PlaybackLedger
-from duplex.dialogue.reply import Answer, Suspended
-from duplex.dialogue.reply_parts import ReplyAudio, ReplyEvent, Rest
-from duplex.dialogue.speech_pipeline import Reply, VoiceSetup
+from duplex.dialogue.reply import Reply, Suspension
+from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, UnheardRest
+from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
 from duplex.dialogue.unheard import Unheard
 from duplex.errors import ProtocolError
 from duplex.metrics import TurnMarks
@@ -34,23 +34,23 @@ from tts.types import MIN_SPEED
 logger = logging.getLogger(__name__)
 
 _LAST_WORDS = 2  # with no more than these left, "go on" is about what would come next
-MAX_BESIDE = 4  # answers out of band at a time: each has an engine session of its own
+MAX_OUT_OF_BAND = 4  # answers out of band at a time: each has an engine session of its own
 
 
-class Answers:
+class Replies:
     """Begins, releases and cuts answers. At most one is released and not played out, apart from
     those out of band: they concern nobody who speaks, and run beside it."""
 
-    def __init__(self, call: Call, machine: TurnMachine) -> None:
+    def __init__(self, call: CallContext, machine: TurnMachine) -> None:
         self._call = call
         self._machine = machine
-        self.current: Answer | None = None  # released, and generating or playing
+        self.current: Reply | None = None  # released, and generating or playing
         self.heard_id: str | None = None  # the last response, if words of it were played to the end
-        self.suspended: Suspended | None = None
+        self.suspended: Suspension | None = None
         self.is_incomplete = False  # whether the last answer that was played came to its limit
         self._leaving: set[asyncio.Task[None]] = set()  # of answers that still let go of the engine
         self._unheard = Unheard(call.spawn)
-        self._beside: dict[str, Answer] = {}  # out of band, by response id
+        self._beside: dict[str, Reply] = {}  # out of band, by response id
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
     @property
@@ -64,8 +64,8 @@ class Answers:
         history: Sequence[Message],
         marks: TurnMarks,
         turn_item_id: str | None = None,
-        rest: Rest | None = None,
-    ) -> Answer:
+        rest: UnheardRest | None = None,
+    ) -> Reply:
         """Start to make an answer, or to speak the ``rest`` of one; nothing of it goes out before
         `release`. A suspended one is given up for it."""
         if plan.in_conversation:
@@ -73,11 +73,11 @@ class Answers:
         call = self._call
         stream = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
 
-        async def deliver(event: ReplyEvent) -> None:
+        async def deliver(event: ReplyPart) -> None:
             await self._deliver(answer, event)
 
-        answer = Answer(
-            Reply(self._voice(plan), marks, deliver, call.clock, rest),
+        answer = Reply(
+            SpeechPipeline(self._voice(plan), marks, deliver, call.clock, rest),
             stream,
             turn_item_id,
             call.engine if plan.in_conversation else call.thinker.open(),
@@ -98,14 +98,14 @@ class Answers:
         Raises:
             ProtocolError: too_many_active_responses.
         """
-        if len(self._beside) + due >= MAX_BESIDE:
+        if len(self._beside) + due >= MAX_OUT_OF_BAND:
             raise ProtocolError(
-                f"{MAX_BESIDE} responses out of band are active. Wait until one is finished.",
+                f"{MAX_OUT_OF_BAND} responses out of band are active. Wait until one is finished.",
                 code=Code.TOO_MANY_RESPONSES,
                 param="response.conversation",
             )
 
-    def release(self, answer: Answer) -> None:
+    def release(self, answer: Reply) -> None:
         """Let an answer out. One that is still playing is taken to be over."""
         if not answer.stream.plan.in_conversation:
             self._beside[answer.stream.response_id] = answer
@@ -120,14 +120,14 @@ class Answers:
         self._let_out(answer)
         answer.reply.released.set()
 
-    def _let_out(self, answer: Answer) -> None:
+    def _let_out(self, answer: Reply) -> None:
         kept = self._call.conversation
         self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
         self.current, self.heard_id = answer, None
         self._machine.reply_changed(ReplyStarted(answer.stream.response_id))
         self._call.send(*answer.stream.start())
 
-    async def drop(self, answer: Answer) -> None:
+    async def drop(self, answer: Reply) -> None:
         """Forget an answer that was not released. When this returns, its work has stopped."""
         answer.gate_open = False
         await stop(answer.task)
@@ -157,7 +157,7 @@ class Answers:
             return
         answer.reply.pause()
         heard_samples = self._silence(answer, TURN_DETECTED)
-        self.suspended = Suspended(answer, heard_samples, by_item_id)
+        self.suspended = Suspension(answer, heard_samples, by_item_id)
         self._close_item(answer, heard_samples)
 
     def was_cut_in(self, by_item_id: str) -> bool:
@@ -170,7 +170,7 @@ class Answers:
             return False
         return response_id in (None, self.suspended.answer.stream.response_id)
 
-    def _silence(self, answer: Answer, ending: StatusDetails) -> int:
+    def _silence(self, answer: Reply, ending: StatusDetails) -> int:
         """Take back what was not sent yet, and end the response if it is not over. That is told
         before its work has stopped: the caller waits. Returns the samples that were heard."""
         heard_samples = answer.reply.ledger.heard_samples(self._call.clock())
@@ -179,7 +179,7 @@ class Answers:
             answer.finish(self._call, ending)
         return heard_samples
 
-    def _close_item(self, answer: Answer, heard_samples: int) -> None:
+    def _close_item(self, answer: Reply, heard_samples: int) -> None:
         self._retire(answer)
         if answer.stream.plan.modality == "audio" and answer.stream.words:
             self._cut_history(answer.stream.item_id, 0, heard_samples)
@@ -227,7 +227,7 @@ class Answers:
     def _count_interruption(self, meant: str) -> None:
         self._call.metrics.count("duplex_interruptions_total", meant=meant)
 
-    def _leave(self, answer: Answer) -> None:
+    def _leave(self, answer: Reply) -> None:
         """Stop work on an answer; `left` waits for it."""
         answer.gate_open = False
         answer.task.cancel()
@@ -239,21 +239,21 @@ class Answers:
         while self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _give_up(self, answer: Answer, heard_samples: int) -> None:
+    def _give_up(self, answer: Reply, heard_samples: int) -> None:
         """The caller meant to interrupt it."""
         if answer.reply.has_more(heard_samples, _LAST_WORDS):
             self._unheard.keep(answer.reply, answer.stream.plan, heard_samples)
         else:
             self._end(answer)
 
-    def _end(self, answer: Answer) -> None:
+    def _end(self, answer: Reply) -> None:
         """The caller has heard the answer to its end. If it was no aside, "go on" is about what
         comes next."""
         self.is_incomplete = answer.reply.is_at_limit
         if not answer.reply.is_short:
             self._unheard.drop()
 
-    def rest_for(self, plan: ResponsePlan) -> Rest | None:
+    def rest_for(self, plan: ResponsePlan) -> UnheardRest | None:
         """What the caller did not hear of the last answer that they interrupted, if it is kept
         and can be told by that plan."""
         return self._unheard.rest_for(plan)
@@ -318,7 +318,9 @@ class Answers:
             self._call.config.server.playout_lead_s,
         )
 
-    async def _make(self, answer: Answer, history: Sequence[Message], rest: Rest | None) -> None:
+    async def _make(
+        self, answer: Reply, history: Sequence[Message], rest: UnheardRest | None
+    ) -> None:
         """The answer's task: make it, close it, and wait until it was played."""
         try:
             if answer.stream.plan.in_conversation:
@@ -333,7 +335,7 @@ class Answers:
                 await answer.engine.close()
 
     async def _run(
-        self, answer: Answer, history: Sequence[Message], rest: Rest | None
+        self, answer: Reply, history: Sequence[Message], rest: UnheardRest | None
     ) -> StatusDetails:
         options = self._call.generation_options(answer.stream.plan)
         ending = COMPLETED
@@ -347,7 +349,7 @@ class Answers:
             ending = failed(message)
         return ending
 
-    async def _play_out(self, answer: Answer, ending: StatusDetails) -> None:
+    async def _play_out(self, answer: Reply, ending: StatusDetails) -> None:
         """It was made: end the response, and wait until it was played, however often it is
         interrupted and resumed meanwhile."""
         reply = answer.reply
@@ -366,7 +368,7 @@ class Answers:
             if (answer.stream.words or answer.is_resumed) and not answer.stream.called:
                 self.heard_id = answer.stream.response_id
 
-    async def _deliver(self, answer: Answer, event: ReplyEvent) -> None:
+    async def _deliver(self, answer: Reply, event: ReplyPart) -> None:
         stream = answer.stream
         if isinstance(event, ReplyAudio):
             await self._call.outbox.room()
@@ -376,7 +378,7 @@ class Answers:
         if isinstance(event, ReplyAudio) and stream.plan.in_conversation:
             self._ledgers[stream.item_id] = answer.reply.ledger
 
-    def _retire(self, answer: Answer) -> None:
+    def _retire(self, answer: Reply) -> None:
         """The answer no longer sounds."""
         if self.current is answer:
             self.current = None

@@ -5,10 +5,10 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from duplex.dialogue.call import Call
+from duplex.dialogue.call import CallContext
 from duplex.dialogue.interfaces import EngineSession
-from duplex.dialogue.reply_parts import ReplyAudio, ReplyEvent, ReplyText, ReplyThought
-from duplex.dialogue.speech_pipeline import Reply
+from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, ReplyText, ReplyThought
+from duplex.dialogue.speech_pipeline import SpeechPipeline
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
 from duplex.protocol.response_stream import ResponseStream
@@ -23,10 +23,10 @@ _TOLD_BEFORE = Finished("stop", 0, 0, 0)
 
 
 @dataclass(slots=True)
-class Answer:
+class Reply:
     """One reply, and the response that it is told as: a new one each time that it is resumed."""
 
-    reply: Reply
+    reply: SpeechPipeline
     stream: ResponseStream
     turn_item_id: str | None  # the caller's turn it answers; set at the latest when released
     engine: EngineSession  # the call's, or out of band one of its own: a session answers one
@@ -37,9 +37,9 @@ class Answer:
     is_resumed: bool = False
     calls: bool = False  # whether it has begun to call a function
     usage_told: bool = False
-    task: asyncio.Task[None] = field(init=False)  # set by `Answers.begin`
+    task: asyncio.Task[None] = field(init=False)  # set by `Replies.begin`
 
-    def send(self, call: Call, event: ReplyEvent) -> None:
+    def send(self, call: CallContext, event: ReplyPart) -> None:
         """Tell the client what comes next."""
         stream = self.stream
         match event:
@@ -62,7 +62,7 @@ class Answer:
             case _:
                 assert_never(event)
 
-    def finish(self, call: Call, ending: StatusDetails) -> None:
+    def finish(self, call: CallContext, ending: StatusDetails) -> None:
         """End the response on the wire, and tell its times to those who asked. What it cost is
         not known if it was stopped before the brain was done; it is told once."""
         usage = None
@@ -85,7 +85,7 @@ class Answer:
             )
         logger.info("%s: response %s, ms %s", call.call_id, ending.type, marks)
 
-    def open_next(self, call: Call, marks: TurnMarks, turn_item_id: str) -> None:
+    def open_next(self, call: CallContext, marks: TurnMarks, turn_item_id: str) -> None:
         """What follows is told as a response of its own, after the caller's turn
         ``turn_item_id``."""
         old = self.stream
@@ -97,10 +97,10 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Suspended:
+class Suspension:
     """An answer that the caller interrupted, until it is known whether they meant it."""
 
-    answer: Answer
+    answer: Reply
     at_sample: int  # of its item; what follows was not heard
     by_item_id: str  # the caller's turn that interrupted it
 

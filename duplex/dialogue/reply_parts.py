@@ -17,7 +17,7 @@ _PIECE_MS = 200  # of audio that is sent again at a time
 
 @dataclass(frozen=True, slots=True)
 class ReplyText:
-    """Answer text of a reply without a voice."""
+    """Reply text of a reply without a voice."""
 
     text: str
 
@@ -38,11 +38,11 @@ class ReplyAudio:
     words: tuple[SpokenWord, ...]
 
 
-ReplyEvent = ReplyText | ReplyThought | ReplyAudio | CallPiece
+ReplyPart = ReplyText | ReplyThought | ReplyAudio | CallPiece
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class UnheardRest:
     """What the caller did not hear of a reply: audio that was made, with offsets from its first
     sample, and the text that was still to be spoken. It is not the whole rest if the brain would
     have said more."""

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from duplex.audio.resample import Resampler
 from duplex.config import Config
-from duplex.dialogue.call import Call
+from duplex.dialogue.call import CallContext
 from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
 from duplex.dialogue.outbox import Outbox
@@ -60,7 +60,7 @@ class Session:
     ) -> None:
         """``start`` is the configuration to begin with, if not the server's own. ``offer_resume``
         makes the event for clients that want to be able to take up a dropped call."""
-        self._call = Call(call_id, config, parts, outbox, clock, new_id, start)
+        self._call = CallContext(call_id, config, parts, outbox, clock, new_id, start)
         if metrics is not None:
             self._call.metrics = metrics
         self._offer_resume = offer_resume

@@ -19,10 +19,10 @@ from duplex.dialogue.interfaces import Steps
 from duplex.dialogue.playback import PlaybackLedger
 from duplex.dialogue.reply_parts import (
     ReplyAudio,
-    ReplyEvent,
+    ReplyPart,
     ReplyText,
     ReplyThought,
-    Rest,
+    UnheardRest,
     length,
     moved,
     pieces,
@@ -45,7 +45,7 @@ from engine.worker import Priority
 from tts.text.segment import Segmenter
 from tts.types import AudioChunk, SpokenWord, Utterance, Voice
 
-Sink = Callable[[ReplyEvent], Awaitable[None]]
+Sink = Callable[[ReplyPart], Awaitable[None]]
 _CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
 _CODES_PER_S = 25  # of a brain that speaks itself
 _SHORT_WORDS = 12
@@ -87,7 +87,7 @@ class Mind(Protocol):
         """Answer the last message."""
 
 
-class Reply:
+class SpeechPipeline:
     """One reply. Owned by the session that starts, releases or cancels its `run`.
 
     It can be paused and resumed while it is made or played; each time it is resumed what follows
@@ -100,7 +100,7 @@ class Reply:
         marks: TurnMarks,
         sink: Sink,
         clock: Clock,
-        rest: Rest | None = None,
+        rest: UnheardRest | None = None,
     ) -> None:
         """``rest`` is spoken before what `run` gives."""
         self.marks = marks
@@ -127,7 +127,7 @@ class Reply:
             64 if self._takes_codes else 4
         )
         # 256: about 6 s of thoughts at 40 tokens/s before the reply is released
-        self._outgoing: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(256)
+        self._outgoing: asyncio.Queue[ReplyPart | None] = asyncio.Queue(256)
         self._deliverable = asyncio.Event()  # set when there may be something to deliver
         self._queued_samples = self._made_before  # synthesised and not yet delivered
         self._unspoken_s = 0.0  # about how long that will last which is not synthesised
@@ -197,7 +197,7 @@ class Reply:
         """Whether the brain would have said more than it was let."""
         return self.finished is not None and self.finished.reason == "length"
 
-    def rest(self, from_sample: int) -> Rest | None:
+    def rest(self, from_sample: int) -> UnheardRest | None:
         """What comes after the current item's ``from_sample``, of a reply that is given up. Asked
         once: it takes what is left. None if there are no words, or a function was to be called
         after them."""
@@ -215,7 +215,7 @@ class Reply:
         is_whole = self.finished is not None and self.finished.reason == "stop"
         if self._takes_codes and not self._spoken:  # codes that wait for the voice are lost
             is_whole = False
-        return Rest(tuple(moved(part, self._item_from) for part in audio), text, is_whole)
+        return UnheardRest(tuple(moved(part, self._item_from) for part in audio), text, is_whole)
 
     def sounding(self, frame_samples: int) -> Samples:
         """What of it sounds at the caller, in a frame of 16 kHz that follows the one before."""
@@ -356,7 +356,7 @@ class Reply:
         self._queued_samples += len(audio.samples)
         await self._put_out(audio)
 
-    async def _put_out(self, event: ReplyEvent | None) -> None:
+    async def _put_out(self, event: ReplyPart | None) -> None:
         await self._outgoing.put(event)
         self._deliverable.set()
 
@@ -378,7 +378,7 @@ class Reply:
             await self._hand_over(event)
         self.is_over = True
 
-    async def _next(self) -> ReplyEvent | None:
+    async def _next(self) -> ReplyPart | None:
         while True:
             await self._going.wait()
             if self._again:
@@ -388,7 +388,7 @@ class Reply:
             self._deliverable.clear()
             await self._deliverable.wait()
 
-    async def _hand_over(self, event: ReplyEvent) -> None:
+    async def _hand_over(self, event: ReplyPart) -> None:
         if isinstance(event, ReplyAudio):
             self._queued_samples -= len(event.samples)
             event = moved(event, self._item_from)

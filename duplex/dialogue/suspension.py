@@ -1,11 +1,11 @@
 """Whether a caller who spoke over an answer meant to interrupt it, and what follows from that."""
 
-from duplex.dialogue.call import Call
-from duplex.dialogue.replies import Answers
-from duplex.dialogue.reply import Suspended
-from duplex.dialogue.speculation import Attempt
+from duplex.dialogue.call import CallContext
+from duplex.dialogue.replies import Replies
+from duplex.dialogue.reply import Suspension
+from duplex.dialogue.speculation import Speculation
 from duplex.interruption.words import asks_to_go_on, has_asked, is_false_interruption, is_hum
-from duplex.turns.turn_detector import Hearing, Sounding
+from duplex.turns.turn_detector import Sounding, TurnDetector
 from duplex.turns.vad import FRAME_SAMPLES
 
 _SPOKEN_INTO_MS = 300  # people answer a question while its last word is still being said
@@ -15,7 +15,7 @@ class Doubts:
     """One call's. An answer that was cut in is suspended while there is doubt; it is resumed, or
     given up, by what the caller turns out to have said."""
 
-    def __init__(self, call: Call, hearing: Hearing, answers: Answers) -> None:
+    def __init__(self, call: CallContext, hearing: TurnDetector, answers: Replies) -> None:
         self._call = call
         self._hearing = hearing
         self._answers = answers
@@ -43,7 +43,7 @@ class Doubts:
         self._answers.give_way()
         return True
 
-    def settle(self, attempt: Attempt, words: str) -> None:
+    def settle(self, attempt: Speculation, words: str) -> None:
         """The words of the turn up to a pause are known."""
         suspended = self._answers.suspended
         if suspended is None or attempt.item_id not in (None, suspended.by_item_id):
@@ -57,13 +57,13 @@ class Doubts:
         else:
             self._answers.give_way()
 
-    def resume(self, attempt: Attempt) -> None:
+    def resume(self, attempt: Speculation) -> None:
         """The turn is committed, and its words are known."""
         if attempt.resumes and attempt.item_id is not None:
             self._answers.resume(attempt.marks, attempt.item_id)
 
 
-def _is_reply(suspended: Suspended, words: str) -> bool:
+def _is_reply(suspended: Suspension, words: str) -> bool:
     """Whether the caller was asked something when they cut in, or has heard the answer out and
     says something to it."""
     reply, at = suspended.answer.reply, suspended.at_sample

@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from duplex.dialogue.reply_parts import Rest
-from duplex.dialogue.speech_pipeline import Reply
+from duplex.dialogue.reply_parts import UnheardRest
+from duplex.dialogue.speech_pipeline import SpeechPipeline
 from duplex.protocol.response_plan import ResponsePlan
 
 _KEPT_S = 30.0  # later, nobody means it with "go on"
@@ -16,7 +16,7 @@ _KEPT_S = 30.0  # later, nobody means it with "go on"
 class _Kept:
     """The rest of an answer by ``plan``."""
 
-    rest: Rest
+    rest: UnheardRest
     plan: ResponsePlan
 
 
@@ -27,7 +27,7 @@ class Unheard:
         self._spawn = spawn
         self._kept: _Kept | None = None
 
-    def keep(self, reply: Reply, plan: ResponsePlan, heard_samples: int) -> None:
+    def keep(self, reply: SpeechPipeline, plan: ResponsePlan, heard_samples: int) -> None:
         """A reply is given up of which so much was heard. That of an aside does not take the place
         of what is kept."""
         if self.is_aside(reply):
@@ -37,11 +37,11 @@ class Unheard:
             self._kept = _Kept(rest, plan)
             self._spawn(self._forget(self._kept))
 
-    def is_aside(self, reply: Reply) -> bool:
+    def is_aside(self, reply: SpeechPipeline) -> bool:
         """Whether a reply is short, and said after one that was cut."""
         return self._kept is not None and reply.is_short
 
-    def rest_for(self, plan: ResponsePlan) -> Rest | None:
+    def rest_for(self, plan: ResponsePlan) -> UnheardRest | None:
         """What is kept, if it can be told by that plan."""
         kept = self._kept
         return kept.rest if kept is not None and kept.plan.sounds_like(plan) else None

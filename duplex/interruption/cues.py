@@ -10,7 +10,7 @@ import numpy as np
 
 from duplex.audio.formats import Samples
 from duplex.interruption.echo_path import BandFilter, EchoConfig, EchoPath
-from duplex.interruption.network import Probe, ProbeInput, Vector
+from duplex.interruption.network import InterruptionNetwork, NetworkInput, Vector
 
 # A sound begins with a frame of this probability of speech that is not mostly our echo, and is
 # over when so many frames in a row were none such. The network hears it from so many frames before.
@@ -81,13 +81,13 @@ class Utterance:
 
 
 class Cues:
-    """One call's frames. ``probe`` is shared."""
+    """One call's frames. ``network`` is shared."""
 
-    def __init__(self, probe: Probe) -> None:
-        self._probe = probe
+    def __init__(self, network: InterruptionNetwork) -> None:
+        self._network = network
         self._microphone, self._answer = BandFilter(), BandFilter()
         self._echo = EchoPath(EchoConfig())
-        self._input = ProbeInput()
+        self._input = NetworkInput()
         self._caller_db: float | None = None
         self._before: deque[Vector] = deque(maxlen=BEFORE_FRAMES)
         self._state: Vector | None = None  # None between sounds
@@ -127,11 +127,11 @@ class Cues:
             if not is_sound:
                 self._before.append(features)
                 return None
-            self._state = self._probe.start()
+            self._state = self._network.start()
             for earlier in self._before:
-                _, self._state = self._probe.step(earlier, self._state)
+                _, self._state = self._network.step(earlier, self._state)
             self._before.clear()
-        interrupts, self._state = self._probe.step(features, self._state)
+        interrupts, self._state = self._network.step(features, self._state)
         return interrupts
 
 

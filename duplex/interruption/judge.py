@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from duplex.audio.formats import Samples
 from duplex.interruption.cues import Cue, Cues, Utterance
-from duplex.interruption.network import default_probe, default_verdict
+from duplex.interruption.network import first_syllable, whole_utterance
 
 FRAME_MS = 32  # of `InterruptionJudge.hear`: 512 samples at 16 kHz
 OWN_MS = 96  # of the caller's own speech, which is more than a click
@@ -76,7 +76,7 @@ class InterruptionJudge:
     """One call's judge; all its times are sample times at 16 kHz."""
 
     def __init__(self, config: InterruptionConfig) -> None:
-        self._cues = Cues(default_probe())
+        self._cues = Cues(first_syllable())
         self._evidence = Evidence(config)
         self._utterance = Utterance()
 
@@ -112,7 +112,7 @@ class InterruptionJudge:
         """How likely it is by its sound, 0 to 1, that all that was said since the last `reset` is
         no interruption; None if there was nothing, or more than 2 s."""
         features = self._utterance.features
-        return None if features is None else default_verdict().run(features)
+        return None if features is None else whole_utterance().run(features)
 
     def reset(self) -> None:
         """The speech that was judged is over. What is known of the caller's level and of the echo

@@ -1,8 +1,7 @@
 """What a sound over an answer is: small recurrent networks that judge it by its first 100 to
 300 ms, and one of the same kind that judges all of it.
 
-Trained by benchmarks/train_probe.py; see there, and benchmarks/results/interruptions.json, for
-what on and what they are worth. They are shared by all calls; a call's state is passed in and out.
+`duplex/interruption/weights/README.md` says what they were trained on and what they are worth. They are shared by all calls; a call's state is passed in and out.
 """
 
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ FEATURES = 2 * BANDS + 3
 _FLOOR_DB = -50.0  # below the loudest band so far
 
 
-class Probe:
+class InterruptionNetwork:
     """Gated recurrent units (Cho et al. 2014, as in torch.nn.GRU) with logistic outputs: one
     network, or several whose scores are averaged.
 
@@ -64,26 +63,26 @@ class Probe:
 
 
 @cache
-def default_probe() -> Probe:
+def first_syllable() -> InterruptionNetwork:
     """The networks for the first stage that come with the package."""
     return _packed("first_syllable")
 
 
 @cache
-def default_verdict() -> Probe:
+def whole_utterance() -> InterruptionNetwork:
     """The one for the second stage: run over a whole utterance, it gives the probability that it
     is no interruption."""
     return _packed("whole_utterance")
 
 
-def _packed(name: str) -> Probe:
+def _packed(name: str) -> InterruptionNetwork:
     with (
         resources.files("duplex.interruption").joinpath("weights", f"{name}.npz").open("rb") as file
     ):
-        return Probe(dict(np.load(file)))
+        return InterruptionNetwork(dict(np.load(file)))
 
 
-class ProbeInput:
+class NetworkInput:
     """The network's features of one stream of frames, without its absolute level."""
 
     def __init__(self) -> None:

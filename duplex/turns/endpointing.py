@@ -38,7 +38,7 @@ class EndpointConfig:
             )
 
 
-def hangover_ms(transcript: str | None, config: EndpointConfig) -> int:
+def silence_to_end_ms(transcript: str | None, config: EndpointConfig) -> int:
     """The silence, in ms, after which the turn is over.
 
     Args:

@@ -67,4 +67,4 @@ class ReplyEnded:
 
 SpeechEvent = SpeechStarted | PauseStarted | SpeechResumed
 FloorEvent = SpeechEvent | BufferOpened | TurnEnded | TurnDiscarded
-ReplyEvent = ReplyStarted | ReplyEnded
+PlaybackChange = ReplyStarted | ReplyEnded

@@ -13,7 +13,7 @@ from duplex.turns.events import (
     BufferOpened,
     FloorEvent,
     PauseStarted,
-    ReplyEvent,
+    PlaybackChange,
     ReplyStarted,
     SpeechResumed,
     SpeechStarted,
@@ -113,7 +113,7 @@ class TurnMachine:
         self.floor = floor
         return actions
 
-    def reply_changed(self, event: ReplyEvent) -> None:
+    def reply_changed(self, event: PlaybackChange) -> None:
         """Note that a reply began or ended.
 
         Raises:

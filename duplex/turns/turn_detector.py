@@ -9,7 +9,7 @@ import numpy as np
 from duplex.audio.formats import Framer, Samples
 from duplex.interruption.judge import InterruptionConfig
 from duplex.interruption.words import is_hum
-from duplex.turns.endpointing import EndpointConfig, hangover_ms, resuming_ms
+from duplex.turns.endpointing import EndpointConfig, resuming_ms, silence_to_end_ms
 from duplex.turns.events import PauseStarted, SpeechEvent, SpeechStarted, TurnEnded
 from duplex.turns.interfaces import Judge, VadStream
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
@@ -33,7 +33,7 @@ class TurnDetection:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DetectedFrame:
     """One frame of the caller's audio and what it shows."""
 
     samples: Samples
@@ -48,7 +48,7 @@ class Sounding:
     audio: Samples | None
 
 
-class Hearing:
+class TurnDetector:
     """One call's speech detector and endpointing.
 
     Speech over an answer is no turn until the judge is convinced that it interrupts, or the
@@ -95,7 +95,9 @@ class Hearing:
         self._turn_from = self._wait_ms = None
         self._cut_in = False
 
-    def feed(self, samples: Samples, sounding: Callable[[], Sounding | None]) -> Iterator[Heard]:
+    def feed(
+        self, samples: Samples, sounding: Callable[[], Sounding | None]
+    ) -> Iterator[DetectedFrame]:
         """Take 16 kHz samples of any number; yield each frame they complete with its events.
         ``sounding`` is asked in each frame what sounds that might be interrupted."""
         for frame in self._framer.feed(samples):
@@ -110,7 +112,7 @@ class Hearing:
                     events.append(event)
                     self._note(event)
                 events += self._ended(self._detection.endpoint)
-            yield Heard(frame, tuple(events))
+            yield DetectedFrame(frame, tuple(events))
 
     def since(self, sample: int) -> Samples:
         """The recent audio from ``sample`` to `now_sample`, as far back as it is kept."""
@@ -126,7 +128,7 @@ class Hearing:
         if resumes:
             self._wait_ms = resuming_ms(is_hum(words), endpoint)
         else:
-            self._wait_ms = hangover_ms(words, endpoint)
+            self._wait_ms = silence_to_end_ms(words, endpoint)
         return self._ended(endpoint)
 
     def end_turn(self) -> None:
@@ -228,7 +230,7 @@ class Hearing:
             return []
         silence = self._detector.silence_samples
         too_long = self.now_sample - self._turn_from > self._max_turn_samples
-        wait_ms = hangover_ms(None, endpoint) if self._wait_ms is None else self._wait_ms
+        wait_ms = silence_to_end_ms(None, endpoint) if self._wait_ms is None else self._wait_ms
         over = not self._detector.is_speaking and silence >= _samples(wait_ms)
         if not over and not too_long:
             return []

@@ -18,11 +18,11 @@ from benchmarks.events.scenes import Echo, Place, lay  # noqa: E402
 from benchmarks.events.sounds import made_cough  # noqa: E402
 from benchmarks.events.voices import Voices  # noqa: E402
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge  # noqa: E402
-from duplex.interruption.network import default_probe, default_verdict  # noqa: E402
+from duplex.interruption.network import first_syllable, whole_utterance  # noqa: E402
 from duplex.turns.endpointing import EndpointConfig  # noqa: E402
 from duplex.turns.events import PauseStarted  # noqa: E402
 from duplex.turns.speech_detector import DetectorConfig  # noqa: E402
-from duplex.turns.turn_detector import Hearing, Sounding, TurnDetection  # noqa: E402
+from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector  # noqa: E402
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def heard(
         "far-away": event("far-away", other, PLAIN, relative_db=-28, far=True),
         "echo": event("echo", None, LOUDSPEAKER),
     }
-    return {name: hear(one, vad, default_probe()) for name, one in events.items()}
+    return {name: hear(one, vad, first_syllable()) for name, one in events.items()}
 
 
 def test_the_caller_is_heard_and_neither_echo_nor_the_other_end_of_the_room(
@@ -79,7 +79,7 @@ def test_what_is_said_after_the_answer_stopped_is_heard_without_it(
     whole = heard["over echo"]
     stops = interruptions.decision(whole, InterruptionConfig())
     assert stops is not None
-    after = hear_stopped(whole, stops, vad, default_probe())
+    after = hear_stopped(whole, stops, vad, first_syllable())
     decided = list(whole.ends).index(stops)
     for before, now in zip(whole.cues[: decided + 1], after.cues, strict=False):
         np.testing.assert_array_equal(before.features, now.features)
@@ -100,12 +100,12 @@ def test_the_server_judges_by_the_sound_as_the_benchmark_does(
     vad = SileroVad(models("silero-vad") / "silero_vad.onnx")
     stops = interruptions.decision(heard[name], InterruptionConfig())
     assert stops is not None
-    stopped = hear_stopped(heard[name], stops, vad, default_probe())
+    stopped = hear_stopped(heard[name], stops, vad, first_syllable())
     said = said_in(stopped)
     assert said is not None
     assert said.features is not None
     scene = stopped.event.scene
-    hearing = Hearing(vad.open(), 10**9, InterruptionJudge)
+    hearing = TurnDetector(vad.open(), 10**9, InterruptionJudge)
     hearing.configure(TurnDetection(DetectorConfig(), EndpointConfig()))
     paused = []
     for at in range(0, len(scene.microphone) - FRAME_SAMPLES, FRAME_SAMPLES):
@@ -117,7 +117,7 @@ def test_the_server_judges_by_the_sound_as_the_benchmark_does(
         (one,) = hearing.feed(scene.microphone[frame], lambda now=sounding: now)  # type: ignore[misc]
         if at > scene.onset and any(isinstance(event, PauseStarted) for event in one.events):
             paused.append(hearing.sounds_false)
-    assert default_verdict().run(said.features) in paused
+    assert whole_utterance().run(said.features) in paused
 
 
 def test_a_voice_says_the_same_every_time(tmp_path: Path) -> None:

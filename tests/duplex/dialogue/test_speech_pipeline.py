@@ -9,8 +9,8 @@ from calls import TimedSteps, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duplex.dialogue.reply_parts import ReplyAudio, ReplyEvent, Rest
-from duplex.dialogue.speech_pipeline import Reply, VoiceSetup
+from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, UnheardRest
+from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
 from duplex.metrics import TurnMarks
 from duplex.testing.engine import FakeSession, Script
 from duplex.testing.voice import FakeVoice
@@ -33,14 +33,14 @@ class Item:
 class Listener:
     """Keeps what a reply delivers, item by item."""
 
-    def __init__(self, lead_s: float, rest: Rest | None = None) -> None:
+    def __init__(self, lead_s: float, rest: UnheardRest | None = None) -> None:
         clock = asyncio.get_running_loop().time
         setup = VoiceSetup(FakeVoice(), TimedSteps(), RATE, 1.0, lead_s)
         self.items = [Item()]
-        self.reply = Reply(setup, TurnMarks(clock, 0.0), self._take, clock, rest)
+        self.reply = SpeechPipeline(setup, TurnMarks(clock, 0.0), self._take, clock, rest)
         self.reply.released.set()
 
-    async def _take(self, event: ReplyEvent) -> None:
+    async def _take(self, event: ReplyPart) -> None:
         assert isinstance(event, ReplyAudio)
         self.items[-1].samples += event.samples.tolist()
         self.items[-1].words += event.words
@@ -147,7 +147,7 @@ def test_the_rest_of_a_reply_that_was_given_up_is_what_was_not_heard(
     virtual(call())
 
 
-def rest_of(heard: str, rest: Rest) -> str:
+def rest_of(heard: str, rest: UnheardRest) -> str:
     """The text that follows what was heard, as far as the brain had come."""
     text = "".join(word.text for part in rest.audio for word in part.words) + rest.text
     assert WHOLE[len(heard) :].startswith(text)

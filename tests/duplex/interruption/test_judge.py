@@ -11,7 +11,13 @@ from duplex.audio.formats import Samples
 from duplex.interruption.cues import Cue, Cues, Utterance
 from duplex.interruption.echo_path import HOP, BandFilter, EchoConfig, EchoPath
 from duplex.interruption.judge import FRAME_MS, Evidence, InterruptionConfig, InterruptionJudge
-from duplex.interruption.network import FEATURES, Probe, ProbeInput, default_probe, default_verdict
+from duplex.interruption.network import (
+    FEATURES,
+    InterruptionNetwork,
+    NetworkInput,
+    first_syllable,
+    whole_utterance,
+)
 from duplex.interruption.words import asks_to_go_on, has_asked, is_false_interruption, is_hum
 
 FRAME = 512
@@ -276,7 +282,7 @@ def test_band_powers_do_not_depend_on_the_cuts() -> None:
 
 
 def test_the_callers_level_is_learnt() -> None:
-    cues, speech = Cues(default_probe()), syllables(3, 60, 0.1)
+    cues, speech = Cues(first_syllable()), syllables(3, 60, 0.1)
     frames = list(speech.reshape(-1, FRAME))
     assert cues.hear(frames[0], 0.9, None).level_db is None
     for frame in frames:
@@ -326,7 +332,7 @@ def test_all_that_was_said_since_a_reset_is_judged_by_its_sound() -> None:
 
 def test_a_network_run_over_frames_ends_where_its_steps_do() -> None:
     frames = np.random.default_rng(0).standard_normal((9, FEATURES)).astype(np.float32)
-    network = default_verdict()
+    network = whole_utterance()
     probability, state = 0.5, network.start()
     assert network.run([]) == probability
     for frame in frames:
@@ -359,10 +365,10 @@ def made_weights(torch: ModuleType, width: int) -> tuple[dict[str, np.ndarray], 
     return weights, lambda x: output(unit(torch.from_numpy(x[None]))[0])[0, :, 0].detach()
 
 
-def stepped(probe: Probe, features: np.ndarray) -> list[float]:
-    state, found = probe.start(), []
+def stepped(network: InterruptionNetwork, features: np.ndarray) -> list[float]:
+    state, found = network.start(), []
     for row in features:
-        probability, state = probe.step(row, state)
+        probability, state = network.step(row, state)
         found.append(probability)
     return found
 
@@ -372,7 +378,7 @@ def test_the_network_is_torchs_gru() -> None:
     weights, scores = made_weights(torch, 8)
     features = np.random.default_rng(0).standard_normal((10, FEATURES)).astype(np.float32)
     expected = torch.sigmoid(scores(features))
-    np.testing.assert_allclose(stepped(Probe(weights), features), expected, atol=1e-5)
+    np.testing.assert_allclose(stepped(InterruptionNetwork(weights), features), expected, atol=1e-5)
 
 
 def test_scores_of_several_networks_are_averaged() -> None:
@@ -381,7 +387,7 @@ def test_scores_of_several_networks_are_averaged() -> None:
     weights = {name: np.stack([one[name] for one, _ in made]) for name in made[0][0]}
     features = np.random.default_rng(0).standard_normal((10, FEATURES)).astype(np.float32)
     expected = torch.sigmoid(sum(scores(features) for _, scores in made) / 3)
-    np.testing.assert_allclose(stepped(Probe(weights), features), expected, atol=1e-5)
+    np.testing.assert_allclose(stepped(InterruptionNetwork(weights), features), expected, atol=1e-5)
 
 
 @settings(max_examples=20)
@@ -389,7 +395,7 @@ def test_scores_of_several_networks_are_averaged() -> None:
 def test_features_do_not_depend_on_the_absolute_level(gain_db: float) -> None:
     powers = BandFilter().feed(syllables(5, 4, 0.05)).reshape(4, 2, -1)
     gain = 10 ** (gain_db / 10)
-    plain, louder = ProbeInput(), ProbeInput()
+    plain, louder = NetworkInput(), NetworkInput()
     for frame in powers:
         np.testing.assert_allclose(
             plain.features(frame, 0.9, 1.0, None),

@@ -4,8 +4,8 @@ from duplex.turns.endpointing import (
     EndpointConfig,
     from_eagerness,
     from_silence_duration,
-    hangover_ms,
     looks_unfinished,
+    silence_to_end_ms,
 )
 
 
@@ -78,7 +78,7 @@ def test_unfinished(words: str) -> None:
     ("words", "expected"), [("It is noon.", 300), ("It is the", 800), ("", 300), (None, 800)]
 )
 def test_the_wait_follows_from_the_words(words: str | None, expected: int) -> None:
-    assert hangover_ms(words, EndpointConfig(300, 800)) == expected
+    assert silence_to_end_ms(words, EndpointConfig(300, 800)) == expected
 
 
 def test_the_client_sets_the_wait() -> None:

@@ -11,8 +11,8 @@ from duplex.turns.events import (
     BufferOpened,
     FloorEvent,
     PauseStarted,
+    PlaybackChange,
     ReplyEnded,
-    ReplyEvent,
     ReplyStarted,
     SpeechResumed,
     SpeechStarted,
@@ -82,7 +82,7 @@ def test_clearing_a_paused_turn_drops_its_speculation_too() -> None:
 @pytest.mark.parametrize(
     "event", [ReplyEnded("r1"), ReplyStarted("r2")], ids=["ends-unknown", "second-begins"]
 )
-def test_replies_do_not_overlap(event: ReplyEvent) -> None:
+def test_replies_do_not_overlap(event: PlaybackChange) -> None:
     machine = TurnMachine()
     if isinstance(event, ReplyStarted):
         machine.reply_changed(ReplyStarted("r1"))

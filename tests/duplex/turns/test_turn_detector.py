@@ -21,7 +21,7 @@ from duplex.protocol.session_config import (
 from duplex.turns.endpointing import EndpointConfig
 from duplex.turns.events import PauseStarted, SpeechEvent, SpeechResumed, SpeechStarted, TurnEnded
 from duplex.turns.speech_detector import DetectorConfig
-from duplex.turns.turn_detector import Hearing, Sounding, TurnDetection
+from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector
 from duplex.turns.vad import FRAME_SAMPLES, VadFrame
 
 FRAME_MS = 32
@@ -67,7 +67,7 @@ class Call:
 
     def __init__(self) -> None:
         self.judge = Judge()
-        self.hearing = Hearing(LoudVad(), 10**9, lambda _: self.judge)  # type: ignore[arg-type]
+        self.hearing = TurnDetector(LoudVad(), 10**9, lambda _: self.judge)  # type: ignore[arg-type]
         self.hearing.configure(
             TurnDetection(DetectorConfig(pause_ms=32), EndpointConfig(300, 1000))
         )
@@ -256,7 +256,7 @@ class KeepingVad(LoudVad):
 @pytest.mark.parametrize("is_telephone", [False, True])
 def test_only_the_detector_hears_a_telephone_with_more_bass(is_telephone: bool) -> None:
     vad = KeepingVad()
-    hearing = Hearing(vad, 10**9, lambda _: Judge())  # type: ignore[arg-type]
+    hearing = TurnDetector(vad, 10**9, lambda _: Judge())  # type: ignore[arg-type]
     detection = TurnDetection(DetectorConfig(), EndpointConfig(), is_telephone=is_telephone)
     hearing.configure(detection)
     said = np.random.default_rng(0).uniform(-0.3, 0.3, 4 * FRAME_SAMPLES).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Trains duplex/probe.npz, the networks that tell an interruption from other sounds early, and
-duplex/verdict.npz, the one that hears all of a short utterance.
+"""Trains the networks of `duplex/interruption/weights`: first_syllable.npz, which tells an
+interruption from other sounds early, and whole_utterance.npz, which hears all of a short utterance.
 
-    python -m benchmarks.train_probe --sounds DIR
+    python -m benchmarks.train_interruption --sounds DIR
 
 Everything it hears is made by `benchmarks.events`, most of it with synthetic voices: it is no
 better than those. It is trained on the train split only; `benchmarks.interruptions` measures it on
@@ -21,7 +21,7 @@ from benchmarks.events.corpus import COUNTS
 from benchmarks.events.hearing import Heard, Said, Workbench, hear_stopped, said_in
 from duplex.interruption.cues import BEFORE_FRAMES
 from duplex.interruption.echo_path import BANDS
-from duplex.interruption.network import FEATURES, default_probe
+from duplex.interruption.network import FEATURES, first_syllable
 from duplex.turns.vad import SAMPLE_RATE
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ SECOND = Recipe(1, 32, 30, 64, 4e-3, shift=1.2, line=0.12, dirt=0.08)
 
 
 class Network(nn.Module):
-    """One network of a `duplex.interruption.network.Probe`, to be trained."""
+    """One network of a `duplex.interruption.network.InterruptionNetwork`, to be trained."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def train(examples: Examples, recipe: Recipe, seed: int) -> Network:
 
 
 def fit(examples: Examples, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
-    """All networks of a recipe, as `duplex.interruption.network.Probe` takes them."""
+    """All networks of a recipe, as `duplex.interruption.network.InterruptionNetwork` takes them."""
     networks = [train(examples, recipe, seed + number) for number in range(recipe.networks)]
     named = {
         "input": [one.unit.weight_ih_l0 for one in networks],
@@ -188,7 +188,9 @@ def main() -> None:
     """Run the training from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     Workbench.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=HERE.parent / "duplex", help="a folder")
+    parser.add_argument(
+        "--out", type=Path, default=HERE.parent / "duplex/interruption/weights", help="a folder"
+    )
     arguments = parser.parse_args()
     bench, seed = Workbench.from_arguments(arguments), arguments.seed
     heard, said = [], []
@@ -200,9 +202,9 @@ def main() -> None:
             said.append((one.event.kind, said_after(one, bench)))
     for number in (seed + 10, seed + 11):
         heard += map(without_sound, bench.heard("train", COUNTS["train, more"], number))
-    np.savez(arguments.out / "probe.npz", **fit(examples(heard), FIRST, seed))
+    np.savez(arguments.out / "first_syllable.npz", **fit(examples(heard), FIRST, seed))
     second = utterances([(kind, one) for kind, one in said if one])
-    np.savez(arguments.out / "verdict.npz", **fit(second, SECOND, seed))
+    np.savez(arguments.out / "whole_utterance.npz", **fit(second, SECOND, seed))
 
 
 def without_sound(heard: Heard) -> Heard:
@@ -215,7 +217,7 @@ def without_sound(heard: Heard) -> Heard:
 def said_after(heard: Heard, bench: Workbench) -> Said | None:
     """What is said in an event if the answer stops 250 ms into it."""
     stops = heard.event.scene.onset + SAMPLE_RATE // 4
-    return said_in(hear_stopped(heard, stops, bench.vad, default_probe()))
+    return said_in(hear_stopped(heard, stops, bench.vad, first_syllable()))
 
 
 if __name__ == "__main__":
