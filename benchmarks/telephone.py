@@ -38,7 +38,7 @@ from duplex.dialogue.session import turn_detection
 from duplex.interruption.judge import InterruptionJudge
 from duplex.model_store import ModelStore, default_root
 from duplex.protocol.session_config import SessionConfig
-from duplex.turns.events import PauseStarted, SpeechStarted, TurnEnded
+from duplex.turns.events import PauseStarted, SpeechStarted
 from duplex.turns.turn_detector import TurnDetection, TurnDetector
 from duplex.turns.vad import SAMPLE_RATE, SileroVad
 from engine.ear.whisper import WhisperEar
@@ -105,16 +105,15 @@ def hear(
     seen, turn, words = None, np.zeros(0, np.float32), ""
     for heard in hearing.feed(audio, lambda: None):
         turn = np.concatenate([turn, heard.samples])
-        events = list(heard.events)
-        while events:
-            match events.pop(0):
+        for event in heard.events:
+            match event:
                 case SpeechStarted(from_sample=start):
                     turn, words = hearing.since(start), ""
                 case PauseStarted():
                     seen, words = hearing.now_sample, ear(turn)
-                    events += hearing.words_known(words)
-                case TurnEnded():
-                    turns.append(words)
+                    hearing.words_known(words)
+        if hearing.take_end() is not None:
+            turns.append(words)
     return turns, seen
 
 

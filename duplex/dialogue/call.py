@@ -11,7 +11,7 @@ from duplex.dialogue.interfaces import Engine, EngineSession
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.metrics import Clock, Metrics
-from duplex.protocol.beta import GaShape, Shape
+from duplex.protocol.beta import BetaShape, GaShape, Shape
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
 from duplex.protocol.response_plan import ResponsePlan
@@ -22,7 +22,7 @@ from engine.types import GenerationOptions, Message, Sound
 
 @dataclass(slots=True)
 class CallContext:
-    """The state of one call that more than one part of it needs."""
+    """The state of one call that more than one part of it needs; complete when it is made."""
 
     call_id: str
     config: Config
@@ -31,22 +31,24 @@ class CallContext:
     clock: Clock
     new_id: NewId
     start: InitVar[SessionConfig | None] = None  # what to begin with, if not the server's own
+    beta: InitVar[bool] = False  # whether the client speaks the protocol of the beta
+    metrics: Metrics = field(default_factory=Metrics)  # the server's
     conversation: Conversation = field(default_factory=Conversation)
     thinker: Engine = field(init=False)  # the engine that the call was opened for
     engine: EngineSession = field(init=False)
-    tasks: asyncio.TaskGroup = field(init=False)  # set when the call begins to run
+    tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)  # entered by the session
     conversation_id: str = field(init=False)
     session_config: SessionConfig = field(init=False)  # changed by session.update
-    shape: Shape = field(default_factory=GaShape)  # what the client speaks
-    metrics: Metrics = field(default_factory=Metrics)  # the server's
+    shape: Shape = field(init=False)  # what the client speaks
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def __post_init__(self, start: SessionConfig | None) -> None:
+    def __post_init__(self, start: SessionConfig | None, beta: bool) -> None:
         self.session_config = start or self.parts.defaults
         self.thinker = self.parts.engine_of(self.session_config.model)
         self.engine = self.thinker.open()
         self.conversation_id = self.new_id("conv")
+        self.shape = BetaShape(self.conversation_id) if beta else GaShape()
 
     def send(self, *events: ServerEvent) -> None:
         """Queue events for the client.
@@ -79,6 +81,11 @@ class CallContext:
         for task in self._running:
             task.cancel()
 
+    @property
+    def transcribes(self) -> bool:
+        """Whether the client wants the caller's words."""
+        return self.session_config.audio.input.transcription is not None
+
     def history(self, plan: ResponsePlan) -> list[Message]:
         """What the brain is shown: the instructions, and the conversation or what is to be
         answered in its place."""
@@ -90,14 +97,14 @@ class CallContext:
         return system_messages(plan) + messages_of(items, self.sounds) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
-        """How an answer is decoded: the client's limit within the server's."""
+        """How a reply is decoded: the client's limit within the server's."""
         options = replace(self.parts.generation, calls=call_rule(plan))
         if plan.max_output_tokens == "inf":
             return options
         return replace(options, max_tokens=min(options.max_tokens, plan.max_output_tokens))
 
 
-async def stop(task: asyncio.Task[None]) -> None:
+async def stop_task(task: asyncio.Task[None]) -> None:
     """Cancel ``task`` and wait until it has let go of everything."""
     task.cancel()
     await asyncio.wait([task])

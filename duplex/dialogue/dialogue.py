@@ -1,20 +1,28 @@
-"""What is done about the floor: the caller's turns are heard, answered ahead of their end, and
-committed to history; replies are interrupted."""
+"""Both sides of one call in the order of time: the caller speaks, pauses, and is answered.
+
+Read it from top to bottom: audio comes in; a turn opens; at a pause the dialogue speculates that
+the turn is over; at its end the turn is committed and the reply is released; the caller barges in;
+what was said shows whether they meant to. The client's commands come last.
+
+What the floor does is decided by `TurnMachine`, how a reply lives by `ReplyState`. Here is what
+follows from them.
+"""
 
 import asyncio
 import contextlib
 
 from duplex.audio.formats import Samples
-from duplex.dialogue.call import CallContext, stop
-from duplex.dialogue.listening import Listening
+from duplex.dialogue.call import CallContext, stop_task
+from duplex.dialogue.open_turn import OpenTurn
+from duplex.dialogue.out_of_band import OutOfBand
 from duplex.dialogue.replies import Replies
+from duplex.dialogue.reply_state import Phase
 from duplex.dialogue.speculation import Speculation
-from duplex.dialogue.suspension import Doubts
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
 from duplex.metrics import TurnMarks
 from duplex.protocol.codes import Code
-from duplex.protocol.input_stream import InputStream
+from duplex.protocol.input_stream import InputStream, transcription_failed
 from duplex.protocol.response_plan import (
     ResponsePlan,
     plan_continuation,
@@ -23,63 +31,62 @@ from duplex.protocol.response_plan import (
 )
 from duplex.protocol.response_stream import (
     CLIENT_CANCELLED,
+    ResponseStream,
     check_can_cancel,
     check_can_respond,
     response_active,
 )
 from duplex.protocol.session_config import ServerVad
-from duplex.turns.events import BufferOpened, FloorEvent, SpeechStarted, TurnDiscarded, TurnEnded
+from duplex.turns.events import (
+    BufferOpened,
+    SpeechEvent,
+    SpeechStarted,
+    TurnDiscarded,
+    TurnEnded,
+)
 from duplex.turns.floor import (
-    Action,
-    CommitTurn,
+    BeginTurn,
     DiscardTurn,
     DropSpeculation,
-    Floor,
     Interrupt,
-    OpenTurn,
     Speculate,
     TurnMachine,
 )
 from duplex.turns.idle import IdleTimeout
-from duplex.turns.turn_detector import TurnDetection, TurnDetector
-from duplex.turns.vad import SAMPLE_RATE
+from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE
 from engine.errors import EngineError
 from engine.types import Message
 
 
 class Dialogue:
-    """The floor of one call. `hear` and the other methods are called one at a time; only the
-    end of a pause, which `_try` may find, comes from elsewhere, and nothing is awaited between
-    its finding and the commit.
+    """The two sides of one call.
 
-    At most one answer is being made at any time. One to a turn is begun at a pause, ahead of the
-    turn's end; where another is still being made, it has to wait for that.
+    `hear` and the client's commands are awaited one at a time. Alongside them runs the work on
+    the last turn (`_work_on`), which may find that the turn is over. Nothing can come between
+    that finding and the commit, since `_commit_if_over` does both and awaits nothing.
+
+    At most one reply in the conversation is being made. The reply to a turn is begun at a pause,
+    ahead of the turn's end; while another is still being sent, it waits for that one.
     """
 
     def __init__(self, call: CallContext) -> None:
         self._call = call
-        self._machine = TurnMachine()
-        self.answers = Replies(call, self._machine)
+        self._floor = TurnMachine()
+        self._replies = Replies(call, lambda: self._detector.now_sample)
+        self._out_of_band = OutOfBand(call)
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
-        parts = call.parts
-        self._hearing = TurnDetector(parts.vad.open(), self._limit_samples, parts.open_judge)
-        self._doubts = Doubts(call, self._hearing, self.answers)
-        self._detects = False  # whether turns are found in the audio, or told by the client
-        self._listening = Listening(call, self._input)
-        self._idle = IdleTimeout()
-        self._attempt: Speculation | None = None  # at the open turn, while the caller pauses
-        self._last: Speculation | None = None  # of the last committed turn
-        self._due: asyncio.Task[None] | None = None  # begins an answer when it is possible
-        self._beside_due = 0  # answers out of band that are not begun yet
+        vad, open_judge = call.parts.vad.open(), call.parts.open_judge
+        self._detector = TurnDetector(vad, self._limit_samples, open_judge)
+        self._detects = False  # whether turns are found in the audio, or ended by the client
+        self._turn: OpenTurn | None = None  # set while a turn is open
+        self._last: Speculation | None = None  # the work on the last committed turn
+        self._due: asyncio.Task[None] | None = None  # begins a reply when that is possible
         self._prefilling: asyncio.Task[None] | None = None
+        self._idle = IdleTimeout()
 
-    async def configure(self, detection: TurnDetection | None) -> None:
-        """Find turns in another way from now on. An open turn is discarded and that is told."""
-        if self._machine.floor is not Floor.LISTENING:
-            await self.clear()
-        self._detects = detection is not None
-        self._hearing.configure(detection)
+    # 1. The caller's audio.
 
     async def hear(self, samples: Samples, seconds: float) -> None:
         """Take the caller's next 16 kHz samples, made from ``seconds`` of the client's audio
@@ -96,76 +103,363 @@ class Dialogue:
             )
         self._input.append(round(seconds * SAMPLE_RATE))
         if not self._detects:
-            if self._machine.floor is Floor.LISTENING:
-                await self._happen(BufferOpened(self._hearing.now_sample))
+            if self._turn is None:
+                await self._follow(BufferOpened(self._detector.now_sample))
             self._call.engine.append_audio(samples)
-        for heard in self._hearing.feed(samples, self._doubts.sounding):
-            if self._detects and self._machine.floor is not Floor.LISTENING:
-                self._call.engine.append_audio(heard.samples)
-            for event in heard.events:
-                await self._happen(event)
-            if self._doubts.are_over():
-                self.prefill()
+        for frame in self._detector.feed(samples, self._sounding):
+            if self._detects and self._turn is not None:
+                self._call.engine.append_audio(frame.samples)
+            for event in frame.events:
+                await self._follow(event)
+            if self._commit_if_over():
+                await asyncio.sleep(0)  # its audio is taken before more is appended
+            self._give_up_if_meant()
             self._prompt_if_idle()
 
+    async def _follow(self, event: SpeechEvent | BufferOpened | TurnDiscarded) -> None:
+        """Move the floor, and do what follows."""
+        reply = self._replies.current
+        sounding_id = reply.response.response_id if reply is not None else None
+        for action in self._floor.receive(event, sounding_id):
+            match action:
+                case Interrupt():
+                    await self._barge_in(event)
+                case BeginTurn():
+                    self._open_turn(event)
+                case Speculate(at_sample):
+                    self._speculate(at_sample, self._opened).marks.reach("pause")
+                    await asyncio.sleep(0)  # its audio is taken before more is appended
+                case DropSpeculation():
+                    await self._drop_speculation(self._opened)
+                case DiscardTurn():
+                    self._opened.pause()
+                    self._turn = None
+
+    @property
+    def _opened(self) -> OpenTurn:
+        assert self._turn is not None, "the floor moves within a turn only while one is open"
+        return self._turn
+
+    # 2. A turn opens.
+
+    def _open_turn(self, event: object) -> None:
+        self._idle.caller_spoke()
+        suspension = self._replies.suspension
+        if suspension is not None and suspension.by_item_id != self._input.item_id:
+            self._replies.give_up(meant=True)  # by a turn before, whose words came too late
+        audio = None
+        if isinstance(event, SpeechStarted):
+            if not self._input.is_speaking:
+                self._call.send(*self._input.speech_started(event.from_sample))
+            audio = self._detector.since(event.from_sample)
+        elif self._detects:  # the client commits what was not detected as speech
+            audio = self._detector.since(0)
+        self._turn = OpenTurn(self._call, self._input.item_id, audio)
+
+    # 3. The caller pauses: work on the turn as if it were over.
+
+    def _speculate(self, at_sample: int, turn: OpenTurn) -> Speculation:
+        """The speech up to now ended at ``at_sample``."""
+        turn.pause()
+        silence_s = (self._detector.now_sample - at_sample) / SAMPLE_RATE
+        clock = self._call.clock
+        speculation = turn.speculation = Speculation(
+            TurnMarks(clock, clock() - silence_s),
+            wants_reply=self._creates,
+            speech_ms=self._detector.speech_ms(at_sample),
+            sounds_false=self._detector.sounds_false,
+        )
+        speculation.task = self._call.spawn(self._work_on(speculation))
+        return speculation
+
+    async def _drop_speculation(self, turn: OpenTurn) -> None:
+        """The caller goes on, or the turn is discarded."""
+        speculation, turn.speculation = turn.speculation, None
+        if speculation is not None:
+            await stop_task(speculation.task)
+            await self._discard_reply(speculation)
+        turn.go_on()
+
+    async def _discard_reply(self, speculation: Speculation) -> None:
+        reply, speculation.reply = speculation.reply, None
+        if reply is not None:
+            await self._replies.discard(reply)
+
+    async def _work_on(self, speculation: Speculation) -> None:
+        """Find the words of a turn, and begin a reply to them. The turn may be committed in
+        between, or before: then the speculation has its item's id."""
+        words = (await speculation.hear(self._call)).text
+        self._settle_suspension(speculation, words)
+        if speculation.item_id is not None:
+            self._words_known(speculation, speculation.item_id)
+        else:
+            self._detector.words_known(words, resumes=speculation.resumes)
+            self._commit_if_over()
+        if speculation.needs_reply:
+            self._begin_reply(speculation)
+
+    def _begin_reply(self, speculation: Speculation) -> None:
+        """Begin the reply to a turn; release it if the turn is committed."""
+        plan = plan_response(self._call.session_config)
+        is_committed = speculation.item_id is not None
+        if self._is_busy:
+            if is_committed and not self._is_due:  # a reply that is due answers this turn too
+                self._reply_when_possible(plan)
+            return
+        if is_committed and self._detects and self._turn is not None and self._interrupts:
+            return  # the caller speaks again: the reply to that turn answers both
+        history = self._call.history(plan)
+        rest = None
+        if (words := speculation.transcript) is not None:
+            if not is_committed:
+                history.append(Message("user", words.text, words.sound))
+            if asks_to_go_on(words.text):
+                rest = self._replies.rest_for(plan)
+                if rest is None and self._replies.is_incomplete:
+                    plan = plan_continuation(self._call.session_config)
+                    history.append(Message("system", plan.note))
+        speculation.reply = self._replies.begin(
+            plan, history, speculation.marks, speculation.item_id, rest
+        )
+        if is_committed:
+            self._replies.release(speculation.reply)
+
+    # 4. The turn ends: it is committed, and its reply is released.
+
+    def _commit_if_over(self) -> bool:
+        """Commit the open turn if it is over by now; whether it was.
+
+        Not a coroutine: nothing comes between the finding of an end and the commit.
+        """
+        ended = self._detector.take_end()
+        if ended is not None:
+            self._commit(ended)
+        return ended is not None
+
+    def _commit(self, ended: TurnEnded) -> None:
+        """The turn becomes an item, its words are sent, its reply is let out."""
+        self._floor.receive(ended)
+        turn, self._turn = self._opened, None
+        turn.pause()
+        speculation = turn.speculation or self._speculate(ended.at_sample, turn)
+        speculation.marks.reach("endpoint")
+        if self._input.is_speaking:
+            self._call.send(*self._input.speech_stopped(ended.at_sample))
+        speculation.item_id, events = self._input.commit()
+        self._call.send(*events)
+        self._last = speculation
+        if speculation.transcript is None:
+            return  # `_work_on` goes on when it is known
+        self._words_known(speculation, speculation.item_id)
+        if speculation.reply is not None:
+            speculation.reply.turn_item_id = speculation.item_id
+            self._replies.release(speculation.reply)
+        elif speculation.needs_reply and speculation.task.done():
+            self._begin_reply(speculation)
+
+    def _words_known(self, speculation: Speculation, item_id: str) -> None:
+        """The turn is committed and its words are known: into history, and to the client."""
+        call, transcript = self._call, speculation.transcript
+        assert transcript is not None
+        if transcript.sound is not None:
+            call.sounds[item_id] = transcript.sound
+        events = self._input.transcribed(item_id, transcript.text, transcript.samples)
+        if speculation.failure is not None:
+            call.send(transcription_failed(item_id, speculation.failure))
+        elif call.transcribes:
+            call.send(*events)
+        if speculation.resumes:
+            self._replies.resume(speculation.marks, item_id)
+
+    # 5. A reply that could not be begun yet.
+
+    def _reply_when_possible(self, plan: ResponsePlan) -> None:
+        self._due = self._call.spawn(self._reply_later(plan))
+
+    async def _reply_later(self, plan: ResponsePlan) -> None:
+        """Wait for the words of the last turn and for the end of the reply before; reply."""
+        if self._last is not None:
+            await asyncio.wait([self._last.task])
+        await self._replies.sent()
+        last, marks, item_id = self._last, self._marks_from_now(), None
+        if last is not None:
+            item_id = last.item_id
+            if last.reply is None:
+                marks = last.marks
+        reply = self._replies.begin(plan, self._call.history(plan), marks, item_id)
+        if last is not None:
+            last.reply = reply
+        self._replies.release(reply)
+
+    # 6. The caller barges in.
+
+    def _sounding(self) -> Sounding | None:
+        """What speech would interrupt, if it did."""
+        reply = self._replies.current
+        if reply is None or reply.plan.modality != "audio" or not self._interrupts:
+            return None
+        return Sounding(reply.delivery.sounding(FRAME_SAMPLES))
+
+    async def _barge_in(self, event: object) -> None:
+        """The caller's speech begins over a reply."""
+        if isinstance(event, SpeechStarted):  # first: clients stop their playback on it
+            self._call.send(*self._input.speech_started(event.from_sample))
+        if self._interrupts:
+            # Clients that answer turns themselves would find a reply begun.
+            await self._replies.barge_in(self._input.item_id, may_resume=self._creates)
+            self.prefill()  # of what is suspended, once the brain is done with it
+
+    # 7. Whether they meant to: the reply is resumed, or given up.
+
+    def _give_up_if_meant(self) -> None:
+        """Who speaks for so long means it. The suspended reply is given up, so that work on the
+        next can begin while they speak."""
+        if self._replies.suspension is None:
+            return
+        if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:
+            self._replies.give_up(meant=True)
+            self.prefill()
+
+    def _settle_suspension(self, speculation: Speculation, words: str) -> None:
+        """The words up to a pause are known. The reply goes on when the turn is committed, or it
+        is given up now."""
+        suspension = self._replies.suspension
+        if suspension is None or speculation.item_id not in (None, suspension.by_item_id):
+            return
+        speculation.resumes = suspension.was_not_meant(
+            words, speculation.speech_ms, speculation.sounds_false
+        ) or (asks_to_go_on(words) and self._replies.can_go_on)
+        if speculation.resumes:
+            speculation.wants_reply = False
+        else:
+            self._replies.give_up(meant=True)
+
+    # 8. Nobody speaks.
+
+    def _prompt_if_idle(self) -> None:
+        """Speak to a caller who has said nothing for too long since the last reply was heard."""
+        detection = self._call.session_config.audio.input.turn_detection
+        limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
+        heard_id = self._replies.heard_id if self._is_callers_turn else None
+        now = self._detector.now_sample
+        began = self._idle.hear(now, limit_ms, heard_id)
+        if began is None:
+            return
+        call = self._call
+        item_id, events = self._input.time_out(began, now)
+        call.send(*events)
+        words = self._input.transcribed(item_id, "", 0)
+        if call.transcribes:
+            call.send(*words)
+        if self._creates:
+            plan = plan_prompt(call.session_config)
+            marks = self._marks_from_now()
+            self._replies.release(self._replies.begin(plan, call.history(plan), marks, item_id))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
+        return self._is_callers_turn and self._out_of_band.is_idle
+
+    @property
+    def _is_callers_turn(self) -> bool:
+        """Whether it is quiet but for replies out of band, which concern nobody who speaks."""
+        if self._turn is not None or self._replies.current is not None or self._is_due:
+            return False
+        return self._last is None or self._last.task.done()
+
+    # 9. The client's commands.
+
+    async def configure(self, detection: TurnDetection | None) -> None:
+        """Find turns in another way from now on. An open turn is discarded, and the client is
+        informed of that."""
+        if self._turn is not None:
+            await self.clear()
+        self._detects = detection is not None
+        self._detector.configure(detection)
+
     async def commit(self) -> None:
-        """The client ends the turn.
+        """The client ends the turn. It also asks for the replies then, so none is begun here.
 
         Raises:
             ProtocolError: too little audio is buffered; nothing has changed.
         """
         self._input.check_commit()
-        now = self._hearing.now_sample
-        if self._machine.floor is Floor.LISTENING:  # turns are detected, and none was
-            await self._happen(BufferOpened(now))
-        self._hearing.end_turn()
-        await self._happen(TurnEnded(now, by_client=True))
+        now = self._detector.now_sample
+        if self._turn is None:  # turns are detected, and none was
+            await self._follow(BufferOpened(now))
+        self._detector.end_turn()
+        speculation = self._opened.speculation
+        if speculation is None:
+            speculation = self._speculate(now, self._opened)
+            await asyncio.sleep(0)  # its audio is taken before more is appended
+        speculation.wants_reply = speculation.resumes = False
+        self._replies.give_up()
+        await self._discard_reply(speculation)
+        self._commit(TurnEnded(now))
 
     async def clear(self) -> None:
         """Forget the audio that is not committed."""
-        self._hearing.end_turn()
-        self.answers.drop_suspended()
-        self._idle.restart(self._hearing.now_sample)
-        await self._happen(TurnDiscarded(self._hearing.now_sample))
+        self._detector.end_turn()
+        self._replies.give_up()
+        self._idle.restart(self._detector.now_sample)
+        await self._follow(TurnDiscarded(self._detector.now_sample))
         self._call.send(*self._input.clear())
 
     async def respond(self, plan: ResponsePlan) -> None:
-        """Answer the conversation as it stands; a turn that is still open is answered later.
+        """Reply to the conversation as it stands; a turn that is still open is answered later.
 
         Raises:
-            ProtocolError: an answer is being made or waits to be begun; or, out of band, too
-                many of them.
+            ProtocolError: a reply is being made or waits to be begun; or, out of band, too many
+                of them.
         """
         if not plan.in_conversation:
-            self.answers.check_can_begin_beside(self._beside_due)
-            self._beside_due += 1
-            self._call.spawn(self._answer_beside(plan))
+            last = self._last if plan.input is None else None
+            self._out_of_band.respond(plan, after=None if last is None else last.task)
             return
         if self._is_due:
             raise response_active()
-        check_can_respond(self.answers.current_stream)
-        self.answers.drop_suspended()
-        if self._attempt is not None:
-            await self._drop_answer(self._attempt)
-        self._answer_when_possible(plan)
+        check_can_respond(self._current_response)
+        self._replies.give_up()
+        if self._turn is not None and self._turn.speculation is not None:
+            await self._discard_reply(self._turn.speculation)
+        self._reply_when_possible(plan)
 
     async def cancel(self, response_id: str | None) -> None:
-        """The client wants no answer, or no more of it.
+        """The client wants no reply, or no more of it.
 
         Raises:
             ProtocolError: there is none, or not of that id.
         """
-        if response_id is not None and await self.answers.cut_beside(response_id):
+        if response_id is not None and await self._out_of_band.cancel(response_id):
             return
         if self._due is not None and self._is_due and response_id is None:
             self._due.cancel()
             return
-        if self.answers.is_suspended(response_id):
-            self.answers.drop_suspended()
+        suspension = self._replies.suspension
+        if suspension is not None and suspension.is_meant_by(response_id):
+            self._replies.give_up()
             return
-        check_can_cancel(self.answers.current_stream, response_id)
-        await self.answers.cut(CLIENT_CANCELLED)
+        check_can_cancel(self._current_response, response_id)
+        await self._replies.stop(CLIENT_CANCELLED)
         self.prefill()
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """The client says how much of a reply was played; see `Replies.truncate`.
+
+        Raises:
+            ProtocolError: there is no such audio.
+        """
+        self._replies.truncate(item_id, content_index, audio_end_ms)
+
+    def forget(self, item_id: str) -> None:
+        """The item was deleted."""
+        self._replies.forget(item_id)
+        self._call.sounds.pop(item_id, None)
+
+    def give_up_suspended(self) -> None:
+        """A suspended reply could not go on as it began: the client wants another voice."""
+        self._replies.give_up()
 
     def prefill(self) -> None:
         """Bring the engine up to the conversation while nobody waits for it."""
@@ -174,217 +468,40 @@ class Dialogue:
         self._prefilling = self._call.spawn(self._prefill())
 
     async def _prefill(self) -> None:
-        await self.answers.left()
-        with contextlib.suppress(EngineError):  # the answer that needs it will say so
-            await self._call.engine.prefill(self._history())
+        await self._replies.left_engine()
+        history = self._call.history(plan_response(self._call.session_config))
+        with contextlib.suppress(EngineError):  # the reply that needs it will say so
+            await self._call.engine.prefill(history)
 
-    async def _happen(self, event: FloorEvent) -> None:
-        """Move the floor and do what follows."""
-        for action in self._machine.receive(event):
-            await self._perform(action, event)
-
-    async def _perform(self, action: Action, event: FloorEvent) -> None:
-        match action:
-            case Interrupt():
-                if isinstance(event, SpeechStarted):  # first: clients stop their playback on it
-                    self._call.send(*self._input.speech_started(event.from_sample))
-                if self._doubts.interrupts:
-                    # Clients that answer turns themselves would find an answer begun.
-                    await self.answers.cut_in(self._input.item_id, may_resume=self._creates)
-                    self.prefill()  # of what is suspended, once the brain is done with it
-            case OpenTurn():
-                self._open(event)
-            case Speculate(at_sample):
-                self._listening.stop()
-                attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
-                attempt.marks.reach("pause")
-            case DropSpeculation():
-                await self._drop_attempt()
-                self._listening.start()
-            case CommitTurn(at_sample):
-                await self._commit(at_sample, isinstance(event, TurnEnded) and event.by_client)
-            case DiscardTurn():
-                self._listening.stop()
+    # What the session is configured to do, and what is going on.
 
     @property
     def _creates(self) -> bool:
-        """Whether the end of a turn calls for an answer by itself."""
+        """Whether the end of a turn calls for a reply by itself."""
         detection = self._call.session_config.audio.input.turn_detection
         return detection is not None and detection.create_response
 
-    def _open(self, event: FloorEvent) -> None:
-        self._idle.caller_spoke()
-        self._attempt = None
-        if not self.answers.was_cut_in(self._input.item_id):  # but by a turn before, not judged yet
-            self.answers.give_way()
-        audio = None
-        if isinstance(event, SpeechStarted):
-            if not self._input.is_speaking:
-                self._call.send(*self._input.speech_started(event.from_sample))
-            audio = self._hearing.since(event.from_sample)
-        elif self._detects:  # the client commits what was not detected as speech
-            audio = self._hearing.since(0)
-        self._listening.open(audio)
-
-    def _prompt_if_idle(self) -> None:
-        """Speak to a caller who has said nothing for too long since the last answer was played."""
+    @property
+    def _interrupts(self) -> bool:
+        """Whether the caller's speech stops a reply."""
         detection = self._call.session_config.audio.input.turn_detection
-        limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
-        heard_id = self.answers.heard_id if self._is_callers_turn else None
-        now = self._hearing.now_sample
-        began = self._idle.hear(now, limit_ms, heard_id)
-        if began is None:
-            return
-        item_id = self._listening.tell_silence(began, now)
-        if self._creates:
-            plan = plan_prompt(self._call.session_config)
-            answer = self.answers.begin(plan, self._history(plan), self._marks_from_now(), item_id)
-            self.answers.release(answer)
-
-    async def _start_attempt(self, at_sample: int, wants_answer: bool) -> Speculation:
-        """Work on the turn as if it had ended with the speech before ``at_sample``."""
-        silence_s = (self._hearing.now_sample - at_sample) / SAMPLE_RATE
-        clock = self._call.clock
-        attempt = Speculation(TurnMarks(clock, clock() - silence_s), wants_answer=wants_answer)
-        attempt.speech_ms = self._hearing.speech_ms(at_sample)
-        attempt.sounds_false = self._hearing.sounds_false
-        self._attempt = attempt
-        attempt.task = self._call.spawn(self._try(attempt))
-        await asyncio.sleep(0)  # it takes the audio as it is now, before more is appended
-        return attempt
-
-    async def _try(self, attempt: Speculation) -> None:
-        transcript = await attempt.hear(self._call)
-        self._doubts.settle(attempt, transcript.text)
-        if attempt.item_id is not None:
-            self._listening.tell_words(attempt, attempt.item_id)
-            self._doubts.resume(attempt)
-        else:
-            for ended in self._hearing.words_known(transcript.text, resumes=attempt.resumes):
-                await self._happen(ended)
-        if attempt.is_answerable and attempt.answer is None:
-            self._begin_answer(attempt)
-
-    def _begin_answer(self, attempt: Speculation) -> None:
-        """Begin the answer to a turn; release it if the turn is committed."""
-        plan = plan_response(self._call.session_config)
-        if self._is_busy:
-            if attempt.item_id is not None and not self._is_due:  # one that waits answers it too
-                self._answer_when_possible(plan)
-            return
-        if self._was_overtaken(attempt):
-            return
-        history = self._history()
-        if attempt.item_id is None and attempt.transcript is not None:
-            words = attempt.transcript
-            history.append(Message("user", words.text, words.sound))
-        rest = None
-        if attempt.transcript is not None and asks_to_go_on(attempt.transcript.text):
-            rest = self.answers.rest_for(plan)
-            if rest is None and self.answers.is_incomplete:
-                plan = plan_continuation(self._call.session_config)
-                history.append(Message("system", plan.note))
-        answer = self.answers.begin(plan, history, attempt.marks, attempt.item_id, rest)
-        attempt.answer = answer
-        if attempt.item_id is not None:
-            self.answers.release(attempt.answer)
-
-    async def _commit(self, at_sample: int, by_client: bool) -> None:
-        """The turn becomes an item, its words are told, its answer is let out."""
-        self._listening.stop()
-        attempt = self._attempt
-        if attempt is None:
-            attempt = await self._start_attempt(at_sample, wants_answer=self._creates)
-        if by_client:  # who ends turns also asks for the answers
-            attempt.wants_answer = attempt.resumes = False
-            self.answers.drop_suspended()
-            await self._drop_answer(attempt)
-        attempt.marks.reach("endpoint")
-        if self._input.is_speaking:
-            self._call.send(*self._input.speech_stopped(at_sample))
-        attempt.item_id, events = self._input.commit()
-        self._call.send(*events)
-        self._last, self._attempt = attempt, None
-        if attempt.transcript is None:
-            return  # `_try` goes on when it is known
-        self._listening.tell_words(attempt, attempt.item_id)
-        self._doubts.resume(attempt)
-        if attempt.answer is not None:
-            attempt.answer.turn_item_id = attempt.item_id
-            self.answers.release(attempt.answer)
-        elif attempt.is_answerable and attempt.task.done():
-            self._begin_answer(attempt)
-
-    async def _drop_attempt(self) -> None:
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:
-            return
-        await stop(attempt.task)
-        await self._drop_answer(attempt)
-
-    async def _drop_answer(self, attempt: Speculation) -> None:
-        answer, attempt.answer = attempt.answer, None
-        if answer is not None:
-            await self.answers.drop(answer)
+        return detection is not None and detection.interrupt_response
 
     @property
     def _is_busy(self) -> bool:
-        """Whether an answer is being made or waits to be begun."""
-        stream = self.answers.current_stream
-        return self._is_due or (stream is not None and stream.is_active)
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nobody speaks, nothing sounds, and no answer is being made or expected."""
-        beside = self._beside_due > 0 or self.answers.has_beside
-        return self._is_callers_turn and not beside
-
-    @property
-    def _is_callers_turn(self) -> bool:
-        """Whether it is quiet but for answers out of band, which concern nobody who speaks."""
-        works = self._last is not None and not self._last.task.done()
-        quiet = self._machine.floor is Floor.LISTENING and self.answers.current is None
-        return quiet and not works and not self._is_busy
+        """Whether a reply is being sent or waits to be begun."""
+        reply = self._replies.current
+        return self._is_due or (reply is not None and reply.state.phase is Phase.SPEAKING)
 
     @property
     def _is_due(self) -> bool:
-        """Whether an answer waits to be begun."""
+        """Whether a reply waits to be begun."""
         return self._due is not None and not self._due.done()
 
-    def _was_overtaken(self, attempt: Speculation) -> bool:
-        """Whether the caller speaks again and interrupts: the answer to that turn sees both."""
-        speaks = self._detects and self._machine.floor is not Floor.LISTENING
-        return attempt.item_id is not None and speaks and self._doubts.interrupts
-
-    def _answer_when_possible(self, plan: ResponsePlan) -> None:
-        self._due = self._call.spawn(self._answer_later(plan))
-
-    async def _answer_later(self, plan: ResponsePlan) -> None:
-        """Wait for the words of the last turn and for the end of the answer before; answer."""
-        if self._last is not None:
-            await asyncio.wait([self._last.task])
-        await self.answers.made()
-        fresh = self._last is not None and self._last.answer is None
-        marks = self._last.marks if self._last and fresh else self._marks_from_now()
-        item_id = self._last.item_id if self._last else None
-        answer = self.answers.begin(plan, self._history(plan), marks, item_id)
-        if self._last is not None:
-            self._last.answer = answer
-        self.answers.release(answer)
-
-    async def _answer_beside(self, plan: ResponsePlan) -> None:
-        """Answer out of band, when the words are known that are to be answered."""
-        try:
-            if plan.input is None and self._last is not None:
-                await asyncio.wait([self._last.task])
-        finally:
-            self._beside_due -= 1
-        answer = self.answers.begin(plan, self._history(plan), self._marks_from_now())
-        self.answers.release(answer)
+    @property
+    def _current_response(self) -> ResponseStream | None:
+        reply = self._replies.current
+        return None if reply is None else reply.response
 
     def _marks_from_now(self) -> TurnMarks:
         return TurnMarks(self._call.clock, self._call.clock())
-
-    def _history(self, plan: ResponsePlan | None = None) -> list[Message]:
-        plan = plan or plan_response(self._call.session_config)
-        return self._call.history(plan)

@@ -1,62 +1,48 @@
-"""The replies of one call on their way to the caller: held back, released, cut, accounted for."""
+"""The replies in the conversation of one call: which one is held, sounds, or is suspended.
+
+How one reply lives stands in `duplex.dialogue.reply_state`; here is what it means for the others
+and for history. A reply ends in one of four ways:
+
+- `discard`: it was held, and nobody heard of it.
+- `stop`: the caller or the client wants no more of the reply that sounds.
+- `barge_in` and then `give_up`: it was suspended, and is not resumed.
+- it is heard out: nothing needs to be called.
+"""
 
 import asyncio
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from duplex.audio.formats import Samples
-from duplex.dialogue.call import CallContext, stop
+from duplex.dialogue.call import CallContext, stop_task
 from duplex.dialogue.playback import PlaybackLedger
-from duplex.dialogue.reply import Reply, Suspension
-from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, UnheardRest
-from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
-from duplex.dialogue.unheard import Unheard
+from duplex.dialogue.reply import Reply
+from duplex.dialogue.reply_parts import UnheardRest
+from duplex.dialogue.reply_state import HeardOut, Phase, Stopped
+from duplex.dialogue.suspension import LastUnheard, Suspension
 from duplex.errors import ProtocolError
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
 from duplex.protocol.codes import Code
 from duplex.protocol.response_plan import ResponsePlan
-from duplex.protocol.response_stream import (
-    CLIENT_CANCELLED,
-    COMPLETED,
-    MAX_OUTPUT_TOKENS,
-    TURN_DETECTED,
-    ResponseStream,
-    failed,
-)
+from duplex.protocol.response_stream import TURN_DETECTED
 from duplex.protocol.response_types import StatusDetails
-from duplex.turns.events import ReplyEnded, ReplyStarted
-from duplex.turns.floor import TurnMachine
-from engine.errors import EngineError
 from engine.types import Message
-from tts.types import MIN_SPEED
-
-logger = logging.getLogger(__name__)
-
-_LAST_WORDS = 2  # with no more than these left, "go on" is about what would come next
-MAX_OUT_OF_BAND = 4  # answers out of band at a time: each has an engine session of its own
 
 
 class Replies:
-    """Begins, releases and cuts answers. At most one is released and not played out, apart from
-    those out of band: they concern nobody who speaks, and run beside it."""
+    """Begins, releases and ends replies. At most one sounds and at most one is suspended."""
 
-    def __init__(self, call: CallContext, machine: TurnMachine) -> None:
+    def __init__(self, call: CallContext, now_sample: Callable[[], int]) -> None:
+        """``now_sample``: how much audio the call has had."""
+        self.suspension: Suspension | None = None
+        self.heard_id: str | None = None  # the last response, if words of it were heard to the end
+        self.is_incomplete = False  # whether the last reply that was heard out came to its limit
         self._call = call
-        self._machine = machine
-        self.current: Reply | None = None  # released, and generating or playing
-        self.heard_id: str | None = None  # the last response, if words of it were played to the end
-        self.suspended: Suspension | None = None
-        self.is_incomplete = False  # whether the last answer that was played came to its limit
-        self._leaving: set[asyncio.Task[None]] = set()  # of answers that still let go of the engine
-        self._unheard = Unheard(call.spawn)
-        self._beside: dict[str, Reply] = {}  # out of band, by response id
+        self._last: Reply | None = None  # that was released or resumed
+        self._unheard = LastUnheard(now_sample)
+        self._leaving: set[asyncio.Task[None]] = set()  # of replies that let go of the engine
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
 
-    @property
-    def current_stream(self) -> ResponseStream | None:
-        """The last released response, active or still playing."""
-        return self.current.stream if self.current is not None else None
+    # A reply's life, in the order of time.
 
     def begin(
         self,
@@ -66,223 +52,126 @@ class Replies:
         turn_item_id: str | None = None,
         rest: UnheardRest | None = None,
     ) -> Reply:
-        """Start to make an answer, or to speak the ``rest`` of one; nothing of it goes out before
+        """Start to make a reply, or to speak the ``rest`` of one; nothing of it goes out before
         `release`. A suspended one is given up for it."""
-        if plan.in_conversation:
-            self.drop_suspended()
-        call = self._call
-        stream = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
+        self.give_up()
+        reply = Reply(self._call, plan, marks, turn_item_id, rest)
+        reply.task = self._call.spawn(self._run(reply, history))
+        return reply
 
-        async def deliver(event: ReplyPart) -> None:
-            await self._deliver(answer, event)
+    async def discard(self, reply: Reply) -> None:
+        """Forget a reply that is held. When this returns, its work has stopped."""
+        reply.state.move(Stopped())
+        await stop_task(reply.task)
 
-        answer = Reply(
-            SpeechPipeline(self._voice(plan), marks, deliver, call.clock, rest),
-            stream,
-            turn_item_id,
-            call.engine if plan.in_conversation else call.thinker.open(),
-            marks,
-            tells_rest=rest is not None,
-        )
-        answer.task = call.spawn(self._make(answer, history, rest))
-        return answer
-
-    @property
-    def has_beside(self) -> bool:
-        """Whether an answer out of band is being made."""
-        return bool(self._beside)
-
-    def check_can_begin_beside(self, due: int) -> None:
-        """Refuse one more answer out of band; ``due`` are not begun yet.
+    def release(self, reply: Reply) -> None:
+        """Let a reply be heard. One that still plays is taken to be heard out.
 
         Raises:
-            ProtocolError: too_many_active_responses.
+            IllegalTransition: parts of another reply still go out; nothing has changed.
         """
-        if len(self._beside) + due >= MAX_OUT_OF_BAND:
-            raise ProtocolError(
-                f"{MAX_OUT_OF_BAND} responses out of band are active. Wait until one is finished.",
-                code=Code.TOO_MANY_RESPONSES,
-                param="response.conversation",
-            )
-
-    def release(self, answer: Reply) -> None:
-        """Let an answer out. One that is still playing is taken to be over."""
-        if not answer.stream.plan.in_conversation:
-            self._beside[answer.stream.response_id] = answer
-            self._call.send(*answer.stream.start())
-            answer.reply.released.set()
-            return
-        if self.current is not None:
-            self._retire(self.current)
+        if (before := self.current) is not None:
+            before.state.move(HeardOut())
         self.is_incomplete = False
-        if answer.tells_rest:  # if that is cut, what is left of it is kept
-            self._unheard.drop()
-        self._let_out(answer)
-        answer.reply.released.set()
+        if reply.is_rest:  # if it is cut, what is left of it is kept
+            self._unheard.forget()
+        reply.release()
+        self._sounds(reply)
 
-    def _let_out(self, answer: Reply) -> None:
-        kept = self._call.conversation
-        self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
-        self.current, self.heard_id = answer, None
-        self._machine.reply_changed(ReplyStarted(answer.stream.response_id))
-        self._call.send(*answer.stream.start())
+    @property
+    def current(self) -> Reply | None:
+        """The reply that sounds, if one does."""
+        last = self._last
+        return last if last is not None and last.state.sounds else None
 
-    async def drop(self, answer: Reply) -> None:
-        """Forget an answer that was not released. When this returns, its work has stopped."""
-        answer.gate_open = False
-        await stop(answer.task)
-
-    async def cut(self, ending: StatusDetails) -> None:
-        """Stop the current answer; history keeps what was heard of it by now."""
-        answer = self.current
-        if answer is None:
+    async def barge_in(self, by_item_id: str, *, may_resume: bool) -> None:
+        """The caller's turn ``by_item_id`` interrupts the current reply. The client sees it end;
+        it is suspended if it can be resumed, and stopped if not."""
+        reply = self.current
+        if reply is None:
             return
-        answer.gate_open = False
-        heard_samples = self._silence(answer, ending)
-        await stop(answer.task)
-        if ending is TURN_DETECTED:
-            self._give_up(answer, heard_samples)
-        self._close_item(answer, heard_samples)
-
-    async def cut_in(self, by_item_id: str, *, may_resume: bool) -> None:
-        """The caller's turn ``by_item_id`` interrupts the current answer: it is cut for all to
-        see, and suspended if it can be resumed."""
-        answer = self.current
-        if answer is None:
+        can_resume = may_resume and reply.can_be_suspended
+        if not (can_resume and self._call.config.turn.resume_interrupted):
+            self._count_barge_in(meant="yes")
+            await self.stop(TURN_DETECTED)
             return
-        is_plain = answer.stream.plan.modality == "audio" and not answer.calls
-        if not (may_resume and is_plain and self._call.config.turn.resume_interrupted):
-            self._count_interruption(meant="yes")
-            await self.cut(TURN_DETECTED)
-            return
-        answer.reply.pause()
-        heard_samples = self._silence(answer, TURN_DETECTED)
-        self.suspended = Suspension(answer, heard_samples, by_item_id)
-        self._close_item(answer, heard_samples)
-
-    def was_cut_in(self, by_item_id: str) -> bool:
-        """Whether it was that turn which interrupted the suspended answer."""
-        return self.suspended is not None and self.suspended.by_item_id == by_item_id
-
-    def is_suspended(self, response_id: str | None) -> bool:
-        """Whether an answer is suspended, and has that id if one is given."""
-        if self.suspended is None:
-            return False
-        return response_id in (None, self.suspended.answer.stream.response_id)
-
-    def _silence(self, answer: Reply, ending: StatusDetails) -> int:
-        """Take back what was not sent yet, and end the response if it is not over. That is told
-        before its work has stopped: the caller waits. Returns the samples that were heard."""
-        heard_samples = answer.reply.ledger.heard_samples(self._call.clock())
-        self._call.outbox.drop_audio(answer.stream.response_id)
-        if answer.stream.is_active:
-            answer.finish(self._call, ending)
-        return heard_samples
-
-    def _close_item(self, answer: Reply, heard_samples: int) -> None:
-        self._retire(answer)
-        if answer.stream.plan.modality == "audio" and answer.stream.words:
-            self._cut_history(answer.stream.item_id, 0, heard_samples)
+        heard_samples = reply.suspend()
+        self.suspension = Suspension(reply, heard_samples, by_item_id)
+        self._cut_item(reply, heard_samples)
 
     def resume(self, marks: TurnMarks, turn_item_id: str) -> None:
-        """The caller did not mean to interrupt: go on with what was suspended, where the caller
-        stopped hearing it. ``marks`` and ``turn_item_id`` are those of what they said."""
-        suspended, self.suspended = self.suspended, None
-        if suspended is None:
+        """The caller did not mean to interrupt: go on with the suspended reply where they stopped
+        hearing it. ``marks`` and ``turn_item_id`` are those of what they said."""
+        suspension, self.suspension = self.suspension, None
+        if suspension is None:
             return
-        self._count_interruption(meant="no")
-        answer = suspended.answer
-        if not answer.reply.has_more(suspended.at_sample):
-            self._leave(answer)
-            self._end(answer)
-            self.heard_id = answer.stream.response_id
-            return
-        answer.open_next(self._call, marks, turn_item_id)
-        self._let_out(answer)
-        answer.reply.resume(suspended.at_sample)
+        self._count_barge_in(meant="no")
+        reply = suspension.reply
+        if suspension.has_more:
+            reply.resume(suspension.at_sample, marks, turn_item_id)
+            self._sounds(reply)
+        else:
+            self._leave(reply, HeardOut())
+            self._heard_out(reply)
+            self.heard_id = reply.response.response_id
 
-    def is_to_go_on(self) -> bool:
-        """Whether "go on" over the suspended answer is about that: more of it is left than its
-        last words, and it is no aside after one that was cut."""
-        if self.suspended is None:
+    def give_up(self, *, meant: bool = False) -> None:
+        """End the suspended reply, if there is one. ``meant``: because the caller meant to
+        interrupt it. What is not heard of it is kept for a while, in case they ask for it."""
+        suspension, self.suspension = self.suspension, None
+        if suspension is None:
+            return
+        if meant:
+            self._count_barge_in(meant="yes")
+        self._leave(suspension.reply, Stopped())
+        self._keep_unheard(suspension.reply, suspension.at_sample)
+
+    async def stop(self, ending: StatusDetails) -> None:
+        """End the current reply. History keeps what was heard of it by now."""
+        reply = self.current
+        if reply is None:
+            return
+        heard_samples = reply.stop(ending)
+        await stop_task(reply.task)
+        if ending is TURN_DETECTED:
+            self._keep_unheard(reply, heard_samples)
+        self._cut_item(reply, heard_samples)
+
+    # What "go on" means.
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether "go on" over the suspended reply is about that reply: more of it is left than
+        its last words, and it is no aside after one that was interrupted."""
+        suspension = self.suspension
+        if suspension is None or not suspension.has_much_more:
             return False
-        reply = self.suspended.answer.reply
-        has_more = reply.has_more(self.suspended.at_sample, _LAST_WORDS)
-        return has_more and not self._unheard.is_aside(reply)
+        return not self._unheard.is_aside(suspension.reply)
 
-    def give_way(self) -> None:
-        """The caller meant to interrupt what is suspended."""
-        if self.suspended is not None:
-            self._count_interruption(meant="yes")
-            self.drop_suspended()
+    def rest_for(self, plan: ResponsePlan) -> UnheardRest | None:
+        """What the caller did not hear of the last reply that they interrupted, if it is kept
+        and can be spoken by that plan."""
+        return self._unheard.rest_for(plan)
 
-    def drop_suspended(self) -> None:
-        """Give up what is suspended, if anything is. What is not heard of it is kept for a while,
-        in case the caller asks for it."""
-        suspended, self.suspended = self.suspended, None
-        if suspended is not None:
-            self._leave(suspended.answer)
-            self._give_up(suspended.answer, suspended.at_sample)
+    # What others wait for.
 
-    def _count_interruption(self, meant: str) -> None:
-        self._call.metrics.count("duplex_interruptions_total", meant=meant)
+    async def sent(self) -> None:
+        """Wait until no reply is SPEAKING any more."""
+        while self._last is not None and self._last.state.phase is Phase.SPEAKING:
+            await self._last.state.leaves(Phase.SPEAKING)
 
-    def _leave(self, answer: Reply) -> None:
-        """Stop work on an answer; `left` waits for it."""
-        answer.gate_open = False
-        answer.task.cancel()
-        self._leaving.add(answer.task)
-        answer.task.add_done_callback(self._leaving.discard)
-
-    async def left(self) -> None:
-        """Wait until no answer that was given up holds the engine."""
+    async def left_engine(self) -> None:
+        """Wait until no reply that was given up holds the engine."""
         while self._leaving:
             await asyncio.wait(self._leaving)
 
-    def _give_up(self, answer: Reply, heard_samples: int) -> None:
-        """The caller meant to interrupt it."""
-        if answer.reply.has_more(heard_samples, _LAST_WORDS):
-            self._unheard.keep(answer.reply, answer.stream.plan, heard_samples)
-        else:
-            self._end(answer)
-
-    def _end(self, answer: Reply) -> None:
-        """The caller has heard the answer to its end. If it was no aside, "go on" is about what
-        comes next."""
-        self.is_incomplete = answer.reply.is_at_limit
-        if not answer.reply.is_short:
-            self._unheard.drop()
-
-    def rest_for(self, plan: ResponsePlan) -> UnheardRest | None:
-        """What the caller did not hear of the last answer that they interrupted, if it is kept
-        and can be told by that plan."""
-        return self._unheard.rest_for(plan)
-
-    def sounding(self, frame_samples: int) -> Samples | None:
-        """What of the current answer sounds at the caller, as the next frame of 16 kHz."""
-        return None if self.current is None else self.current.reply.sounding(frame_samples)
-
-    async def cut_beside(self, response_id: str) -> bool:
-        """Stop an answer out of band, as the client wants; False if there is none of that id."""
-        answer = self._beside.get(response_id)
-        if answer is None or not answer.stream.is_active:
-            return False
-        answer.gate_open = False
-        self._call.outbox.drop_audio(response_id)
-        answer.finish(self._call, CLIENT_CANCELLED)
-        await stop(answer.task)
-        return True
-
-    async def made(self) -> None:
-        """Wait until no released answer is being made any more."""
-        while self.current is not None and self.current.stream.is_active:
-            await self.current.done.wait()
+    # What the client says about items.
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
-        """The client says how much of an answer was played.
+        """The client says how much of a reply was played.
 
-        While the answer is suspended this is also where it goes on. What says so after it went on
-        is believed for history, but what lies between is not told again.
+        While the reply is suspended this is also where it goes on. A client that says so later
+        is believed for history, but what lies between is not said again.
 
         Raises:
             ProtocolError: there is no such audio.
@@ -297,92 +186,53 @@ class Replies:
             )
         heard_samples = ledger.cut(audio_end_ms)
         self._cut_history(item_id, content_index, heard_samples)
-        if self.suspended is not None and self.suspended.answer.stream.item_id == item_id:
-            self.suspended.at_sample = heard_samples
+        if self.suspension is not None and self.suspension.reply.response.item_id == item_id:
+            self.suspension.at_sample = heard_samples
 
     def forget(self, item_id: str) -> None:
         """The item was deleted."""
-        if self.suspended is not None and self.suspended.answer.stream.item_id == item_id:
-            self.drop_suspended()
+        if self.suspension is not None and self.suspension.reply.response.item_id == item_id:
+            self.give_up()
         self._ledgers.pop(item_id, None)
-        self._call.sounds.pop(item_id, None)
 
-    def _voice(self, plan: ResponsePlan) -> VoiceSetup | None:
-        if plan.modality == "text":
-            return None
-        return VoiceSetup(
-            self._call.parts.voice_of(plan.voice),
-            self._call.parts.voice_steps,
-            plan.audio_format.sample_rate,
-            max(MIN_SPEED, plan.speed * self._call.config.voice.speed),
-            self._call.config.server.playout_lead_s,
-        )
+    async def _run(self, reply: Reply, history: Sequence[Message]) -> None:
+        await self.left_engine()
+        await reply.run(history)
+        if reply.state.phase is Phase.PLAYED and self._last is reply:
+            self._heard_out(reply)
+            response = reply.response
+            if (response.words or reply.is_resumed) and not response.called:
+                self.heard_id = response.response_id
 
-    async def _make(
-        self, answer: Reply, history: Sequence[Message], rest: UnheardRest | None
-    ) -> None:
-        """The answer's task: make it, close it, and wait until it was played."""
-        try:
-            if answer.stream.plan.in_conversation:
-                await self.left()
-            ending = await self._run(answer, history, rest)
-            if answer.gate_open:  # cut or dropped while it failed: a cancel is lost in that
-                await answer.reply.released.wait()  # one that failed early has not waited for it
-                await self._play_out(answer, ending)
-        finally:
-            if answer.engine is not self._call.engine:
-                self._beside.pop(answer.stream.response_id, None)
-                await answer.engine.close()
+    def _sounds(self, reply: Reply) -> None:
+        """It was released or resumed: its item is the one that is heard."""
+        kept = self._call.conversation
+        self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
+        if reply.plan.modality == "audio":
+            self._ledgers[reply.response.item_id] = reply.delivery.ledger
+        self._last, self.heard_id = reply, None
 
-    async def _run(
-        self, answer: Reply, history: Sequence[Message], rest: UnheardRest | None
-    ) -> StatusDetails:
-        options = self._call.generation_options(answer.stream.plan)
-        ending = COMPLETED
-        try:
-            finished = await answer.reply.run(rest or answer.engine, history, options)
-            ending = MAX_OUTPUT_TOKENS if finished.reason == "length" else COMPLETED
-        except* EngineError as errors:
-            message = str(errors.exceptions[0])
-            kind = type(errors.exceptions[0]).__name__  # its message may quote what was said
-            logger.warning("%s: the engine failed: %s", self._call.call_id, kind)
-            ending = failed(message)
-        return ending
+    def _leave(self, reply: Reply, move: Stopped | HeardOut) -> None:
+        """End a reply without waiting for its work to stop; `left_engine` does."""
+        reply.state.move(move)
+        reply.task.cancel()
+        self._leaving.add(reply.task)
+        reply.task.add_done_callback(self._leaving.discard)
 
-    async def _play_out(self, answer: Reply, ending: StatusDetails) -> None:
-        """It was made: end the response, and wait until it was played, however often it is
-        interrupted and resumed meanwhile."""
-        reply = answer.reply
-        await reply.deliver_again()
-        if ending.type == "failed":
-            self._call.send(wire.server_error(str(ending.error.message)))  # type: ignore[union-attr]
-        answer.finish(self._call, ending)
-        if not answer.stream.plan.in_conversation:
-            return
-        while await reply.was_paused_within(reply.ledger.ahead_s(self._call.clock())):
-            await reply.deliver_again()
-            answer.finish(self._call, ending)
-        if self.current is answer:
-            self._retire(answer)
-            self._end(answer)
-            if (answer.stream.words or answer.is_resumed) and not answer.stream.called:
-                self.heard_id = answer.stream.response_id
+    def _keep_unheard(self, reply: Reply, heard_samples: int) -> None:
+        if not self._unheard.keep(reply, heard_samples):
+            self._heard_out(reply)
 
-    async def _deliver(self, answer: Reply, event: ReplyPart) -> None:
-        stream = answer.stream
-        if isinstance(event, ReplyAudio):
-            await self._call.outbox.room()
-        if not answer.gate_open or answer.reply.is_paused or answer.stream is not stream:
-            return  # was cut; what is resumed sends again what was not heard
-        answer.send(self._call, event)
-        if isinstance(event, ReplyAudio) and stream.plan.in_conversation:
-            self._ledgers[stream.item_id] = answer.reply.ledger
+    def _heard_out(self, reply: Reply) -> None:
+        """The caller has heard the reply to its end. If it was no aside, "go on" is about what
+        comes next."""
+        self.is_incomplete = reply.pipeline.is_at_limit
+        if not reply.pipeline.is_short:
+            self._unheard.forget()
 
-    def _retire(self, answer: Reply) -> None:
-        """The answer no longer sounds."""
-        if self.current is answer:
-            self.current = None
-            self._machine.reply_changed(ReplyEnded(answer.stream.response_id))
+    def _cut_item(self, reply: Reply, heard_samples: int) -> None:
+        if reply.plan.modality == "audio" and reply.response.words:
+            self._cut_history(reply.response.item_id, 0, heard_samples)
 
     def _cut_history(self, item_id: str, content_index: int, samples: int) -> None:
         ledger = self._ledgers.get(item_id)
@@ -394,3 +244,6 @@ class Replies:
         self._call.send(
             wire.ItemTruncated(item_id=item_id, content_index=content_index, audio_end_ms=end_ms)
         )
+
+    def _count_barge_in(self, meant: str) -> None:
+        self._call.metrics.count("duplex_interruptions_total", meant=meant)

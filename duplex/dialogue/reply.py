@@ -1,108 +1,238 @@
-"""One answer and its place in the protocol."""
+"""One reply, and the responses on the wire that report it."""
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from duplex.dialogue.call import CallContext
+from duplex.dialogue.delivery import Delivery
 from duplex.dialogue.interfaces import EngineSession
-from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, ReplyText, ReplyThought
-from duplex.dialogue.speech_pipeline import SpeechPipeline
+from duplex.dialogue.reply_parts import (
+    ReplyAudio,
+    ReplyPart,
+    ReplyText,
+    ReplyThought,
+    UnheardRest,
+)
+from duplex.dialogue.reply_state import (
+    AllSent,
+    BargedIn,
+    HeardOut,
+    Phase,
+    Released,
+    ReplyState,
+    Resumed,
+    Stopped,
+)
+from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
-from duplex.protocol.response_stream import ResponseStream
-from duplex.protocol.response_types import StatusDetails, Usage
-from engine.types import CallArguments, CallEnded, CallStarted, Finished
+from duplex.protocol.response_plan import ResponsePlan
+from duplex.protocol.response_stream import (
+    COMPLETED,
+    MAX_OUTPUT_TOKENS,
+    TURN_DETECTED,
+    ResponseStream,
+    failed,
+)
+from duplex.protocol.response_types import ResponseError, StatusDetails, Usage
+from engine.errors import EngineError
+from engine.types import CallArguments, CallEnded, CallStarted, Finished, Message
+from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
 
 RESUMES = "duplex_resumes"  # key of a response's metadata: the id of the one that it goes on with
 _MAX_METADATA = 16  # pairs, by the protocol
-_TOLD_BEFORE = Finished("stop", 0, 0, 0)
+_TEXT_HZ = 24_000  # of the ledger of a reply without a voice, which stays empty
+_REPORTED_BEFORE = Finished("stop", 0, 0, 0)
 
 
-@dataclass(slots=True)
 class Reply:
-    """One reply, and the response that it is told as: a new one each time that it is resumed."""
+    """A reply from its beginning, HELD, to its end; see `duplex.dialogue.reply_state`.
 
-    reply: SpeechPipeline
-    stream: ResponseStream
-    turn_item_id: str | None  # the caller's turn it answers; set at the latest when released
-    engine: EngineSession  # the call's, or out of band one of its own: a session answers one
-    marks: TurnMarks  # of that turn, or of the one after which it was resumed
-    done: asyncio.Event = field(default_factory=asyncio.Event)  # set with response.done
-    gate_open: bool = True  # shut first of all when the answer is cut
-    tells_rest: bool = False  # of one that was interrupted before
-    is_resumed: bool = False
-    calls: bool = False  # whether it has begun to call a function
-    usage_told: bool = False
-    task: asyncio.Task[None] = field(init=False)  # set by `Replies.begin`
+    It owns how it is made (`pipeline`), what of it goes out (`delivery`) and the response that
+    reports it: a new one each time that it is resumed. `run` is its task.
+    """
 
-    def send(self, call: CallContext, event: ReplyPart) -> None:
-        """Tell the client what comes next."""
-        stream = self.stream
-        match event:
+    def __init__(
+        self,
+        call: CallContext,
+        plan: ResponsePlan,
+        marks: TurnMarks,
+        turn_item_id: str | None = None,
+        rest: UnheardRest | None = None,
+        engine: EngineSession | None = None,
+    ) -> None:
+        """``turn_item_id`` is the caller's turn that it answers, which is known at the latest
+        when it is released. ``rest`` is spoken in place of what the brain would say. ``engine``
+        is the call's own, unless the reply is out of band: a session answers one at a time."""
+        self.plan = plan  # what it is to be like
+        self.state = ReplyState()
+        self.response = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
+        self.turn_item_id = turn_item_id
+        self.is_rest = rest is not None
+        self.is_resumed = False
+        self.task: asyncio.Task[None]  # set by the owner, who starts `run`
+        self._call = call
+        self._mind = rest or engine or call.engine
+        speech = _voice(call, plan)
+        audio = rest.audio if rest else ()
+        rate_hz = speech.output_hz if speech else _TEXT_HZ
+        self.delivery = Delivery(self.state, marks, call.clock, rate_hz, audio)
+        made_before = sum(len(part.samples) for part in audio)
+        self.pipeline = SpeechPipeline(speech, self.state, self.delivery, made_before)
+        self._is_usage_sent = False
+
+    @property
+    def can_be_suspended(self) -> bool:
+        """Whether it can be stopped now and resumed later: speech, and no function call."""
+        return self.plan.modality == "audio" and not self.response.called
+
+    async def run(self, history: Sequence[Message]) -> None:
+        """Make the reply and send it, until it is played, however often it is suspended and
+        resumed. Returns early if it is stopped while the engine fails; else `stop`, `discard` and
+        `give_up` cancel it."""
+        ending = await self._make(history)
+        if self.state.phase is Phase.STOPPED:
+            return  # a cancel is lost when it comes with a failure
+        await self.state.leaves(Phase.HELD)  # a reply that failed early has not waited for it
+        await self._send_parts()
+        if isinstance(ending.error, ResponseError):
+            self._call.send(wire.server_error(ending.error.message))
+        while True:
+            self.state.move(AllSent())
+            self._close_response(ending)
+            ahead_s = self.delivery.ledger.ahead_s(self._call.clock())
+            is_heard_out = not self.plan.in_conversation or not await self.state.leaves(
+                Phase.DELIVERED, within_s=ahead_s
+            )
+            if is_heard_out:
+                self.state.move(HeardOut())
+            if self.state.phase is Phase.PLAYED:
+                return
+            await self._send_parts()  # waits while it is suspended
+
+    def release(self) -> None:
+        """Let it be heard: its turn is over."""
+        self.state.move(Released())
+        self._call.send(*self.response.start())
+
+    def stop(self, ending: StatusDetails) -> int:
+        """Let nothing more of it go out, and end its response. The client is told before the
+        work has stopped, because the caller waits. Returns the samples that were heard.
+
+        The owner cancels the task afterwards, and cuts history.
+        """
+        return self._shut_gate(Stopped(), ending)
+
+    def suspend(self) -> int:
+        """As `stop`, for a barge-in that may not have been meant: the work waits for `resume`."""
+        return self._shut_gate(BargedIn(), TURN_DETECTED)
+
+    def resume(self, from_sample: int, marks: TurnMarks, turn_item_id: str) -> None:
+        """Go on at the item's sample ``from_sample``, as a response of its own. ``marks`` and
+        ``turn_item_id`` are those of the caller's turn after which it goes on."""
+        call, old = self._call, self.response
+        plan = replace(old.plan, metadata=_resuming(old.plan.metadata, old.response_id))
+        self.response = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
+        self.turn_item_id = turn_item_id
+        self.is_resumed = True
+        self.state.move(Resumed())
+        call.send(*self.response.start())
+        self.delivery.reopen(from_sample, marks)
+
+    async def _make(self, history: Sequence[Message]) -> StatusDetails:
+        """Make all of it, and send it meanwhile. Returns how its response is to end."""
+        options = self._call.generation_options(self.plan)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                brain = self.pipeline.start(tasks, self._mind, history, options)
+                tasks.create_task(self._send_parts())
+        except* EngineError as errors:
+            error = errors.exceptions[0]
+            kind = type(error).__name__  # its message may quote what was said
+            logger.warning("%s: the engine failed: %s", self._call.call_id, kind)
+            self.delivery.is_cut_short = True
+            ending = failed(str(error))
+        else:
+            ending = MAX_OUTPUT_TOKENS if brain.result().reason == "length" else COMPLETED
+        return ending
+
+    async def _send_parts(self) -> None:
+        """Send all that the delivery gives."""
+        while (part := await self.delivery.next_part()) is not None:
+            response = self.response
+            if isinstance(part, ReplyAudio):
+                await self._call.outbox.room()
+            # What is resumed is sent again, in another response, from where it was not heard.
+            if self.state.phase is Phase.SPEAKING and self.response is response:
+                self._send(part)
+
+    def _send(self, part: ReplyPart) -> None:
+        call, response = self._call, self.response
+        match part:
             case ReplyAudio(samples, words):
-                pcm = stream.plan.audio_format.codec.encode(samples)
-                text = "".join(word.text for word in words)
+                pcm = response.plan.audio_format.codec.encode(samples)
+                text = "".join([word.text for word in words])
                 if pcm or text:
-                    call.send_audio(stream.response_id, *stream.audio(pcm, text))
+                    call.send_audio(response.response_id, *response.audio(pcm, text))
             case ReplyText(text):
-                call.send(*stream.text(text))
+                call.send(*response.text(text))
             case ReplyThought(text):
-                call.send(*stream.thought(text))
+                call.send(*response.thought(text))
             case CallStarted(name):
-                self.calls = True
-                call.send(*stream.call(name))
+                call.send(*response.call(name))
             case CallArguments(text):
-                call.send(*stream.arguments(text))
+                call.send(*response.arguments(text))
             case CallEnded():
-                call.send(*stream.end_call())
+                call.send(*response.end_call())
             case _:
-                assert_never(event)
+                assert_never(part)
 
-    def finish(self, call: CallContext, ending: StatusDetails) -> None:
-        """End the response on the wire, and tell its times to those who asked. What it cost is
-        not known if it was stopped before the brain was done; it is told once."""
+    def _shut_gate(self, move: Stopped | BargedIn, ending: StatusDetails) -> int:
+        is_open = self.state.phase is Phase.SPEAKING
+        self.state.move(move)  # first: nothing is sent from here on
+        heard_samples = self.delivery.ledger.heard_samples(self._call.clock())
+        self._call.outbox.drop_audio(self.response.response_id)
+        if is_open:
+            self._close_response(ending)
+        return heard_samples
+
+    def _close_response(self, ending: StatusDetails) -> None:
+        """End the response, and send its times to clients that asked for them. Its cost is sent
+        once, and not if it was stopped before the brain was done: then it is not known."""
+        call, response = self._call, self.response
         usage = None
-        if self.reply.finished is not None:
-            usage = _usage(_TOLD_BEFORE if self.usage_told else self.reply.finished)
-            self.usage_told = True
-        call.send(*self.stream.finish(ending, usage))
-        self.done.set()
-        marks = self.marks.as_ms()
-        if self.stream.plan.in_conversation:
+        if self.pipeline.finished is not None:
+            usage = _usage(_REPORTED_BEFORE if self._is_usage_sent else self.pipeline.finished)
+            self._is_usage_sent = True
+        call.send(*response.finish(ending, usage))
+        marks = self.delivery.marks.as_ms()
+        if self.plan.in_conversation:
             # What was made before says nothing of how long making takes.
             call.metrics.turn(ending.type, {} if self.is_resumed else marks, call.clock())
         if call.session_config.duplex.metrics:
             call.send(
                 wire.TurnMetrics(
-                    response_id=self.stream.response_id,
-                    item_id=self.turn_item_id,
-                    marks_ms=marks,
+                    response_id=response.response_id, item_id=self.turn_item_id, marks_ms=marks
                 )
             )
         logger.info("%s: response %s, ms %s", call.call_id, ending.type, marks)
 
-    def open_next(self, call: CallContext, marks: TurnMarks, turn_item_id: str) -> None:
-        """What follows is told as a response of its own, after the caller's turn
-        ``turn_item_id``."""
-        old = self.stream
-        plan = replace(old.plan, metadata=_resuming(old.plan.metadata, old.response_id))
-        self.stream = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
-        self.turn_item_id, self.marks, self.reply.marks = turn_item_id, marks, marks
-        self.is_resumed = True
-        self.done = asyncio.Event()
 
-
-@dataclass(slots=True)
-class Suspension:
-    """An answer that the caller interrupted, until it is known whether they meant it."""
-
-    answer: Reply
-    at_sample: int  # of its item; what follows was not heard
-    by_item_id: str  # the caller's turn that interrupted it
+def _voice(call: CallContext, plan: ResponsePlan) -> VoiceSetup | None:
+    if plan.modality == "text":
+        return None
+    return VoiceSetup(
+        call.parts.voice_of(plan.voice),
+        call.parts.voice_steps,
+        plan.audio_format.sample_rate,
+        max(MIN_SPEED, plan.speed * call.config.voice.speed),
+        call.config.server.playout_lead_s,
+    )
 
 
 def _resuming(metadata: dict[str, str] | None, response_id: str) -> dict[str, str] | None:

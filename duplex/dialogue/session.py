@@ -1,6 +1,5 @@
 """One call: what the client sends is read and obeyed, from its first message to its last."""
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterable, Callable
@@ -17,7 +16,6 @@ from duplex.errors import ProtocolError
 from duplex.interruption.judge import InterruptionConfig
 from duplex.metrics import Clock, Metrics
 from duplex.protocol import client_events as wire
-from duplex.protocol.beta import BetaShape
 from duplex.protocol.codes import Code
 from duplex.protocol.ids import NewId, random_id
 from duplex.protocol.item_requests import obey
@@ -60,13 +58,19 @@ class Session:
     ) -> None:
         """``start`` is the configuration to begin with, if not the server's own. ``offer_resume``
         makes the event for clients that want to be able to take up a dropped call."""
-        self._call = CallContext(call_id, config, parts, outbox, clock, new_id, start)
-        if metrics is not None:
-            self._call.metrics = metrics
+        self._call = CallContext(
+            call_id,
+            config,
+            parts,
+            outbox,
+            clock,
+            new_id,
+            start,
+            beta,
+            metrics if metrics is not None else Metrics(),
+        )
         self._offer_resume = offer_resume
         self._pace = AudioPace(config.limits.audio_rate, clock())
-        if beta:
-            self._call.shape = BetaShape(self._call.conversation_id)
         self._session_id = new_id("sess")
         self._dialogue = Dialogue(self._call)
         heard = self._call.session_config.audio.input.format
@@ -81,8 +85,7 @@ class Session:
         """
         call = self._call
         try:
-            async with asyncio.TaskGroup() as tasks:
-                call.tasks = tasks
+            async with call.tasks:
                 await self._dialogue.configure(turn_detection(call.session_config, call.config))
                 call.send(session_created(self._session_id, call.session_config))
                 self._resume_if_wanted(had=False)
@@ -132,11 +135,11 @@ class Session:
             case wire.ItemCreate() | wire.ItemDelete() | wire.ItemRetrieve():
                 call.send(*obey(event, call.conversation, call.new_id))
                 if isinstance(event, wire.ItemDelete):
-                    dialogue.answers.forget(event.item_id)
+                    dialogue.forget(event.item_id)
                 if not isinstance(event, wire.ItemRetrieve):
                     dialogue.prefill()
             case wire.ItemTruncate():
-                dialogue.answers.truncate(event.item_id, event.content_index, event.audio_end_ms)
+                dialogue.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 dialogue.prefill()
             case wire.ResponseCreate():
                 await dialogue.respond(
@@ -171,7 +174,7 @@ class Session:
         detects_otherwise = detection != turn_detection(old, call.config)
         call.session_config = new
         if not plan_response(old).sounds_like(plan_response(new)):
-            self._dialogue.answers.drop_suspended()
+            self._dialogue.give_up_suspended()
         if new.audio.input.format != old.audio.input.format:
             self._resampler = Resampler(new.audio.input.format.sample_rate, SAMPLE_RATE)
         if detects_otherwise:

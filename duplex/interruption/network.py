@@ -1,7 +1,8 @@
-"""What a sound over an answer is: small recurrent networks that judge it by its first 100 to
-300 ms, and one of the same kind that judges all of it.
+"""What a sound over a reply is: small recurrent networks that judge it by its first 100 to 300 ms,
+and one of the same kind that judges all of it.
 
-`duplex/interruption/weights/README.md` says what they were trained on and what they are worth. They are shared by all calls; a call's state is passed in and out.
+`duplex/interruption/weights/README.md` says what they were trained on and what they are worth.
+They are shared by all calls; a call's state is passed in and out.
 """
 
 from collections.abc import Iterable

@@ -123,8 +123,10 @@ class ResponseStream:
 
     @property
     def called(self) -> bool:
-        """Whether it has called a function: what comes next is up to the client."""
-        return any(isinstance(item, FunctionCall) for item in self._output)
+        """Whether it has begun to call a function: what comes next is up to the client."""
+        return self._call is not None or any(
+            isinstance(item, FunctionCall) for item in self._output
+        )
 
     def start(self) -> list[ServerEvent]:
         """Announce the response."""

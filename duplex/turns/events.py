@@ -14,7 +14,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class BufferOpened:
-    """The client sent the first audio of a turn whose end it will tell itself."""
+    """The client sent the first audio of a turn that it will end itself."""
 
     at_sample: int
 
@@ -23,7 +23,7 @@ class BufferOpened:
 class PauseStarted:
     """The caller has been silent since ``at_sample``, the first silent sample.
 
-    Told after a short silence: the moment to speculate, not the end of the turn.
+    Reported after a short silence: the moment to speculate, not the end of the turn.
     """
 
     at_sample: int
@@ -41,7 +41,6 @@ class TurnEnded:
     """The endpointing policy, the limit on a turn's length or the client closed it."""
 
     at_sample: int
-    by_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +50,5 @@ class TurnDiscarded:
     at_sample: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyStarted:
-    """A reply was released to the caller."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyEnded:
-    """The reply was played to its end, or was cut."""
-
-    response_id: str
-
-
 SpeechEvent = SpeechStarted | PauseStarted | SpeechResumed
 FloorEvent = SpeechEvent | BufferOpened | TurnEnded | TurnDiscarded
-PlaybackChange = ReplyStarted | ReplyEnded

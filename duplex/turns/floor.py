@@ -1,8 +1,9 @@
 """Who has the floor: a pure state machine in sample time.
 
-Events come from the speech detector, the endpointing policy, the client and the reply; what is
-to be done about them goes back as actions. All legal moves of the floor stand in `TRANSITIONS`;
-an illegal one raises and changes nothing.
+Events come from the speech detector, the endpointing policy and the client; what is to be done
+about them goes back as actions. All legal moves stand in `TRANSITIONS`; an illegal one raises and
+changes nothing. Whether a reply sounds is known by the reply (`duplex.dialogue.reply_state`) and
+passed in.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,6 @@ from duplex.turns.events import (
     BufferOpened,
     FloorEvent,
     PauseStarted,
-    PlaybackChange,
-    ReplyStarted,
     SpeechResumed,
     SpeechStarted,
     TurnDiscarded,
@@ -23,7 +22,7 @@ from duplex.turns.events import (
 
 
 class Floor(Enum):
-    """What the caller does. Whether a reply is playing is known beside it."""
+    """What the caller does."""
 
     LISTENING = auto()  # the caller is silent, no turn is open
     SPEAKING = auto()  # a turn is open and the caller is heard
@@ -31,7 +30,7 @@ class Floor(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTurn:
+class BeginTurn:
     """The caller took the floor: begin to listen."""
 
     at_sample: int
@@ -73,12 +72,12 @@ class DiscardTurn:
     at_sample: int
 
 
-Action = OpenTurn | Interrupt | Speculate | DropSpeculation | CommitTurn | DiscardTurn
-_Step = type[OpenTurn | Speculate | DropSpeculation | CommitTurn | DiscardTurn]
+Action = BeginTurn | Interrupt | Speculate | DropSpeculation | CommitTurn | DiscardTurn
+_Step = type[BeginTurn | Speculate | DropSpeculation | CommitTurn | DiscardTurn]
 
 TRANSITIONS: dict[tuple[Floor, type[FloorEvent]], tuple[Floor, tuple[_Step, ...]]] = {
-    (Floor.LISTENING, SpeechStarted): (Floor.SPEAKING, (OpenTurn,)),
-    (Floor.LISTENING, BufferOpened): (Floor.SPEAKING, (OpenTurn,)),
+    (Floor.LISTENING, SpeechStarted): (Floor.SPEAKING, (BeginTurn,)),
+    (Floor.LISTENING, BufferOpened): (Floor.SPEAKING, (BeginTurn,)),
     (Floor.SPEAKING, PauseStarted): (Floor.PAUSED, (Speculate,)),
     (Floor.PAUSED, SpeechResumed): (Floor.SPEAKING, (DropSpeculation,)),
     (Floor.PAUSED, TurnEnded): (Floor.LISTENING, (CommitTurn,)),
@@ -90,36 +89,24 @@ TRANSITIONS: dict[tuple[Floor, type[FloorEvent]], tuple[Floor, tuple[_Step, ...]
 
 
 class TurnMachine:
-    """The floor of one call, and the reply that is playing, if one is."""
+    """The floor of one call."""
 
     def __init__(self) -> None:
         self.floor = Floor.LISTENING
-        self.reply: str | None = None  # id of the reply that sounds; set by ReplyStarted
 
-    def receive(self, event: FloorEvent) -> list[Action]:
-        """Move and say what is to be done, in order.
+    def receive(self, event: FloorEvent, sounding_id: str | None = None) -> list[Action]:
+        """Move and say what is to be done, in order. ``sounding_id`` is the response of the reply
+        that the caller hears, None if there is none: speech interrupts it.
 
         Raises:
             IllegalTransition: the table holds no such move; nothing has changed.
         """
         try:
-            floor, steps = TRANSITIONS[self.floor, type(event)]
+            self.floor, steps = TRANSITIONS[self.floor, type(event)]
         except KeyError:
             raise IllegalTransition(f"{type(event).__name__} while {self.floor.name}") from None
         actions: list[Action] = []
-        if isinstance(event, SpeechStarted) and self.reply is not None:
-            actions.append(Interrupt(self.reply, event.at_sample))
+        if sounding_id is not None and isinstance(event, SpeechStarted):
+            actions.append(Interrupt(sounding_id, event.at_sample))
         actions += [step(event.at_sample) for step in steps]
-        self.floor = floor
         return actions
-
-    def reply_changed(self, event: PlaybackChange) -> None:
-        """Note that a reply began or ended.
-
-        Raises:
-            IllegalTransition: a second reply begins, or one ends that is not playing.
-        """
-        expected = None if isinstance(event, ReplyStarted) else event.response_id
-        if self.reply != expected:
-            raise IllegalTransition(f"{event} while the reply is {self.reply}")
-        self.reply = event.response_id if isinstance(event, ReplyStarted) else None

@@ -9,7 +9,9 @@ from calls import TimedSteps, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, UnheardRest
+from duplex.dialogue.delivery import Delivery
+from duplex.dialogue.reply_parts import ReplyAudio, UnheardRest
+from duplex.dialogue.reply_state import AllSent, BargedIn, Phase, Released, ReplyState, Resumed
 from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
 from duplex.metrics import TurnMarks
 from duplex.testing.engine import FakeSession, Script
@@ -37,36 +39,45 @@ class Listener:
         clock = asyncio.get_running_loop().time
         setup = VoiceSetup(FakeVoice(), TimedSteps(), RATE, 1.0, lead_s)
         self.items = [Item()]
-        self.reply = SpeechPipeline(setup, TurnMarks(clock, 0.0), self._take, clock, rest)
-        self.reply.released.set()
+        audio = rest.audio if rest else ()
+        made_before = sum(len(part.samples) for part in audio)
+        self.marks = TurnMarks(clock, 0.0)
+        self.state = ReplyState()
+        self.delivery = Delivery(self.state, self.marks, clock, RATE, audio)
+        self.pipeline = SpeechPipeline(setup, self.state, self.delivery, made_before)
+        self.state.move(Released())
 
-    async def _take(self, event: ReplyPart) -> None:
-        assert isinstance(event, ReplyAudio)
-        self.items[-1].samples += event.samples.tolist()
-        self.items[-1].words += event.words
+    async def deliver(self) -> None:
+        """Take all that goes out by now."""
+        while (part := await self.delivery.next_part()) is not None:
+            assert isinstance(part, ReplyAudio)
+            self.items[-1].samples += part.samples.tolist()
+            self.items[-1].words += part.words
 
     async def run(self, text: tuple[Speech, ...] = TEXT) -> None:
         """Make the reply, as often as it is paused and resumed, and deliver all of it."""
         session = FakeSession(Script(says=(text,)))
-        await self.reply.run(session, [], GenerationOptions())
-        await self.reply.deliver_again()
+        async with asyncio.TaskGroup() as tasks:
+            self.pipeline.start(tasks, session, [], GenerationOptions())
+            tasks.create_task(self.deliver())
 
     def cut(self, late_s: float) -> int:
         """Pause; returns the sample of the item up to which a client, which is so far behind,
         has played it."""
-        self.reply.pause()
-        ledger = self.reply.ledger
+        self.state.move(BargedIn())
+        ledger = self.delivery.ledger
         heard = ledger.heard_samples(asyncio.get_running_loop().time())
         return max(0, heard - round(late_s * RATE))
 
     def resume(self, at: int) -> None:
         """Go on from there with a new item."""
-        heard = self.reply.ledger.text_heard(at)
+        heard = self.delivery.ledger.text_heard(at)
         item = self.items[-1]
         assert item.samples[at:] or at == len(item.samples)
         item.samples, item.words = item.samples[:at], [SpokenWord(heard, at)]
         self.items.append(Item())
-        self.reply.resume(at)
+        self.state.move(Resumed())
+        self.delivery.reopen(at, self.marks)
 
 
 def joined(items: list[Item]) -> tuple[list[float], str]:
@@ -106,7 +117,7 @@ def test_what_was_heard_and_what_is_resumed_are_the_whole(
             assert len(listener.items[-1].samples) == delivered  # nothing goes out meanwhile
             listener.resume(at)
         await running
-        await listener.reply.deliver_again()
+        await listener.deliver()
         samples, words = joined(listener.items)
         assert words == WHOLE
         assert samples == UNCUT
@@ -129,11 +140,11 @@ def test_the_rest_of_a_reply_that_was_given_up_is_what_was_not_heard(
         heard = ""
         for _ in range(1 + again):  # the rest can be given up too
             at = listener.cut(late_s)
-            heard += listener.reply.ledger.text_heard(at)
+            heard += listener.delivery.ledger.text_heard(at)
             await asyncio.sleep(0.5)  # what was begun is finished
             running.cancel()
             await asyncio.wait([running])
-            rest = listener.reply.rest(at)
+            rest = listener.pipeline.take_rest(at)
             assert rest is not None
             listener = Listener(2.0, rest)
             running = asyncio.create_task(listener.run((Speech(rest.text),)))
@@ -157,14 +168,17 @@ def rest_of(heard: str, rest: UnheardRest) -> str:
 @pytest.mark.parametrize("pause_first", [True, False])
 def test_a_pause_at_the_last_moment_is_one(pause_first: bool) -> None:
     async def call() -> None:
-        reply = Listener(2.0).reply
+        state = ReplyState()
+        state.move(Released())
+        state.move(AllSent())
         loop = asyncio.get_running_loop()
         at = loop.time() + 1.0
         if pause_first:
-            loop.call_at(at, reply.pause)
-        waiting = asyncio.create_task(reply.was_paused_within(1.0))
+            loop.call_at(at, state.move, BargedIn())
+        waiting = asyncio.create_task(state.leaves(Phase.DELIVERED, within_s=1.0))
         await asyncio.sleep(0)
-        loop.call_at(at, reply.pause)
+        if not pause_first:
+            loop.call_at(at, state.move, BargedIn())
         assert await waiting
 
     virtual(call())

@@ -11,9 +11,6 @@ from duplex.turns.events import (
     BufferOpened,
     FloorEvent,
     PauseStarted,
-    PlaybackChange,
-    ReplyEnded,
-    ReplyStarted,
     SpeechResumed,
     SpeechStarted,
     TurnDiscarded,
@@ -21,12 +18,12 @@ from duplex.turns.events import (
 )
 from duplex.turns.floor import (
     TRANSITIONS,
+    BeginTurn,
     CommitTurn,
     DiscardTurn,
     DropSpeculation,
     Floor,
     Interrupt,
-    OpenTurn,
     Speculate,
     TurnMachine,
 )
@@ -51,7 +48,7 @@ def started(at: int) -> SpeechStarted:
 
 def test_a_turn_with_a_pause_inside() -> None:
     machine = TurnMachine()
-    assert machine.receive(started(100)) == [OpenTurn(100)]
+    assert machine.receive(started(100)) == [BeginTurn(100)]
     assert machine.receive(PauseStarted(200)) == [Speculate(200)]
     assert machine.receive(SpeechResumed(300)) == [DropSpeculation(300)]
     assert machine.receive(PauseStarted(400)) == [Speculate(400)]
@@ -61,15 +58,12 @@ def test_a_turn_with_a_pause_inside() -> None:
 
 def test_speech_into_a_reply_interrupts_it_before_it_opens_the_turn() -> None:
     machine = TurnMachine()
-    machine.reply_changed(ReplyStarted("r1"))
-    assert machine.receive(started(7)) == [Interrupt("r1", 7), OpenTurn(7)]
+    assert machine.receive(started(7), sounding_id="r1") == [Interrupt("r1", 7), BeginTurn(7)]
 
 
 def test_speech_after_the_reply_has_ended_interrupts_nothing() -> None:
     machine = TurnMachine()
-    machine.reply_changed(ReplyStarted("r1"))
-    machine.reply_changed(ReplyEnded("r1"))
-    assert machine.receive(started(7)) == [OpenTurn(7)]
+    assert machine.receive(started(7), sounding_id=None) == [BeginTurn(7)]
 
 
 def test_clearing_a_paused_turn_drops_its_speculation_too() -> None:
@@ -77,19 +71,6 @@ def test_clearing_a_paused_turn_drops_its_speculation_too() -> None:
     machine.receive(started(0))
     machine.receive(PauseStarted(1))
     assert machine.receive(TurnDiscarded(2)) == [DropSpeculation(2), DiscardTurn(2)]
-
-
-@pytest.mark.parametrize(
-    "event", [ReplyEnded("r1"), ReplyStarted("r2")], ids=["ends-unknown", "second-begins"]
-)
-def test_replies_do_not_overlap(event: PlaybackChange) -> None:
-    machine = TurnMachine()
-    if isinstance(event, ReplyStarted):
-        machine.reply_changed(ReplyStarted("r1"))
-    before = machine.reply
-    with pytest.raises(IllegalTransition):
-        machine.reply_changed(event)
-    assert machine.reply == before
 
 
 @given(st.lists(st.sampled_from(KINDS), max_size=30))

@@ -78,6 +78,8 @@ class Call:
             frame = np.full(FRAME_SAMPLES, level, np.float32)
             for heard in self.hearing.feed(frame, lambda: sounding):
                 self.told += heard.events
+                if (ended := self.hearing.take_end()) is not None:
+                    self.told.append(ended)
 
 
 @pytest.fixture
