@@ -1,12 +1,13 @@
-"""What the parts of one call share. Made when the call opens, gone when it closes."""
+"""What the parts of one call share, and what the brain is shown of the call."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from duplex.config import Config
-from duplex.dialogue.history import call_rule, messages_of, system_messages
 from duplex.dialogue.interfaces import Engine, EngineSession
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
@@ -14,10 +15,13 @@ from duplex.metrics import Clock, Metrics
 from duplex.protocol.beta import BetaShape, GaShape, Shape
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
+from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item
+from duplex.protocol.items import Message as MessageItem
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
 from duplex.protocol.session_config import SessionConfig
-from engine.types import GenerationOptions, Message, Sound
+from duplex.protocol.tools import FunctionTool
+from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
 
 @dataclass(slots=True)
@@ -82,6 +86,18 @@ class CallContext:
             task.cancel()
 
     @property
+    def creates_responses(self) -> bool:
+        """Whether the end of a turn calls for a reply by itself."""
+        detection = self.session_config.audio.input.turn_detection
+        return detection is not None and detection.create_response
+
+    @property
+    def interrupts_responses(self) -> bool:
+        """Whether the caller's speech stops a reply."""
+        detection = self.session_config.audio.input.turn_detection
+        return detection is not None and detection.interrupt_response
+
+    @property
     def transcribes(self) -> bool:
         """Whether the client wants the caller's words."""
         return self.session_config.audio.input.transcription is not None
@@ -108,3 +124,52 @@ async def stop_task(task: asyncio.Task[None]) -> None:
     """Cancel ``task`` and wait until it has let go of everything."""
     task.cancel()
     await asyncio.wait([task])
+
+
+def system_messages(plan: ResponsePlan) -> list[Message]:
+    """How what the brain is shown begins: instructions, and the functions it may call."""
+    if not plan.instructions and not plan.tools:
+        return []
+    return [Message("system", plan.instructions, tools=tuple(map(_tool, plan.tools)))]
+
+
+def call_rule(plan: ResponsePlan) -> CallRule:
+    """Whether it has to call one."""
+    return CallRule(plan.must_call, plan.call_name, plan.parallel_calls)
+
+
+def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Message]:
+    """Return ``items`` as the brain is shown them; ``sounds`` are what it heard, by item id.
+
+    Calls belong to the words before them, as the model said both in one answer; results that
+    come together are shown together. A result without its call is left out.
+    """
+    names = _function_names(items)
+    messages: list[Message] = []
+    for item in items:
+        last = messages[-1] if messages else None
+        match item:
+            case MessageItem():
+                messages.append(Message(item.role, item.text, sounds.get(item.id)))
+            case FunctionCall():
+                call = ToolCall(item.name, item.arguments, item.call_id)
+                if last is not None and last.role == "assistant":
+                    messages[-1] = Message("assistant", last.text, calls=(*last.calls, call))
+                else:
+                    messages.append(Message("assistant", "", calls=(call,)))
+            case FunctionCallOutput(call_id=call_id) if call_id in names:
+                result = ToolResult(names[call_id], item.output, call_id)
+                if last is not None and last.role == "tool":
+                    messages[-1] = Message("tool", "", results=(*last.results, result))
+                else:
+                    messages.append(Message("tool", "", results=(result,)))
+    return messages
+
+
+def _function_names(items: Iterable[Item]) -> dict[str, str]:
+    return {item.call_id: item.name for item in items if isinstance(item, FunctionCall)}
+
+
+def _tool(tool: FunctionTool) -> Tool:
+    parameters = tool.parameters or {"type": "object", "properties": {}}
+    return Tool(tool.name, tool.description or "", msgspec.json.encode(parameters).decode())

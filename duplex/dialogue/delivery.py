@@ -5,11 +5,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from duplex.audio.formats import Samples
-from duplex.audio.timeline import KEPT_S, Timeline
-from duplex.dialogue.playback import PlaybackLedger
+from duplex.dialogue.playback import KEPT_S, EchoReference, PlaybackLedger, Timeline
 from duplex.dialogue.reply_parts import ReplyAudio, ReplyPart, ReplyThought
 from duplex.dialogue.reply_state import Phase, ReplyState
-from duplex.interruption.echo_reference import EchoReference
 from duplex.metrics import Clock, TurnMarks
 from tts.types import SpokenWord
 

@@ -9,15 +9,12 @@ follows from them.
 """
 
 import asyncio
-import contextlib
 
 from duplex.audio.formats import Samples
 from duplex.dialogue.call import CallContext, stop_task
-from duplex.dialogue.open_turn import OpenTurn
+from duplex.dialogue.open_turn import OpenTurn, Speculation
 from duplex.dialogue.out_of_band import OutOfBand
 from duplex.dialogue.replies import Replies
-from duplex.dialogue.reply_state import Phase
-from duplex.dialogue.speculation import Speculation
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
 from duplex.metrics import TurnMarks
@@ -28,13 +25,6 @@ from duplex.protocol.response_plan import (
     plan_continuation,
     plan_prompt,
     plan_response,
-)
-from duplex.protocol.response_stream import (
-    CLIENT_CANCELLED,
-    ResponseStream,
-    check_can_cancel,
-    check_can_respond,
-    response_active,
 )
 from duplex.protocol.session_config import ServerVad
 from duplex.turns.events import (
@@ -55,7 +45,6 @@ from duplex.turns.floor import (
 from duplex.turns.idle import IdleTimeout
 from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE
-from engine.errors import EngineError
 from engine.types import Message
 
 
@@ -81,9 +70,6 @@ class Dialogue:
         self._detector = TurnDetector(vad, self._limit_samples, open_judge)
         self._detects = False  # whether turns are found in the audio, or ended by the client
         self._turn: OpenTurn | None = None  # set while a turn is open
-        self._last: Speculation | None = None  # the work on the last committed turn
-        self._due: asyncio.Task[None] | None = None  # begins a reply when that is possible
-        self._prefilling: asyncio.Task[None] | None = None
         self._idle = IdleTimeout()
 
     # 1. The caller's audio.
@@ -165,7 +151,7 @@ class Dialogue:
         clock = self._call.clock
         speculation = turn.speculation = Speculation(
             TurnMarks(clock, clock() - silence_s),
-            wants_reply=self._creates,
+            wants_reply=self._call.creates_responses,
             speech_ms=self._detector.speech_ms(at_sample),
             sounds_false=self._detector.sounds_false,
         )
@@ -189,7 +175,7 @@ class Dialogue:
         """Find the words of a turn, and begin a reply to them. The turn may be committed in
         between, or before: then the speculation has its item's id."""
         words = (await speculation.hear(self._call)).text
-        self._settle_suspension(speculation, words)
+        self._replies.settle(speculation, words)
         if speculation.item_id is not None:
             self._words_known(speculation, speculation.item_id)
         else:
@@ -202,11 +188,16 @@ class Dialogue:
         """Begin the reply to a turn; release it if the turn is committed."""
         plan = plan_response(self._call.session_config)
         is_committed = speculation.item_id is not None
-        if self._is_busy:
-            if is_committed and not self._is_due:  # a reply that is due answers this turn too
-                self._reply_when_possible(plan)
+        if self._replies.is_busy:
+            if is_committed and not self._replies.is_due:  # what is due answers this turn too
+                self._replies.begin_later(plan)
             return
-        if is_committed and self._detects and self._turn is not None and self._interrupts:
+        if (
+            is_committed
+            and self._detects
+            and self._turn is not None
+            and self._call.interrupts_responses
+        ):
             return  # the caller speaks again: the reply to that turn answers both
         history = self._call.history(plan)
         rest = None
@@ -247,7 +238,7 @@ class Dialogue:
             self._call.send(*self._input.speech_stopped(ended.at_sample))
         speculation.item_id, events = self._input.commit()
         self._call.send(*events)
-        self._last = speculation
+        self._replies.last_turn = speculation
         if speculation.transcript is None:
             return  # `_work_on` goes on when it is known
         self._words_known(speculation, speculation.item_id)
@@ -271,32 +262,12 @@ class Dialogue:
         if speculation.resumes:
             self._replies.resume(speculation.marks, item_id)
 
-    # 5. A reply that could not be begun yet.
-
-    def _reply_when_possible(self, plan: ResponsePlan) -> None:
-        self._due = self._call.spawn(self._reply_later(plan))
-
-    async def _reply_later(self, plan: ResponsePlan) -> None:
-        """Wait for the words of the last turn and for the end of the reply before; reply."""
-        if self._last is not None:
-            await asyncio.wait([self._last.task])
-        await self._replies.sent()
-        last, marks, item_id = self._last, self._marks_from_now(), None
-        if last is not None:
-            item_id = last.item_id
-            if last.reply is None:
-                marks = last.marks
-        reply = self._replies.begin(plan, self._call.history(plan), marks, item_id)
-        if last is not None:
-            last.reply = reply
-        self._replies.release(reply)
-
-    # 6. The caller barges in.
+    # 5. The caller barges in.
 
     def _sounding(self) -> Sounding | None:
         """What speech would interrupt, if it did."""
         reply = self._replies.current
-        if reply is None or reply.plan.modality != "audio" or not self._interrupts:
+        if reply is None or reply.plan.modality != "audio" or not self._call.interrupts_responses:
             return None
         return Sounding(reply.delivery.sounding(FRAME_SAMPLES))
 
@@ -304,12 +275,14 @@ class Dialogue:
         """The caller's speech begins over a reply."""
         if isinstance(event, SpeechStarted):  # first: clients stop their playback on it
             self._call.send(*self._input.speech_started(event.from_sample))
-        if self._interrupts:
+        if self._call.interrupts_responses:
             # Clients that answer turns themselves would find a reply begun.
-            await self._replies.barge_in(self._input.item_id, may_resume=self._creates)
-            self.prefill()  # of what is suspended, once the brain is done with it
+            await self._replies.barge_in(
+                self._input.item_id, may_resume=self._call.creates_responses
+            )
+            self._replies.prefill()  # of what is suspended, once the brain is done with it
 
-    # 7. Whether they meant to: the reply is resumed, or given up.
+    # 6. Whether they meant to: the reply is resumed, or given up.
 
     def _give_up_if_meant(self) -> None:
         """Who speaks for so long means it. The suspended reply is given up, so that work on the
@@ -318,23 +291,9 @@ class Dialogue:
             return
         if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:
             self._replies.give_up(meant=True)
-            self.prefill()
+            self._replies.prefill()
 
-    def _settle_suspension(self, speculation: Speculation, words: str) -> None:
-        """The words up to a pause are known. The reply goes on when the turn is committed, or it
-        is given up now."""
-        suspension = self._replies.suspension
-        if suspension is None or speculation.item_id not in (None, suspension.by_item_id):
-            return
-        speculation.resumes = suspension.was_not_meant(
-            words, speculation.speech_ms, speculation.sounds_false
-        ) or (asks_to_go_on(words) and self._replies.can_go_on)
-        if speculation.resumes:
-            speculation.wants_reply = False
-        else:
-            self._replies.give_up(meant=True)
-
-    # 8. Nobody speaks.
+    # 7. Nobody speaks.
 
     def _prompt_if_idle(self) -> None:
         """Speak to a caller who has said nothing for too long since the last reply was heard."""
@@ -351,9 +310,9 @@ class Dialogue:
         words = self._input.transcribed(item_id, "", 0)
         if call.transcribes:
             call.send(*words)
-        if self._creates:
+        if self._call.creates_responses:
             plan = plan_prompt(call.session_config)
-            marks = self._marks_from_now()
+            marks = TurnMarks(call.clock, call.clock())
             self._replies.release(self._replies.begin(plan, call.history(plan), marks, item_id))
 
     @property
@@ -364,11 +323,12 @@ class Dialogue:
     @property
     def _is_callers_turn(self) -> bool:
         """Whether it is quiet but for replies out of band, which concern nobody who speaks."""
-        if self._turn is not None or self._replies.current is not None or self._is_due:
+        if self._turn is not None or self._replies.is_busy or self._replies.current is not None:
             return False
-        return self._last is None or self._last.task.done()
+        last = self._replies.last_turn
+        return last is None or last.task.done()
 
-    # 9. The client's commands.
+    # 8. The client's commands.
 
     async def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on. An open turn is discarded, and the client is
@@ -414,16 +374,14 @@ class Dialogue:
                 of them.
         """
         if not plan.in_conversation:
-            last = self._last if plan.input is None else None
+            last = self._replies.last_turn if plan.input is None else None
             self._out_of_band.respond(plan, after=None if last is None else last.task)
             return
-        if self._is_due:
-            raise response_active()
-        check_can_respond(self._current_response)
+        self._replies.check_can_begin()
         self._replies.give_up()
         if self._turn is not None and self._turn.speculation is not None:
             await self._discard_reply(self._turn.speculation)
-        self._reply_when_possible(plan)
+        self._replies.begin_later(plan)
 
     async def cancel(self, response_id: str | None) -> None:
         """The client wants no reply, or no more of it.
@@ -433,16 +391,8 @@ class Dialogue:
         """
         if response_id is not None and await self._out_of_band.cancel(response_id):
             return
-        if self._due is not None and self._is_due and response_id is None:
-            self._due.cancel()
-            return
-        suspension = self._replies.suspension
-        if suspension is not None and suspension.is_meant_by(response_id):
-            self._replies.give_up()
-            return
-        check_can_cancel(self._current_response, response_id)
-        await self._replies.stop(CLIENT_CANCELLED)
-        self.prefill()
+        if await self._replies.cancel(response_id):
+            self._replies.prefill()
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """The client says how much of a reply was played; see `Replies.truncate`.
@@ -463,45 +413,4 @@ class Dialogue:
 
     def prefill(self) -> None:
         """Bring the engine up to the conversation while nobody waits for it."""
-        if self._prefilling is not None:
-            self._prefilling.cancel()
-        self._prefilling = self._call.spawn(self._prefill())
-
-    async def _prefill(self) -> None:
-        await self._replies.left_engine()
-        history = self._call.history(plan_response(self._call.session_config))
-        with contextlib.suppress(EngineError):  # the reply that needs it will say so
-            await self._call.engine.prefill(history)
-
-    # What the session is configured to do, and what is going on.
-
-    @property
-    def _creates(self) -> bool:
-        """Whether the end of a turn calls for a reply by itself."""
-        detection = self._call.session_config.audio.input.turn_detection
-        return detection is not None and detection.create_response
-
-    @property
-    def _interrupts(self) -> bool:
-        """Whether the caller's speech stops a reply."""
-        detection = self._call.session_config.audio.input.turn_detection
-        return detection is not None and detection.interrupt_response
-
-    @property
-    def _is_busy(self) -> bool:
-        """Whether a reply is being sent or waits to be begun."""
-        reply = self._replies.current
-        return self._is_due or (reply is not None and reply.state.phase is Phase.SPEAKING)
-
-    @property
-    def _is_due(self) -> bool:
-        """Whether a reply waits to be begun."""
-        return self._due is not None and not self._due.done()
-
-    @property
-    def _current_response(self) -> ResponseStream | None:
-        reply = self._replies.current
-        return None if reply is None else reply.response
-
-    def _marks_from_now(self) -> TurnMarks:
-        return TurnMarks(self._call.clock, self._call.clock())
+        self._replies.prefill()

@@ -1,12 +1,24 @@
-"""What the caller has heard of one assistant item.
+"""What the caller has heard of one assistant item, and what of it sounds now.
 
 Nobody reports it over a plain WebSocket, so it is reckoned: playing begins when the first audio is
 sent, runs in real time, and stands still while there is nothing left to play.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
+import numpy as np
+
+from duplex.audio.formats import Samples
+from duplex.audio.resample import Resampler
 from tts.types import SpokenWord
+
+# How far back sent audio is kept: clients play later than is reckoned, by what the network and
+# their buffers hold, and say with conversation.item.truncate how far they came.
+KEPT_S = 5.0
+
+_REFERENCE_HZ = 16_000
+_DRIFT_SAMPLES = 3_200  # 200 ms: audio of callers comes in bursts of up to so much
 
 
 class PlaybackLedger:
@@ -93,3 +105,80 @@ class PlaybackLedger:
                 return count
             start = word.end_sample
         return len(self._words)
+
+
+class Timeline:
+    """The last of a stream of audio; older than is wanted is forgotten. Positions are samples
+    from the stream's first."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[Samples] = deque()
+        self._from = 0  # position of the first sample that is kept
+        self._end = 0
+
+    def feed(self, samples: Samples) -> None:
+        """Add what was sent next."""
+        self._chunks.append(samples)
+        self._end += len(samples)
+
+    def forget(self, before: int) -> None:
+        """Let go of what ends before a position."""
+        while self._chunks and self._from + len(self._chunks[0]) <= before:
+            self._from += len(self._chunks.popleft())
+
+    def since(self, position: int) -> Samples:
+        """All from ``position`` on, as far back as it is kept."""
+        kept = np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.float32)
+        return kept[max(0, position - self._from) :]
+
+    def between(self, start: int, stop: int) -> Samples:
+        """The samples from ``start`` to ``stop``; silence where there are none."""
+        out = np.zeros(stop - start, np.float32)
+        at = self._from
+        for chunk in self._chunks:
+            left, right = max(start, at), min(stop, at + len(chunk))
+            if left < right:
+                out[left - start : right - start] = chunk[left - at : right - at]
+            at += len(chunk)
+        return out
+
+
+class EchoReference:
+    """What of one item sounds at the caller as time goes by, in frames of 16 kHz that follow one
+    another: to tell its echo from the caller's voice. Like the ledger it takes audio to be played
+    when it is sent; how much later it is heard nobody knows. Times are of the same clock."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._resampler = Resampler(rate_hz, _REFERENCE_HZ)
+        self._timeline = Timeline()  # with silence where there was nothing to play
+        self._from_s = 0.0  # when it begins; set by the first audio
+        self._end = 0  # of the timeline
+        self._next: int | None = None  # where the next frame begins; set by the first
+
+    def feed(self, samples: Samples, now: float) -> None:
+        """Note what is sent ``now``, at the item's rate."""
+        if not self._end:
+            self._from_s = now
+        gap = self._at(now) - self._end
+        if gap > 0:
+            self._add(np.zeros(gap, np.float32))
+        self._add(self._resampler.feed(samples))
+        # In case that nobody asks for frames.
+        self._timeline.forget(self._at(now) - round(KEPT_S * _REFERENCE_HZ))
+
+    def frame(self, now: float, frame_samples: int) -> Samples:
+        """The next frame, which ends about ``now``."""
+        start = self._at(now) - frame_samples
+        if self._next is not None and abs(start - self._next) <= _DRIFT_SAMPLES:
+            start = self._next
+        frame = self._timeline.between(start, start + frame_samples)
+        self._timeline.forget(start - _DRIFT_SAMPLES)
+        self._next = start + frame_samples
+        return frame
+
+    def _at(self, now: float) -> int:
+        return round((now - self._from_s) * _REFERENCE_HZ)
+
+    def _add(self, samples: Samples) -> None:
+        self._timeline.feed(samples)
+        self._end += len(samples)

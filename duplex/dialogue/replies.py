@@ -10,21 +10,31 @@ and for history. A reply ends in one of four ways:
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from duplex.dialogue.call import CallContext, stop_task
+from duplex.dialogue.open_turn import Speculation
 from duplex.dialogue.playback import PlaybackLedger
 from duplex.dialogue.reply import Reply
 from duplex.dialogue.reply_parts import UnheardRest
 from duplex.dialogue.reply_state import HeardOut, Phase, Stopped
 from duplex.dialogue.suspension import LastUnheard, Suspension
 from duplex.errors import ProtocolError
+from duplex.interruption.words import asks_to_go_on
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
 from duplex.protocol.codes import Code
-from duplex.protocol.response_plan import ResponsePlan
-from duplex.protocol.response_stream import TURN_DETECTED
+from duplex.protocol.response_plan import ResponsePlan, plan_response
+from duplex.protocol.response_stream import (
+    CLIENT_CANCELLED,
+    TURN_DETECTED,
+    check_can_cancel,
+    check_can_respond,
+    response_active,
+)
 from duplex.protocol.response_types import StatusDetails
+from engine.errors import EngineError
 from engine.types import Message
 
 
@@ -33,6 +43,7 @@ class Replies:
 
     def __init__(self, call: CallContext, now_sample: Callable[[], int]) -> None:
         """``now_sample``: how much audio the call has had."""
+        self.last_turn: Speculation | None = None  # the work on the last turn that was committed
         self.suspension: Suspension | None = None
         self.heard_id: str | None = None  # the last response, if words of it were heard to the end
         self.is_incomplete = False  # whether the last reply that was heard out came to its limit
@@ -41,6 +52,8 @@ class Replies:
         self._unheard = LastUnheard(now_sample)
         self._leaving: set[asyncio.Task[None]] = set()  # of replies that let go of the engine
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
+        self._due: asyncio.Task[None] | None = None  # begins a reply when that is possible
+        self._prefilling: asyncio.Task[None] | None = None
 
     # A reply's life, in the order of time.
 
@@ -58,6 +71,11 @@ class Replies:
         reply = Reply(self._call, plan, marks, turn_item_id, rest)
         reply.task = self._call.spawn(self._run(reply, history))
         return reply
+
+    def begin_later(self, plan: ResponsePlan) -> None:
+        """Begin and release a reply when that is possible: when the words of the last turn are
+        known, and all of the reply before is sent."""
+        self._due = self._call.spawn(self._begin_when_possible(plan))
 
     async def discard(self, reply: Reply) -> None:
         """Forget a reply that is held. When this returns, its work has stopped."""
@@ -137,35 +155,74 @@ class Replies:
             self._keep_unheard(reply, heard_samples)
         self._cut_item(reply, heard_samples)
 
-    # What "go on" means.
+    # What the caller turns out to have said over a reply.
 
-    @property
-    def can_go_on(self) -> bool:
-        """Whether "go on" over the suspended reply is about that reply: more of it is left than
-        its last words, and it is no aside after one that was interrupted."""
+    def settle(self, speculation: Speculation, words: str) -> None:
+        """The words up to a pause are known, in the turn that interrupted the suspended reply.
+        The reply goes on when the turn is committed, or it is given up now."""
         suspension = self.suspension
-        if suspension is None or not suspension.has_much_more:
-            return False
-        return not self._unheard.is_aside(suspension.reply)
+        if suspension is None or speculation.item_id not in (None, suspension.by_item_id):
+            return
+        speculation.resumes = suspension.was_not_meant(
+            words, speculation.speech_ms, speculation.sounds_false
+        ) or (asks_to_go_on(words) and self._can_go_on)
+        if speculation.resumes:
+            speculation.wants_reply = False
+        else:
+            self.give_up(meant=True)
 
     def rest_for(self, plan: ResponsePlan) -> UnheardRest | None:
         """What the caller did not hear of the last reply that they interrupted, if it is kept
         and can be spoken by that plan."""
         return self._unheard.rest_for(plan)
 
-    # What others wait for.
+    # Whether another may begin.
 
-    async def sent(self) -> None:
-        """Wait until no reply is SPEAKING any more."""
-        while self._last is not None and self._last.state.phase is Phase.SPEAKING:
-            await self._last.state.leaves(Phase.SPEAKING)
+    @property
+    def is_due(self) -> bool:
+        """Whether a reply waits to be begun."""
+        return self._due is not None and not self._due.done()
 
-    async def left_engine(self) -> None:
-        """Wait until no reply that was given up holds the engine."""
-        while self._leaving:
-            await asyncio.wait(self._leaving)
+    @property
+    def is_busy(self) -> bool:
+        """Whether parts of a reply still go out, or one waits to be begun."""
+        last = self._last
+        return self.is_due or (last is not None and last.state.phase is Phase.SPEAKING)
 
-    # What the client says about items.
+    def check_can_begin(self) -> None:
+        """Refuse a reply that the client asks for while there is another.
+
+        Raises:
+            ProtocolError: conversation_already_has_active_response.
+        """
+        if self.is_due:
+            raise response_active()
+        check_can_respond(None if self.current is None else self.current.response)
+
+    def prefill(self) -> None:
+        """Bring the engine up to the conversation while nobody waits for it."""
+        if self._prefilling is not None:
+            self._prefilling.cancel()
+        self._prefilling = self._call.spawn(self._prefill())
+
+    # What the client says.
+
+    async def cancel(self, response_id: str | None) -> bool:
+        """The client wants no reply, or no more of it. Returns whether a response was cut short
+        that it hears.
+
+        Raises:
+            ProtocolError: there is none, or not of that id.
+        """
+        if self._due is not None and self.is_due and response_id is None:
+            self._due.cancel()
+            return False
+        if self.suspension is not None and self.suspension.is_meant_by(response_id):
+            self.give_up()
+            return False
+        check_can_cancel(None if self.current is None else self.current.response, response_id)
+        await self.stop(CLIENT_CANCELLED)
+        return True
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """The client says how much of a reply was played.
@@ -195,8 +252,44 @@ class Replies:
             self.give_up()
         self._ledgers.pop(item_id, None)
 
+    @property
+    def _can_go_on(self) -> bool:
+        """Whether "go on" over the suspended reply is about that reply: more of it is left than
+        its last words, and it is no aside after one that was interrupted."""
+        suspension = self.suspension
+        if suspension is None or not suspension.has_much_more:
+            return False
+        return not self._unheard.is_aside(suspension.reply)
+
+    async def _begin_when_possible(self, plan: ResponsePlan) -> None:
+        if self.last_turn is not None:
+            await asyncio.wait([self.last_turn.task])
+        while self._last is not None and self._last.state.phase is Phase.SPEAKING:
+            await self._last.state.leaves(Phase.SPEAKING)
+        clock = self._call.clock
+        last, marks, item_id = self.last_turn, TurnMarks(clock, clock()), None
+        if last is not None:
+            item_id = last.item_id
+            if last.reply is None:
+                marks = last.marks
+        reply = self.begin(plan, self._call.history(plan), marks, item_id)
+        if last is not None:
+            last.reply = reply
+        self.release(reply)
+
+    async def _prefill(self) -> None:
+        await self._left_engine()
+        history = self._call.history(plan_response(self._call.session_config))
+        with contextlib.suppress(EngineError):  # the reply that needs it will say so
+            await self._call.engine.prefill(history)
+
+    async def _left_engine(self) -> None:
+        """Wait until no reply that was given up holds the engine."""
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
     async def _run(self, reply: Reply, history: Sequence[Message]) -> None:
-        await self.left_engine()
+        await self._left_engine()
         await reply.run(history)
         if reply.state.phase is Phase.PLAYED and self._last is reply:
             self._heard_out(reply)
@@ -213,7 +306,7 @@ class Replies:
         self._last, self.heard_id = reply, None
 
     def _leave(self, reply: Reply, move: Stopped | HeardOut) -> None:
-        """End a reply without waiting for its work to stop; `left_engine` does."""
+        """End a reply without waiting for its work to stop; `_left_engine` does."""
         reply.state.move(move)
         reply.task.cancel()
         self._leaving.add(reply.task)

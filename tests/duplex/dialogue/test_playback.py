@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duplex.audio.formats import Samples
-from duplex.audio.timeline import Timeline
-from duplex.dialogue.playback import PlaybackLedger
-from duplex.interruption.echo_reference import EchoReference
+from duplex.dialogue.playback import EchoReference, PlaybackLedger, Timeline
 from tts.types import SpokenWord
 
 RATE = 1000  # a sample is a millisecond

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from duplex.dialogue.history import messages_of
+from duplex.dialogue.call import messages_of
 from duplex.errors import IllegalTransition, ProtocolError
 from duplex.protocol import client_events as ce
 from duplex.protocol import server_events as wire
