@@ -1,7 +1,7 @@
 """What the parts of one call share, and what the brain is shown of the call."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
@@ -144,7 +144,10 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
     Calls belong to the words before them, as the model said both in one answer; results that
     come together are shown together. A result without its call is left out.
     """
-    names = _function_names(items)
+    names: dict[str, str] = {}  # of the functions called, by call id
+    for item in items:
+        if isinstance(item, FunctionCall):
+            names[item.call_id] = item.name
     messages: list[Message] = []
     for item in items:
         last = messages[-1] if messages else None
@@ -164,10 +167,6 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
                 else:
                     messages.append(Message("tool", "", results=(result,)))
     return messages
-
-
-def _function_names(items: Iterable[Item]) -> dict[str, str]:
-    return {item.call_id: item.name for item in items if isinstance(item, FunctionCall)}
 
 
 def _tool(tool: FunctionTool) -> Tool:

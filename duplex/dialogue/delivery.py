@@ -43,7 +43,10 @@ class Delivery:
         self._again: deque[ReplyAudio] = deque(first)  # goes before the queue
         self._queue: asyncio.Queue[ReplyPart | None] = asyncio.Queue(_MAX_WAITING)
         self._arrived = asyncio.Event()  # set when there may be something to take
-        self._waiting_samples = sum(len(audio.samples) for audio in self._again)
+        self.made_before = 0  # samples of ``first``
+        for audio in first:
+            self.made_before += len(audio.samples)
+        self._waiting_samples = self.made_before  # made, and not yet sent
         self._open_item(0)
 
     async def enqueue(self, part: ReplyPart | None) -> None:

@@ -95,7 +95,7 @@ class PlaybackLedger:
         return "".join(word.text for word in self._words[: self._count_heard(samples)])
 
     def words_unheard(self, samples: int) -> list[SpokenWord]:
-        """The others."""
+        """The words after the first ``samples`` samples; see `text_heard`."""
         return self._words[self._count_heard(samples) :]
 
     def _count_heard(self, samples: int) -> int:
@@ -114,12 +114,12 @@ class Timeline:
     def __init__(self) -> None:
         self._chunks: deque[Samples] = deque()
         self._from = 0  # position of the first sample that is kept
-        self._end = 0
+        self.end = 0  # position after the last sample
 
     def feed(self, samples: Samples) -> None:
         """Add what was sent next."""
         self._chunks.append(samples)
-        self._end += len(samples)
+        self.end += len(samples)
 
     def forget(self, before: int) -> None:
         """Let go of what ends before a position."""
@@ -152,17 +152,16 @@ class EchoReference:
         self._resampler = Resampler(rate_hz, _REFERENCE_HZ)
         self._timeline = Timeline()  # with silence where there was nothing to play
         self._from_s = 0.0  # when it begins; set by the first audio
-        self._end = 0  # of the timeline
         self._next: int | None = None  # where the next frame begins; set by the first
 
     def feed(self, samples: Samples, now: float) -> None:
         """Note what is sent ``now``, at the item's rate."""
-        if not self._end:
+        if not self._timeline.end:
             self._from_s = now
-        gap = self._at(now) - self._end
+        gap = self._at(now) - self._timeline.end
         if gap > 0:
-            self._add(np.zeros(gap, np.float32))
-        self._add(self._resampler.feed(samples))
+            self._timeline.feed(np.zeros(gap, np.float32))
+        self._timeline.feed(self._resampler.feed(samples))
         # In case that nobody asks for frames.
         self._timeline.forget(self._at(now) - round(KEPT_S * _REFERENCE_HZ))
 
@@ -178,7 +177,3 @@ class EchoReference:
 
     def _at(self, now: float) -> int:
         return round((now - self._from_s) * _REFERENCE_HZ)
-
-    def _add(self, samples: Samples) -> None:
-        self._timeline.feed(samples)
-        self._end += len(samples)

@@ -18,7 +18,7 @@ from duplex.dialogue.open_turn import Speculation
 from duplex.dialogue.playback import PlaybackLedger
 from duplex.dialogue.reply import Reply
 from duplex.dialogue.reply_parts import UnheardRest
-from duplex.dialogue.reply_state import HeardOut, Phase, Stopped
+from duplex.dialogue.reply_state import SOUNDING, HeardOut, Phase, Stopped
 from duplex.dialogue.suspension import LastUnheard, Suspension
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
@@ -100,7 +100,7 @@ class Replies:
     def current(self) -> Reply | None:
         """The reply that sounds, if one does."""
         last = self._last
-        return last if last is not None and last.state.sounds else None
+        return last if last is not None and last.state.phase in SOUNDING else None
 
     async def barge_in(self, by_item_id: str, *, may_resume: bool) -> None:
         """The caller's turn ``by_item_id`` interrupts the current reply. The client sees it end;
@@ -300,7 +300,9 @@ class Replies:
     def _sounds(self, reply: Reply) -> None:
         """It was released or resumed: its item is the one that is heard."""
         kept = self._call.conversation
-        self._ledgers = {item: ledger for item, ledger in self._ledgers.items() if item in kept}
+        for item_id in [*self._ledgers]:
+            if item_id not in kept:
+                del self._ledgers[item_id]
         if reply.plan.modality == "audio":
             self._ledgers[reply.response.item_id] = reply.delivery.ledger
         self._last, self.heard_id = reply, None

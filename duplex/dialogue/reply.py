@@ -82,8 +82,7 @@ class Reply:
         audio = rest.audio if rest else ()
         rate_hz = speech.output_hz if speech else _TEXT_HZ
         self.delivery = Delivery(self.state, marks, call.clock, rate_hz, audio)
-        made_before = sum(len(part.samples) for part in audio)
-        self.pipeline = SpeechPipeline(speech, self.state, self.delivery, made_before)
+        self.pipeline = SpeechPipeline(speech, self.state, self.delivery)
         self._is_usage_sent = False
 
     @property

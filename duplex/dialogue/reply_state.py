@@ -29,7 +29,8 @@ Four other things hang on the phase. They are derived from it and stored nowhere
 3. *The response on the wire* (`ResponseStream`) is open exactly while SPEAKING. Each move into
    SPEAKING opens a response, each move out of it closes one. A reply that is resumed is therefore
    reported as several responses.
-4. *The floor* (`TurnMachine`) lets speech interrupt a reply that `sounds`: SPEAKING or DELIVERED.
+4. *The floor* (`TurnMachine`) lets speech interrupt a reply that is in a phase of
+   `SOUNDING`.
 
 Of the replies in the conversation at most one sounds and at most one is suspended. To release a
 reply, `Replies` first moves the one before to PLAYED; the table allows that when it is DELIVERED,
@@ -88,6 +89,7 @@ class Stopped:
     """It is given up: wrong speculation, a barge-in that was meant, or a client's wish."""
 
 
+SOUNDING = (Phase.SPEAKING, Phase.DELIVERED)  # the caller hears it, so speech interrupts it
 ReplyMove = Released | AllSent | BargedIn | Resumed | HeardOut | Stopped
 
 TRANSITIONS: dict[tuple[Phase, type[ReplyMove]], Phase] = {
@@ -111,11 +113,6 @@ class ReplyState:
     def __init__(self) -> None:
         self.phase = Phase.HELD
         self._changed = asyncio.Event()  # set by the next move, which puts a fresh one here
-
-    @property
-    def sounds(self) -> bool:
-        """Whether the caller hears it, so that speech would interrupt it."""
-        return self.phase is Phase.SPEAKING or self.phase is Phase.DELIVERED
 
     def move(self, event: ReplyMove) -> None:
         """Go to the next phase and wake those who wait for it.

@@ -69,20 +69,12 @@ class Mind(Protocol):
 class SpeechPipeline:
     """Makes one reply: from the conversation that it answers to parts in its `Delivery`."""
 
-    def __init__(
-        self,
-        speech: VoiceSetup | None,
-        state: ReplyState,
-        delivery: Delivery,
-        made_before: int = 0,
-    ) -> None:
-        """``speech`` None: the reply is written. ``made_before``: the samples that the delivery
-        was given to send first."""
+    def __init__(self, speech: VoiceSetup | None, state: ReplyState, delivery: Delivery) -> None:
+        """``speech`` None: the reply is written."""
         self.finished: Finished | None = None  # set when the brain is done; the voice may not be
         self._state = state
         self._delivery = delivery
         self._speech = speech
-        self._made_before = made_before
         self._takes_codes = speech is not None and speech.voice.takes_codes
         # The brain may be so far ahead, in sentences or in groups of codes of 160 ms; then it
         # waits for the voice.
@@ -221,23 +213,21 @@ class SpeechPipeline:
         expected_s: float = 0.0,
     ) -> None:
         """Make ``chunks``, which were expected to last ``expected_s``."""
-        rate_hz = speech.voice.sample_rate
+        delivery, rate_hz = self._delivery, speech.voice.sample_rate
         ratio = speech.output_hz / rate_hz
         async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
             async for chunk in stream:
-                self._delivery.marks.reach("first_audio")
+                delivery.marks.reach("first_audio")
                 self._first_sound.set()
                 words = []
                 for word in chunk.words:
                     self._voiced += len(word.text)
-                    end = self._made_before + round(word.end_sample * ratio)
+                    end = delivery.made_before + round(word.end_sample * ratio)
                     words.append(SpokenWord(word.text, end))
                 made_s = min(expected_s, len(chunk.samples) / rate_hz)
                 expected_s -= made_s
                 self._unspoken_s -= made_s
-                await self._delivery.enqueue(
-                    ReplyAudio(resampler.feed(chunk.samples), tuple(words))
-                )
+                await delivery.enqueue(ReplyAudio(resampler.feed(chunk.samples), tuple(words)))
                 await self._keep_pace(speech.lead_s)
         self._unspoken_s -= expected_s
 

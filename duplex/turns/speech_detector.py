@@ -40,6 +40,9 @@ class SpeechDetector:
 
     def __init__(self, config: DetectorConfig) -> None:
         self._config = config
+        self._min_speech_samples = config.min_speech_ms * SAMPLE_RATE // 1000
+        self._pause_samples = config.pause_ms * SAMPLE_RATE // 1000
+        self._prefix_samples = config.prefix_padding_ms * SAMPLE_RATE // 1000
         self._now = 0  # end of the last frame
         self._in_turn = False
         self._paused = False
@@ -70,19 +73,20 @@ class SpeechDetector:
 
     def feed(self, frames: Iterable[VadFrame]) -> list[SpeechEvent]:
         """Take frames in order; return what they show."""
-        return [event for frame in frames for event in self._frame(frame)]
+        shown: list[SpeechEvent] = []
+        for frame in frames:
+            self._now = frame.at_sample + FRAME_SAMPLES
+            if self._in_turn and not self._paused:
+                shown += self._while_speaking(frame)
+            else:
+                shown += self._while_silent(frame)
+        return shown
 
     def end_turn(self) -> None:
         """The turn is over, for whatever reason: the next speech starts a new one."""
         self._in_turn = self._paused = False
         self._voiced_from = self._silent_from = None
         self._turn_end = self._now
-
-    def _frame(self, frame: VadFrame) -> list[SpeechEvent]:
-        self._now = frame.at_sample + FRAME_SAMPLES
-        if self.is_speaking:
-            return self._while_speaking(frame)
-        return self._while_silent(frame)
 
     def _while_speaking(self, frame: VadFrame) -> list[SpeechEvent]:
         if frame.probability >= self._config.threshold:
@@ -92,7 +96,7 @@ class SpeechDetector:
             if frame.probability >= self._config.threshold - self._config.hysteresis:
                 return []
             self._silent_from = frame.at_sample
-        if self._now - self._silent_from < _samples(self._config.pause_ms):
+        if self._now - self._silent_from < self._pause_samples:
             return []
         self._paused = True
         self._voiced_from = None
@@ -107,7 +111,7 @@ class SpeechDetector:
         elif frame.probability < config.threshold - config.hysteresis:
             self._voiced_from = None
             return []
-        if self._now - self._voiced_from < _samples(config.min_speech_ms):
+        if self._now - self._voiced_from < self._min_speech_samples:
             return []
         at_sample = self._voiced_from
         self._voiced_from = self._silent_from = None
@@ -115,9 +119,5 @@ class SpeechDetector:
             self._paused = False
             return [SpeechResumed(at_sample)]
         self._in_turn = True
-        prefix = at_sample - _samples(config.prefix_padding_ms)
+        prefix = at_sample - self._prefix_samples
         return [SpeechStarted(at_sample, max(prefix, min(self._turn_end, at_sample)))]
-
-
-def _samples(duration_ms: int) -> int:
-    return duration_ms * SAMPLE_RATE // 1000

@@ -23,6 +23,7 @@ from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, TelephoneBass
 
 _PROOF_MS = 3000  # audio is kept so long until a turn is reported; over a reply it takes proof
 OVER_MS = 300  # of silence, after which speech that did not interrupt is over
+_MS = SAMPLE_RATE // 1000  # samples
 _OWN_MS = 200  # longest time after its onset until the caller's voice is known from an echo
 _FOLLOWED_MS = 2500  # of a turn that interrupts; longer, it was meant however it sounds
 _ECHO_MS = 500  # a reply may be heard at the caller for so long after it is reckoned to be over
@@ -109,7 +110,7 @@ class TurnDetector:
             self._judge = self._open_judge(detection.interruption)
         self._bass = TelephoneBass() if detection and detection.is_telephone else None
         padding_ms = detection.detector.prefix_padding_ms if detection else 0
-        frames = (padding_ms + _PROOF_MS) * SAMPLE_RATE // 1000 // FRAME_SAMPLES + 1
+        frames = (padding_ms + _PROOF_MS) * _MS // FRAME_SAMPLES + 1
         self._recent = deque(self._recent, maxlen=frames)
         self._speech = _Speech()
 
@@ -155,7 +156,7 @@ class TurnDetector:
         wait_ms = speech.wait_ms
         if wait_ms is None:
             wait_ms = silence_to_end_ms(None, self._detection.endpoint)
-        is_over = not self._detector.is_speaking and silence >= _samples(wait_ms)
+        is_over = not self._detector.is_speaking and silence >= wait_ms * _MS
         is_too_long = self.now_sample - speech.started.at_sample > self._max_turn_samples
         if not (is_over or is_too_long):
             return None
@@ -238,8 +239,8 @@ class TurnDetector:
             return []
         if interrupts or self._outlasts_reply():
             return self._report(speech.started, interrupts=interrupts)
-        is_past = self.now_sample - self._reply_end >= _samples(_ECHO_MS)
-        if is_past or self._detector.silence_samples >= _samples(OVER_MS):
+        is_past = self.now_sample - self._reply_end >= _ECHO_MS * _MS
+        if is_past or self._detector.silence_samples >= OVER_MS * _MS:
             self.end_turn()
         return []
 
@@ -249,7 +250,7 @@ class TurnDetector:
         own_from = self._speech.own_from
         onset = self._reply_end
         if interrupts or own_from is not None:
-            onset = (own_from or self.now_sample) - _samples(_OWN_MS)
+            onset = (own_from or self.now_sample) - _OWN_MS * _MS
         late = max(0, onset - doubtful.at_sample)
         started = SpeechStarted(doubtful.at_sample + late, doubtful.from_sample + late)
         self._speech = _Speech(_Phase.FOLLOWED if interrupts else _Phase.REPORTED, started)
@@ -264,9 +265,5 @@ class TurnDetector:
         since_end = self.now_sample - self._reply_end
         if since_end == 0:
             return False
-        is_past = since_end >= _samples(_ECHO_MS)
+        is_past = since_end >= _ECHO_MS * _MS
         return self._judge.heard_caller or (is_past and self._detector.is_speaking)
-
-
-def _samples(duration_ms: int) -> int:
-    return duration_ms * SAMPLE_RATE // 1000

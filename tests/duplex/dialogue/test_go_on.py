@@ -1,5 +1,6 @@
 """A caller asks for the rest of an answer that was interrupted, or that came to its limit."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -143,6 +144,28 @@ def test_the_rest_is_forgotten_after_a_while() -> None:
             await caller.speak(0.6)
             await hear(caller, 3)
             assert words(caller, 2) == LONG[0].text
+
+    virtual(call())
+
+
+@pytest.mark.parametrize(("audio_s", "wall_s"), [(31.0, 4.0), (0.0, 40.0)])
+def test_the_rest_is_forgotten_by_the_audio_of_the_call_and_not_by_the_clock(
+    audio_s: float, wall_s: float
+) -> None:
+    """A recorded call decides the same when it is replayed faster, or with a break in it."""
+
+    async def call() -> None:
+        script = Script(("A story!", "Hold on a moment.", "Go on."), (STORY, SURE, LONG))
+        async with Caller(script) as caller:
+            await interrupted_story(caller)
+            if audio_s:
+                caller.append(audio_s, level=0.0)
+            await asyncio.sleep(wall_s)
+            await caller.speak(0.6)
+            await hear(caller, 3)
+            is_forgotten = words(caller, 2) == LONG[0].text
+            assert is_forgotten == (audio_s > 30)
+            assert is_forgotten or WHOLE.endswith(words(caller, 2))
 
     virtual(call())
 

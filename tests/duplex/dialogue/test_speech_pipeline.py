@@ -40,11 +40,10 @@ class Listener:
         setup = VoiceSetup(FakeVoice(), TimedSteps(), RATE, 1.0, lead_s)
         self.items = [Item()]
         audio = rest.audio if rest else ()
-        made_before = sum(len(part.samples) for part in audio)
         self.marks = TurnMarks(clock, 0.0)
         self.state = ReplyState()
         self.delivery = Delivery(self.state, self.marks, clock, RATE, audio)
-        self.pipeline = SpeechPipeline(setup, self.state, self.delivery, made_before)
+        self.pipeline = SpeechPipeline(setup, self.state, self.delivery)
         self.state.move(Released())
 
     async def deliver(self) -> None:
