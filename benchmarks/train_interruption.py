@@ -9,6 +9,7 @@ voices, sentences and recordings that are not in it.
 """
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,9 +203,16 @@ def main() -> None:
             said.append((one.event.kind, said_after(one, bench)))
     for number in (seed + 10, seed + 11):
         heard += map(without_sound, bench.heard("train", COUNTS["train, more"], number))
-    np.savez(arguments.out / "first_syllable.npz", **fit(examples(heard), FIRST, seed))
+    save(arguments.out / "first_syllable.npz", fit(examples(heard), FIRST, seed))
     second = utterances([(kind, one) for kind, one in said if one])
-    np.savez(arguments.out / "whole_utterance.npz", **fit(second, SECOND, seed))
+    save(arguments.out / "whole_utterance.npz", fit(second, SECOND, seed))
+
+
+def save(path: Path, weights: dict[str, np.ndarray]) -> None:
+    """Write a network, and print its entry for ``weights/manifest.toml``."""
+    np.savez(path, **weights)  # type: ignore[arg-type]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    print(f'[{path.stem}]\nfile = "{path.name}"\nsha256 = "{sha256}"\n')
 
 
 def without_sound(heard: Heard) -> Heard:

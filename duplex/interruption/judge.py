@@ -1,7 +1,7 @@
-"""Whether a caller who makes a sound during an answer interrupts it: first by sound, then by words.
+"""Whether a caller who makes a sound over a reply interrupts it: first by sound, then by words.
 
 The judge hears frames and decides while the caller is still in the first syllable. When they pause,
-`is_false_interruption` says by the words, and by the sound of all that was said, whether the answer
+`is_false_interruption` says by the words, and by the sound of all that was said, whether the reply
 should go on after all. Both are pure. The words are for English.
 """
 
@@ -23,22 +23,14 @@ class InterruptionConfig:
     A frame counts as the caller's if its probability of speech is at least ``threshold``, at
     least ``unexplained`` of its power is not our echo, and it is not more than ``below_db``
     quieter than the caller's usual speech. ``certain_ms`` of such frames, with no gap longer than
-    ``gap_ms``, convince the judge. So do ``speech_ms`` if the networks of `probe` give the sound
-    ``surely`` in its first ``early_ms``, or ``interrupts`` later; the voice activity detector is
-    slow to believe shouts, so ``sounds`` is enough of a frame for that, and ``keeps`` of the next.
+    ``gap_ms``, convince the judge. So do ``speech_ms`` if the networks for the first syllable
+    give the sound ``surely`` in its first ``early_ms``, or ``interrupts`` later. The voice activity
+    detector is slow to believe shouts, so ``sounds`` is enough of a frame for that, and ``keeps``
+    of the next.
 
-    The defaults are chosen by cross-validation on the voices that the networks are trained on. What
-    they are worth is in benchmarks/results/interruptions.json: 200 interruptions and 360 other
-    sounds over an answer, most of them synthetic, by voices that the networks do not know. 198
-    interruptions stop the answer, after 157 ms at the median and 332 ms at the 95th percentile (in
-    sample time, without transport), 92.5 % of all within 300 ms; of the 13 slower ones 11 are lines
-    that actors shout in a game, which the voice activity detector itself is slow to hear. 22.5 % of
-    the other sounds stop it, nearly all of them "yeah", "I see" and laughter: as early as that they
-    sound like words that interrupt. Without the networks 64 % do, and with voice activity alone
-    76 %, which the echo also sets off before 58 of the interruptions have begun. ``interrupts`` of
-    0.2 reaches 300 ms and has 34 %, 0.7 has 13 % and 436 ms, 0.9 has 8 % and 745 ms. It is set low
-    since an answer that was stopped falsely goes on when the words are known, which leaves 3.6 %
-    that are lost; an interruption that is ignored cannot be made good.
+    The defaults are set low: a reply that was stopped falsely goes on when the words are known,
+    and an interruption that is ignored cannot be made good. Decision record 0012 says how they
+    were chosen and what they are worth.
     """
 
     threshold: float = 0.5

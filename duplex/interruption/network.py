@@ -5,13 +5,19 @@ and one of the same kind that judges all of it.
 They are shared by all calls; a call's state is passed in and out.
 """
 
+import tomllib
 from collections.abc import Iterable
 from functools import cache
+from hashlib import sha256
 from importlib import resources
+from importlib.resources.abc import Traversable
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from duplex.errors import ModelError
 from duplex.interruption.echo_path import BANDS, Bands
 
 Vector = NDArray[np.float32]
@@ -65,22 +71,45 @@ class InterruptionNetwork:
 
 @cache
 def first_syllable() -> InterruptionNetwork:
-    """The networks for the first stage that come with the package."""
-    return _packed("first_syllable")
+    """The networks that come with the package and hear a sound from its first syllable on.
+
+    Raises:
+        ModelError: their file is missing or was changed.
+    """
+    return load("first_syllable")
 
 
 @cache
 def whole_utterance() -> InterruptionNetwork:
-    """The one for the second stage: run over a whole utterance, it gives the probability that it
-    is no interruption."""
-    return _packed("whole_utterance")
+    """The network that comes with the package and hears all that was said: run over it, it gives
+    the probability that it is no interruption.
+
+    Raises:
+        ModelError: its file is missing or was changed.
+    """
+    return load("whole_utterance")
 
 
-def _packed(name: str) -> InterruptionNetwork:
-    with (
-        resources.files("duplex.interruption").joinpath("weights", f"{name}.npz").open("rb") as file
-    ):
-        return InterruptionNetwork(dict(np.load(file)))
+def load(name: str, folder: Traversable | Path | None = None) -> InterruptionNetwork:
+    """Read a network by its name in ``folder``'s ``manifest.toml``; None is the package's own.
+
+    Raises:
+        ModelError: its file is missing, or does not have the sha256 of the manifest.
+    """
+    if folder is None:
+        folder = resources.files("duplex.interruption") / "weights"
+    entry = tomllib.loads((folder / "manifest.toml").read_text("utf-8"))[name]
+    file = folder / entry["file"]
+    if not file.is_file():
+        raise ModelError(f"{file} is missing. Install the package again.")
+    data = file.read_bytes()
+    found = sha256(data).hexdigest()
+    if found != entry["sha256"]:
+        raise ModelError(
+            f"{file} has the sha256 {found}, and the manifest says {entry['sha256']}: the file was "
+            "changed. Install the package again, or enter the new hash if you trained it anew."
+        )
+    return InterruptionNetwork(dict(np.load(BytesIO(data))))
 
 
 class NetworkInput:

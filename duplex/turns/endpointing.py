@@ -1,7 +1,7 @@
 """When a caller's turn is over: how long a silence must last, judged by the words before it.
 
-A pure policy. The session asks again whenever what it knows has changed, and ends the turn when
-`vad.SpeechDetector.silence_samples` has reached the answer. The rules are for English; words of
+A pure policy. `TurnDetector` asks again whenever what it knows has changed, and ends the turn when
+`SpeechDetector.silence_samples` has reached the length returned. The rules are for English; words of
 another language are judged by their punctuation.
 """
 
@@ -17,14 +17,7 @@ _COMMA_MS = 150
 class EndpointConfig:
     """Silence that ends a turn: when the words say that it is finished, and when not.
 
-    The defaults are chosen from benchmarks/results/endpointing.json. Of 144 pauses of 150-900 ms
-    at random places in a turn they cut off 26 %, with a mean delay of 405 ms from the end of
-    speech; 300 ms for all cut off 67 % at 387 ms, and it takes 600 ms for all, 675 ms of delay,
-    to come down to 25 %. Smart Turn (a network that listens to the sound) instead of the words
-    is worse, 45 % at 581 ms; added to them, 21 % at 458 ms, no better than a longer wait
-    (400/1000: 20 % at 498 ms) and at 50-100 ms of computing for each pause, so it is left out.
-    Of 137 such pauses in speech that is slowed or hurried, its last word before each silence drawn
-    out, they cut off 24 % at 412 ms; 300 ms for all 63 % at 376 ms, 600 ms for all 31 % at 664 ms.
+    Decision record 0011 compares the defaults with other policies on recordings of people.
     """
 
     finished_ms: int = 300
@@ -42,7 +35,7 @@ def silence_to_end_ms(transcript: str | None, config: EndpointConfig) -> int:
     """The silence, in ms, after which the turn is over.
 
     Args:
-        transcript: the turn's words up to the pause. None while the ear is not ready: the answer
+        transcript: the turn's words up to the pause. None while the ear is not ready: the reply
             could not begin yet, so waiting costs nothing. "" if it heard no words.
     """
     if transcript is None or looks_unfinished(transcript):
@@ -51,12 +44,11 @@ def silence_to_end_ms(transcript: str | None, config: EndpointConfig) -> int:
 
 
 def resuming_ms(is_hum: bool, config: EndpointConfig) -> int:
-    """The silence, in ms, after which an answer that was not meant to be interrupted goes on.
+    """The silence, in ms, after which a reply that was not meant to be interrupted goes on.
 
     Args:
         is_hum: nothing was said but "mm-hm" and the like, or nothing at all. Other words of assent
-            may lead up to an objection: "Okay, that is enough." The pauses at such commas were 160
-            to 320 ms long (15, of one synthetic voice).
+            may lead up to an objection, "Okay, that is enough.", so they are followed for longer.
     """
     return config.finished_ms if is_hum else config.finished_ms + _COMMA_MS
 

@@ -117,13 +117,9 @@ class SileroStream:
 class TelephoneBass:
     """Gives a voice on the telephone its lowest tones back: one stream of 16 kHz, no delay.
 
-    silero leans on what lies below 300 Hz, and a telephone line does not carry it: the pause behind
-    such a voice is seen 132 ms after its end, not 104 as in clean sound (means of 290 sentences, a
-    line with 5 % loss whose delay is taken out; cut to 20 to 3400 Hz there is no difference). The
-    envelope, the mean of what is rectified, swings with the voice's period, so what it has of 70
-    to 300 Hz is added: 112 ms, speech where there is none in 0.13 % of the frames instead of 0.32,
-    none where there is in 1.4 % instead of 1.8. Tried and worse: 12 dB more below 1 kHz (twice as
-    many missed), silero's own network for 8 kHz (26 ms later still).
+    silero leans on what lies below 300 Hz, and a telephone line does not carry it. The envelope,
+    the mean of what is rectified, swings with the voice's period; what it has of 70 to 300 Hz is
+    added. Pauses are seen earlier for it, and fewer frames are mistaken (decision record 0013).
     """
 
     def __init__(self) -> None:
