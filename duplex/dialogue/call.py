@@ -110,11 +110,15 @@ class CallContext:
         else:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
-        return system_messages(plan) + messages_of(items, self.sounds) + notes
+        tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
+        has_beginning = bool(plan.instructions or tools)
+        system = [Message("system", plan.instructions, tools=tools)] if has_beginning else []
+        return system + messages_of(items, self.sounds) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How a reply is decoded: the client's limit within the server's."""
-        options = replace(self.parts.generation, calls=call_rule(plan))
+        rule = CallRule(plan.must_call, plan.call_name, plan.parallel_calls)
+        options = replace(self.parts.generation, calls=rule)
         if plan.max_output_tokens == "inf":
             return options
         return replace(options, max_tokens=min(options.max_tokens, plan.max_output_tokens))
@@ -124,18 +128,6 @@ async def stop_task(task: asyncio.Task[None]) -> None:
     """Cancel ``task`` and wait until it has let go of everything."""
     task.cancel()
     await asyncio.wait([task])
-
-
-def system_messages(plan: ResponsePlan) -> list[Message]:
-    """How what the brain is shown begins: instructions, and the functions it may call."""
-    if not plan.instructions and not plan.tools:
-        return []
-    return [Message("system", plan.instructions, tools=tuple(map(_tool, plan.tools)))]
-
-
-def call_rule(plan: ResponsePlan) -> CallRule:
-    """Whether it has to call one."""
-    return CallRule(plan.must_call, plan.call_name, plan.parallel_calls)
 
 
 def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Message]:

@@ -120,7 +120,8 @@ class Delivery:
 
     def _note_sent(self, audio: ReplyAudio) -> ReplyAudio:
         self._waiting_samples -= len(audio.samples)
-        audio = self._from_item(audio)
+        if self._item_from:
+            audio = self._from_item(audio)
         now = self._clock()
         self.ledger.feed(len(audio.samples), audio.words, now)
         self._sent.feed(audio.samples)

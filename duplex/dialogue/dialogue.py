@@ -323,10 +323,7 @@ class Dialogue:
     @property
     def _is_callers_turn(self) -> bool:
         """Whether it is quiet but for replies out of band, which concern nobody who speaks."""
-        if self._turn is not None or self._replies.is_busy or self._replies.current is not None:
-            return False
-        last = self._replies.last_turn
-        return last is None or last.task.done()
+        return self._turn is None and self._replies.are_quiet
 
     # 8. The client's commands.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from duplex.dialogue.call import CallContext, stop_task
 from duplex.dialogue.interfaces import EngineSession
 from duplex.dialogue.reply import Reply
-from duplex.dialogue.reply_state import Phase
+from duplex.dialogue.reply_state import Phase, Stopped
 from duplex.errors import ProtocolError
 from duplex.metrics import TurnMarks
 from duplex.protocol.codes import Code
@@ -51,7 +51,7 @@ class OutOfBand:
         reply = self._replies.get(response_id)
         if reply is None or reply.state.phase is not Phase.SPEAKING:
             return False
-        reply.stop(CLIENT_CANCELLED)
+        reply.silence(Stopped(), CLIENT_CANCELLED)
         await stop_task(reply.task)
         return True
 

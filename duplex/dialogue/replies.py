@@ -18,7 +18,7 @@ from duplex.dialogue.open_turn import Speculation
 from duplex.dialogue.playback import PlaybackLedger
 from duplex.dialogue.reply import Reply
 from duplex.dialogue.reply_parts import UnheardRest
-from duplex.dialogue.reply_state import SOUNDING, HeardOut, Phase, Stopped
+from duplex.dialogue.reply_state import SOUNDING, BargedIn, HeardOut, Phase, Stopped
 from duplex.dialogue.suspension import LastUnheard, Suspension
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
@@ -108,12 +108,12 @@ class Replies:
         reply = self.current
         if reply is None:
             return
-        can_resume = may_resume and reply.can_be_suspended
-        if not (can_resume and self._call.config.turn.resume_interrupted):
+        is_plain = reply.plan.modality == "audio" and not reply.response.called
+        if not (may_resume and is_plain and self._call.config.turn.resume_interrupted):
             self._count_barge_in(meant="yes")
             await self.stop(TURN_DETECTED)
             return
-        heard_samples = reply.suspend()
+        heard_samples = reply.silence(BargedIn(), TURN_DETECTED)
         self.suspension = Suspension(reply, heard_samples, by_item_id)
         self._cut_item(reply, heard_samples)
 
@@ -149,7 +149,7 @@ class Replies:
         reply = self.current
         if reply is None:
             return
-        heard_samples = reply.stop(ending)
+        heard_samples = reply.silence(Stopped(), ending)
         await stop_task(reply.task)
         if ending is TURN_DETECTED:
             self._keep_unheard(reply, heard_samples)
@@ -188,6 +188,13 @@ class Replies:
         """Whether parts of a reply still go out, or one waits to be begun."""
         last = self._last
         return self.is_due or (last is not None and last.state.phase is Phase.SPEAKING)
+
+    @property
+    def are_quiet(self) -> bool:
+        """Whether none sounds, none waits to be begun, and none can come of the last turn."""
+        works = self.last_turn is not None and not self.last_turn.task.done()
+        is_due = self._due is not None and not self._due.done()
+        return not works and not is_due and self.current is None
 
     def check_can_begin(self) -> None:
         """Refuse a reply that the client asks for while there is another.

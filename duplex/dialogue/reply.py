@@ -33,7 +33,6 @@ from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.response_stream import (
     COMPLETED,
     MAX_OUTPUT_TOKENS,
-    TURN_DETECTED,
     ResponseStream,
     failed,
 )
@@ -85,15 +84,10 @@ class Reply:
         self.pipeline = SpeechPipeline(speech, self.state, self.delivery)
         self._is_usage_sent = False
 
-    @property
-    def can_be_suspended(self) -> bool:
-        """Whether it can be stopped now and resumed later: speech, and no function call."""
-        return self.plan.modality == "audio" and not self.response.called
-
     async def run(self, history: Sequence[Message]) -> None:
         """Make the reply and send it, until it is played, however often it is suspended and
-        resumed. Returns early if it is stopped while the engine fails; else `stop`, `discard` and
-        `give_up` cancel it."""
+        resumed. Returns early if it is stopped while the engine fails; else its owner cancels
+        it."""
         ending = await self._make(history)
         if self.state.phase is Phase.STOPPED:
             return  # a cancel is lost when it comes with a failure
@@ -119,17 +113,20 @@ class Reply:
         self.state.move(Released())
         self._call.send(*self.response.start())
 
-    def stop(self, ending: StatusDetails) -> int:
-        """Let nothing more of it go out, and end its response. The client is told before the
+    def silence(self, move: Stopped | BargedIn, ending: StatusDetails) -> int:
+        """Let nothing more of it go out, and end its response. The client is informed before the
         work has stopped, because the caller waits. Returns the samples that were heard.
 
-        The owner cancels the task afterwards, and cuts history.
+        After `Stopped` the owner cancels the task; after `BargedIn` the work waits for `resume`,
+        or to be cancelled. The owner also cuts history to what was heard.
         """
-        return self._shut_gate(Stopped(), ending)
-
-    def suspend(self) -> int:
-        """As `stop`, for a barge-in that may not have been meant: the work waits for `resume`."""
-        return self._shut_gate(BargedIn(), TURN_DETECTED)
+        is_open = self.state.phase is Phase.SPEAKING
+        self.state.move(move)  # first: nothing is sent from here on
+        heard_samples = self.delivery.ledger.heard_samples(self._call.clock())
+        self._call.outbox.drop_audio(self.response.response_id)
+        if is_open:
+            self._close_response(ending)
+        return heard_samples
 
     def resume(self, from_sample: int, marks: TurnMarks, turn_item_id: str) -> None:
         """Go on at the item's sample ``from_sample``, as a response of its own. ``marks`` and
@@ -175,7 +172,9 @@ class Reply:
         match part:
             case ReplyAudio(samples, words):
                 pcm = response.plan.audio_format.codec.encode(samples)
-                text = "".join([word.text for word in words])
+                text = ""
+                for word in words:
+                    text += word.text
                 if pcm or text:
                     call.send_audio(response.response_id, *response.audio(pcm, text))
             case ReplyText(text):
@@ -190,15 +189,6 @@ class Reply:
                 call.send(*response.end_call())
             case _:
                 assert_never(part)
-
-    def _shut_gate(self, move: Stopped | BargedIn, ending: StatusDetails) -> int:
-        is_open = self.state.phase is Phase.SPEAKING
-        self.state.move(move)  # first: nothing is sent from here on
-        heard_samples = self.delivery.ledger.heard_samples(self._call.clock())
-        self._call.outbox.drop_audio(self.response.response_id)
-        if is_open:
-            self._close_response(ending)
-        return heard_samples
 
     def _close_response(self, ending: StatusDetails) -> None:
         """End the response, and send its times to clients that asked for them. Its cost is sent

@@ -125,7 +125,9 @@ class TurnDetector:
             probabilities = self._vad.feed(self._bass.feed(frame) if self._bass else frame)
             events: list[SpeechEvent] = []
             if self._detection is not None:
-                probability = max([part.probability for part in probabilities], default=0.0)
+                probability = 0.0
+                for part in probabilities:
+                    probability = max(probability, part.probability)
                 shown = self._detector.feed(probabilities)
                 events = self._reported(shown, frame, probability, sounding())
                 if events:
