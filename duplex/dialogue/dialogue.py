@@ -109,9 +109,10 @@ class Dialogue:
         for action in self._floor.receive(event, sounding_id):
             match action:
                 case Interrupt():
-                    await self._barge_in(event)
+                    assert isinstance(event, SpeechStarted)
+                    await self._barge_in(event.from_sample)
                 case BeginTurn():
-                    self._open_turn(event)
+                    self._open_turn(event.from_sample if isinstance(event, SpeechStarted) else None)
                 case Speculate(at_sample):
                     self._speculate(at_sample, self._opened).marks.reach("pause")
                     await asyncio.sleep(0)  # its audio is taken before more is appended
@@ -128,16 +129,17 @@ class Dialogue:
 
     # 2. A turn opens.
 
-    def _open_turn(self, event: object) -> None:
+    def _open_turn(self, from_sample: int | None) -> None:
+        """Its audio begins at ``from_sample``; None: at what the client sends next."""
         self._idle.caller_spoke()
         suspension = self._replies.suspension
         if suspension is not None and suspension.by_item_id != self._input.item_id:
             self._replies.give_up(meant=True)  # by a turn before, whose words came too late
         audio = None
-        if isinstance(event, SpeechStarted):
+        if from_sample is not None:
             if not self._input.is_speaking:
-                self._call.send(*self._input.speech_started(event.from_sample))
-            audio = self._detector.since(event.from_sample)
+                self._call.send(*self._input.speech_started(from_sample))
+            audio = self._detector.since(from_sample)
         elif self._detects:  # the client commits what was not detected as speech
             audio = self._detector.since(0)
         self._turn = OpenTurn(self._call, self._input.item_id, audio)
@@ -271,22 +273,21 @@ class Dialogue:
             return None
         return Sounding(reply.delivery.sounding(FRAME_SAMPLES))
 
-    async def _barge_in(self, event: object) -> None:
+    async def _barge_in(self, from_sample: int) -> None:
         """The caller's speech begins over a reply."""
-        if isinstance(event, SpeechStarted):  # first: clients stop their playback on it
-            self._call.send(*self._input.speech_started(event.from_sample))
+        # First: clients stop their playback on it.
+        self._call.send(*self._input.speech_started(from_sample))
         if self._call.interrupts_responses:
-            # Clients that answer turns themselves would find a reply begun.
-            await self._replies.barge_in(
-                self._input.item_id, may_resume=self._call.creates_responses
-            )
+            # A client that creates the replies itself would find one begun.
+            may_resume = self._call.creates_responses
+            await self._replies.barge_in(self._input.item_id, may_resume=may_resume)
             self._replies.prefill()  # of what is suspended, once the brain is done with it
 
     # 6. Whether they meant to: the reply is resumed, or given up.
 
     def _give_up_if_meant(self) -> None:
-        """Who speaks for so long means it. The suspended reply is given up, so that work on the
-        next can begin while they speak."""
+        """A caller who speaks for long means it. The suspended reply is given up, so that work on
+        the next can begin while they speak."""
         if self._replies.suspension is None:
             return
         if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:

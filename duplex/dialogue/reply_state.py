@@ -21,8 +21,8 @@ stopped. It is PLAYED if nothing was left to resume.
 Four other things hang on the phase. They are derived from it and stored nowhere else:
 
 1. *Making* (`SpeechPipeline`) begins with HELD and takes no notice of being released. It waits
-   while the reply is SUSPENDED. It is over before DELIVERED. Cancelling the reply's task ends it
-   early; whoever moves a reply to STOPPED does so.
+   while the reply is SUSPENDED. It is over before DELIVERED. The code that moves a reply to
+   STOPPED also cancels the reply's task, which ends the making early.
 2. *Sending* (`Delivery.next_part`, `Reply`) happens while SPEAKING and in no other phase. So the
    move that leaves SPEAKING is the output gate of a barge-in: nothing is sent after it, whatever
    is still being made.

@@ -1,4 +1,4 @@
-"""What each frame over an answer shows: speech, how much of it is echo, how loud, what it is like.
+"""What each frame over a reply shows: speech, how much of it is echo, how loud, what it is like.
 
 The evidence that `interruption.InterruptionJudge` weighs. One `Cues` for each call; pure.
 """
@@ -85,7 +85,7 @@ class Cues:
 
     def __init__(self, network: InterruptionNetwork) -> None:
         self._network = network
-        self._microphone, self._answer = BandFilter(), BandFilter()
+        self._microphone, self._reply = BandFilter(), BandFilter()
         self._echo = EchoPath(EchoConfig())
         self._input = NetworkInput()
         self._caller_db: float | None = None
@@ -94,7 +94,7 @@ class Cues:
         self._quiet_frames = 0
 
     def learn(self, samples: Samples, probability: float) -> None:
-        """A frame while no answer sounds: how loud this caller is."""
+        """A frame while no reply sounds: how loud this caller is."""
         self._microphone.feed(samples)
         if probability < _SURELY_SPEECH:
             return
@@ -105,10 +105,10 @@ class Cues:
         rate = _RISE if level > self._caller_db else _FALL
         self._caller_db += rate * (level - self._caller_db)
 
-    def hear(self, samples: Samples, probability: float, answer: Samples | None) -> Cue:
-        """A frame while an answer sounds; see `interruption.InterruptionJudge.hear`."""
+    def hear(self, samples: Samples, probability: float, reply: Samples | None) -> Cue:
+        """A frame while a reply sounds; see `interruption.InterruptionJudge.hear`."""
         powers = self._microphone.feed(samples)
-        sounding = self._answer.feed(np.zeros_like(samples) if answer is None else answer)
+        sounding = self._reply.feed(np.zeros_like(samples) if reply is None else reply)
         left = [self._echo.hear(p, s) for p, s in zip(powers, sounding, strict=True)]
         unexplained = float(np.dot(left, powers.sum(axis=1)) / max(powers.sum(), 1e-12))
         level = None

@@ -1,8 +1,8 @@
-"""How much of what the microphone hears is the answer itself, come back through the room.
+"""How much of what the microphone hears is the reply itself, come back through the room.
 
 A linear canceller needs the delay to a sample; here it is known to some 400 ms only, and it is
 enough to know whether a sound is explained. So powers in bands are compared: which delay fits
-best, how loud the answer comes back in each band, and what is left of a frame above that.
+best, how loud the reply comes back in each band, and what is left of a frame above that.
 """
 
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ _BANK = _band_bank()
 
 @dataclass(frozen=True, slots=True)
 class EchoConfig:
-    """``latest_ms``: the most that the echo may come after the answer is believed to sound;
-    ``earliest_ms``: before it. ``memory_s``: of sounding answer, that the path is learnt from.
+    """``latest_ms``: the most that the echo may come after the reply is believed to sound;
+    ``earliest_ms``: before it. ``memory_s``: of sounding reply, that the path is learnt from.
     """
 
     earliest_ms: int = 64
@@ -68,7 +68,7 @@ class EchoConfig:
 
 
 class EchoPath:
-    """The path of one call, learnt while answers sound; it lasts from answer to answer."""
+    """The path of one call, learnt while replies sound; it lasts from reply to reply."""
 
     def __init__(self, config: EchoConfig) -> None:
         hop_ms = 1000 * HOP // SAMPLE_RATE
@@ -76,7 +76,7 @@ class EchoPath:
         self._lags = self._early + config.latest_ms // hop_ms + 1
         self._keep = np.exp(-hop_ms / 1000 / config.memory_s)
         self._margin = config.margin
-        self._answers = np.zeros((self._lags, BANDS))  # newest first, compressed
+        self._replies = np.zeros((self._lags, BANDS))  # newest first, compressed
         self._microphone = np.zeros((self._early + 1, BANDS))  # newest first, compressed
         self._decay = np.zeros(BANDS)
         self._weight = 0.0
@@ -86,20 +86,20 @@ class EchoPath:
         self._y = np.zeros(BANDS)
         self._yy = np.zeros(BANDS)
 
-    def hear(self, microphone: Bands, answer: Bands | None) -> float:
+    def hear(self, microphone: Bands, reply: Bands | None) -> float:
         """One hop, both sides' powers, [BANDS]; what share of the microphone's power is not the
-        answer's echo, 0 to 1."""
+        reply's echo, 0 to 1."""
         heard = microphone**_COMPRESSION
         # A room's tail: 60 dB in 0.3 s.
-        now = np.zeros(BANDS) if answer is None else answer**_COMPRESSION
+        now = np.zeros(BANDS) if reply is None else reply**_COMPRESSION
         self._decay = np.maximum(now, 0.8 * self._decay)
-        self._answers = np.roll(self._answers, 1, axis=0)
-        self._answers[0] = self._decay
+        self._replies = np.roll(self._replies, 1, axis=0)
+        self._replies[0] = self._decay
         self._microphone = np.roll(self._microphone, 1, axis=0)
         self._microphone[0] = heard
         predicted = self._predicted()
-        # Lag 0 here is the earliest: the microphone of `early` hops ago against the answer now.
-        if self._answers.max() > _AUDIBLE:
+        # Lag 0 here is the earliest: the microphone of `early` hops ago against the reply now.
+        if self._replies.max() > _AUDIBLE:
             self._learn(self._microphone[-1])
         left = np.maximum(microphone - self._margin * predicted, 0).sum()
         return float(left / max(microphone.sum(), 1e-12))
@@ -107,9 +107,9 @@ class EchoPath:
     def _learn(self, heard: Bands) -> None:
         keep = self._keep
         self._weight = keep * self._weight + 1
-        self._x = keep * self._x + self._answers
-        self._xx = keep * self._xx + self._answers**2
-        self._xy = keep * self._xy + self._answers * heard
+        self._x = keep * self._x + self._replies
+        self._xx = keep * self._xx + self._replies**2
+        self._xy = keep * self._xy + self._replies * heard
         self._y = keep * self._y + heard
         self._yy = keep * self._yy + heard**2
 
@@ -122,9 +122,9 @@ class EchoPath:
         fit = covariance.sum(axis=1) / np.sqrt(np.maximum(spread.sum(axis=1), 1e-12))
         lag = int(fit.argmax())
         gain = self._xy[lag] / np.maximum(self._xx[lag], 1e-12)
-        # The microphone's newest hop hears the answer of `lag - early` hops ago; one that is
+        # The microphone's newest hop hears the reply of `lag - early` hops ago; one that is
         # still to come is taken to be as the newest.
-        sounding = self._answers[max(0, lag - self._early)]
+        sounding = self._replies[max(0, lag - self._early)]
         predicted: Bands = (gain * sounding) ** (1 / _COMPRESSION)
         return predicted
 

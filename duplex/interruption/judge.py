@@ -73,23 +73,23 @@ class InterruptionJudge:
         self._utterance = Utterance()
 
     def learn(self, samples: Samples, probability: float) -> None:
-        """Take a VAD frame while no answer sounds: it tells how loud this caller speaks. Without
+        """Take a VAD frame while no reply sounds: it tells how loud this caller speaks. Without
         any, sounds are judged at all levels alike."""
         self._cues.learn(samples, probability)
 
-    def hear(self, samples: Samples, probability: float, answer: Samples | None) -> bool:
+    def hear(self, samples: Samples, probability: float, reply: Samples | None) -> bool:
         """Take one VAD frame of the caller, 512 samples at 16 kHz, and what is known of it.
 
         Args:
             probability: of speech in the frame.
-            answer: what of the answer is believed to sound at the caller during the frame, at
+            reply: what of the reply is believed to sound at the caller during the frame, at
                 16 kHz and of the same length; None if nothing sounds or it is not known. At the
                 microphone it may be 50 ms earlier to 400 ms later.
 
         Returns:
             Whether, in the speech going on, there is enough evidence of an interruption.
         """
-        cue = self._cues.hear(samples, probability, answer)
+        cue = self._cues.hear(samples, probability, reply)
         self._utterance.take(cue)
         return self._evidence.weigh(cue)
 

@@ -46,13 +46,13 @@ _GO_ON = re.compile(
 def is_false_interruption(
     words: str, speech_ms: int, sounds_false: float | None = None, *, is_asked: bool = False
 ) -> bool:
-    """Whether words over an answer leave the answer its turn.
+    """Whether words over a reply leave the reply its turn.
 
     Args:
         words: the exact transcript of what was said over it; "" if nothing was understood.
         speech_ms: how long it was.
         sounds_false: what `InterruptionJudge.sounds_false` says of it.
-        is_asked: the answer had just asked something: "yes" is for it then. See `has_asked`.
+        is_asked: the reply had just asked something: "yes" is for it then. See `has_asked`.
     """
     said = _normal(_SOUND.sub(" ", words))
     if not said or _STUTTER.fullmatch(said) or all(map(_LAUGH.fullmatch, said.split())):
@@ -71,12 +71,12 @@ def is_hum(words: str) -> bool:
 
 
 def has_asked(heard: str) -> bool:
-    """Whether what was heard of an answer ends in a question, or was two words past one."""
+    """Whether what was heard of a reply ends in a question, or was two words past one."""
     return _ASKED.search(heard) is not None
 
 
 def asks_to_go_on(words: str) -> bool:
-    """Whether the caller asks for the rest of an answer: "go on", "sorry, please continue"."""
+    """Whether the caller asks for the rest of a reply: "go on", "sorry, please continue"."""
     return _GO_ON.fullmatch(_normal(words)) is not None
 
 

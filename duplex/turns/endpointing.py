@@ -1,8 +1,8 @@
 """When a caller's turn is over: how long a silence must last, judged by the words before it.
 
 A pure policy. `TurnDetector` asks again whenever what it knows has changed. It ends the turn when
-`SpeechDetector.silence_samples` has reached the length returned. The rules are for English; words of
-another language are judged by their punctuation.
+`SpeechDetector.silence_samples` has reached the length returned. The rules are for English; words
+of another language are judged by their punctuation.
 """
 
 import re

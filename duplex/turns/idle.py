@@ -1,4 +1,4 @@
-"""When a caller who says nothing after an answer is to be prompted. Pure, in sample time."""
+"""When a caller who says nothing after a reply is to be prompted. Pure, in sample time."""
 
 from duplex.turns.vad import SAMPLE_RATE
 
@@ -6,7 +6,7 @@ MAX_PROMPTS = 3  # in a row, to a caller who answers none of them
 
 
 class IdleTimeout:
-    """One call's wait for its caller to speak. It runs out once after each answer at the most."""
+    """One call's wait for its caller to speak. It runs out once after each reply at the most."""
 
     def __init__(self) -> None:
         self._prompts = 0  # since the caller spoke

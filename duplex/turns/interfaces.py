@@ -22,20 +22,21 @@ class Vad(Protocol):
 
 
 class Judge(Protocol):
-    """Says whether a caller who makes a sound during an answer interrupts it; one call's state.
+    """Says whether a caller who makes a sound during a reply interrupts it; one call's state.
     See `duplex.interruption.judge.InterruptionJudge`."""
 
     def learn(self, samples: Samples, probability: float) -> None:
-        """Take one VAD frame of the caller while no answer sounds."""
+        """Take one VAD frame of the caller while no reply sounds."""
 
     def hear(
         self,
         samples: Samples,
         probability: float,
-        answer: Samples | None,
+        reply: Samples | None,
+        /,
     ) -> bool:
-        """Take one while an answer sounds, while it is in doubt whether speech over it interrupts
-        it, or in the turn that did. ``answer`` is what of it is believed to sound, None if
+        """Take one while a reply sounds, while it is in doubt whether speech over it interrupts
+        it, or in the turn that did. ``reply`` is what of it is believed to sound, None if
         nothing or not known. Whether there is enough evidence by now."""
 
     @property
