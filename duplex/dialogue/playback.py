@@ -145,7 +145,7 @@ class Timeline:
 
 class EchoReference:
     """What of one item sounds at the caller as time goes by, in frames of 16 kHz that follow one
-    another: to tell its echo from the caller's voice. Like the ledger it takes audio to be played
+    another: to know its echo from the caller's voice. Like the ledger it takes audio to be played
     when it is sent; how much later it is heard nobody knows. Times are of the same clock."""
 
     def __init__(self, rate_hz: int) -> None:

@@ -81,7 +81,7 @@ class Utterance:
 
 
 class Cues:
-    """One call's frames. ``network`` is shared."""
+    """Finds the cues of one call. ``network`` is shared by all calls."""
 
     def __init__(self, network: InterruptionNetwork) -> None:
         self._network = network

@@ -65,7 +65,11 @@ class InterruptionConfig:
 
 
 class InterruptionJudge:
-    """One call's judge; all its times are sample times at 16 kHz."""
+    """Judges the sounds that the caller of one call makes over replies.
+
+    Feed it every frame: `learn` while no reply sounds, `hear` while one does. All times are sample
+    times at 16 kHz.
+    """
 
     def __init__(self, config: InterruptionConfig) -> None:
         self._cues = Cues(first_syllable())
@@ -73,8 +77,8 @@ class InterruptionJudge:
         self._utterance = Utterance()
 
     def learn(self, samples: Samples, probability: float) -> None:
-        """Take a VAD frame while no reply sounds: it tells how loud this caller speaks. Without
-        any, sounds are judged at all levels alike."""
+        """Take a VAD frame while no reply sounds: it shows how loud this caller speaks. Without
+        any, sounds of all levels are judged alike."""
         self._cues.learn(samples, probability)
 
     def hear(self, samples: Samples, probability: float, reply: Samples | None) -> bool:

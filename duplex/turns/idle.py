@@ -1,4 +1,4 @@
-"""When a caller who says nothing after a reply is to be prompted. Pure, in sample time."""
+"""When to prompt a caller who says nothing after a reply. Pure, in sample time."""
 
 from duplex.turns.vad import SAMPLE_RATE
 
@@ -6,7 +6,7 @@ MAX_PROMPTS = 3  # in a row, to a caller who answers none of them
 
 
 class IdleTimeout:
-    """One call's wait for its caller to speak. It runs out once after each reply at the most."""
+    """The wait for the caller to speak after a reply. It runs out at most once after each reply."""
 
     def __init__(self) -> None:
         self._prompts = 0  # since the caller spoke

@@ -51,7 +51,7 @@ _OPEN = (_Phase.REPORTED, _Phase.FOLLOWED)
 
 @dataclass(slots=True)
 class _Speech:
-    """What is going on. Replaced as a whole when a turn, or what might have been one, is over."""
+    """The speech that goes on. It is replaced as a whole when a turn is over, or was none."""
 
     phase: _Phase = _Phase.IDLE
     started: SpeechStarted | None = None  # None while IDLE
@@ -202,7 +202,7 @@ class TurnDetector:
         probability: float,
         sounding: Sounding | None,
     ) -> list[SpeechEvent]:
-        """Of what the speech detector has shown, what is reported."""
+        """The events of ``shown`` that are reported; speech over a reply may be held back."""
         speech = self._speech
         is_over_reply = sounding is not None or speech.phase is _Phase.DOUBTFUL
         if speech.phase not in _OPEN and is_over_reply:
