@@ -33,7 +33,7 @@ def check_cost(message: str | bytes) -> None:
 
 class AudioPace:
     """Takes audio no faster than so many times real time; a client that sends more has to wait
-    before it is read again. TurnDetector costs time in proportion, which other callers need."""
+    before it is read again. Hearing costs time in proportion, which other callers need."""
 
     def __init__(self, rate: float, now_s: float) -> None:
         self._bucket = TokenBucket(rate, _BURST_S, now_s)

@@ -61,7 +61,7 @@ class Steps(Protocol):
     """Runs blocking work off the event loop; see `engine.worker.Worker`."""
 
     async def run(self, function: Callable[[], T], priority: Priority = ...) -> T:
-        """CallContext ``function`` and return its result."""
+        """Call ``function`` and return its result."""
 
     def stream(
         self, iterator: Iterator[T], priority: Priority | Callable[[], Priority] = ...
