@@ -25,7 +25,7 @@ LINE_TOOLS = frozenset({HANG_UP, TRANSFER, HOLD})
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class LineSettings:
     """What the line itself knows of the assistant. Durations in seconds."""
 
     greeting: str = ""
@@ -46,12 +46,12 @@ def assistant_named(config: Config, name: str | None) -> AssistantConfig | None:
     return config.assistants.get(name, None if name else AssistantConfig())
 
 
-def manners_of(
+def line_settings(
     config: Config, assistant: AssistantConfig, tools: Iterable[FunctionTool], *, can_say: bool
-) -> Manners:
+) -> LineSettings:
     """What the line needs to know; ``tools`` are those of `tools_of`."""
     phone = config.phone
-    return Manners(
+    return LineSettings(
         assistant.greeting,
         assistant.goodbye,
         phone.out_of_time,

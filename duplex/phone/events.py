@@ -50,7 +50,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CallerAudio:
     """Audio of the caller, in the line's encoding."""
 
     audio: bytes
@@ -75,6 +75,6 @@ class Stopped:
     """The caller has hung up."""
 
 
-PhoneEvent = Started | Heard | KeyPressed | Played | Stopped
+PhoneEvent = Started | CallerAudio | KeyPressed | Played | Stopped
 
 KEYS = frozenset("0123456789*#ABCD")

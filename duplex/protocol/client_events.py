@@ -151,6 +151,18 @@ def decode(message: str | bytes) -> ClientEvent:
     return event
 
 
+def checked(event: ClientEvent) -> ClientEvent:
+    """Check an event of a client in the same process as `decode` checks those of sockets.
+
+    Raises:
+        ProtocolError: a socket's client could not have sent it.
+    """
+    with protocol_errors():
+        known: ClientEvent = msgspec.convert(msgspec.to_builtins(event), ClientEvent)
+    _check(known)
+    return known
+
+
 def encode(event: ClientEvent) -> str:
     """Write one message, for clients."""
     return _ENCODER.encode(event).decode()

@@ -20,7 +20,7 @@ from duplex.phone.codec import (
     to_base64,
     write,
 )
-from duplex.phone.events import Heard, PhoneEvent, Played, Started, Stopped
+from duplex.phone.events import CallerAudio, PhoneEvent, Played, Started, Stopped
 
 
 class _Media(msgspec.Struct, frozen=True):
@@ -94,7 +94,9 @@ class MediaStream(ABC):
         match kind:
             case "media":
                 media = read(told, _MediaMessage).media
-                return [Heard(from_base64(media.payload))] if media.track in self.tracks else []
+                return (
+                    [CallerAudio(from_base64(media.payload))] if media.track in self.tracks else []
+                )
             case "dtmf":
                 return key_pressed(read(told, _DtmfMessage).dtmf.digit)
             case "stop":

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from duplex.phone.codec import Wire, key_pressed, read, read_object, refused, texts, write
-from duplex.phone.events import Encoding, Heard, PhoneEvent, Played, Started
+from duplex.phone.events import CallerAudio, Encoding, PhoneEvent, Played, Started
 
 _RATES = {f"audio/l16;rate={rate}": rate for rate in (8000, 16000, 24000)}
 
@@ -36,7 +36,7 @@ class VonageCodec:
                 raise refused("audio before websocket:connected")
             if len(message) % 2:
                 raise refused("a sample cut in two")
-            return [Heard(message)]
+            return [CallerAudio(message)]
         told = read_object(message)
         match told.get("event"):
             case "websocket:connected":
