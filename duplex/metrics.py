@@ -1,6 +1,6 @@
-"""What is measured: when each stage of a turn was reached, and counts of the whole server.
+"""Measurements: when each stage of a turn was reached, and counts of the whole server.
 
-Monotonic time, never for deciding what happens in a call.
+They use monotonic time, and never decide what happens in a call.
 """
 
 from collections import deque
@@ -173,7 +173,7 @@ class _Page(Collector):
         for name, value in self._gauges.items():
             yield GaugeMetricFamily(name, _GAUGES[name], value)
         for metric in self._registry.collect():
-            # When a series began doubles the page, and is of no use beside a server's own start.
+            # The library adds when each series began: twice the lines, and of no use here.
             metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
             yield metric
 

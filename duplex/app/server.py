@@ -127,7 +127,7 @@ class Server:
         }
 
     def _plain_routes(self, keys: Keys, secrets: ClientSecrets) -> http.Routes:
-        """Return what is answered to requests that begin no call."""
+        """Return the answers to requests that begin no call."""
         parts = self._parts
         status = StatusPages(
             keys,
@@ -186,7 +186,7 @@ class Server:
                 create_connection=partial(Gate, shared=self.sockets),  # type: ignore[arg-type]
                 process_request=self._before_upgrade,
                 select_subprotocol=_realtime_if_offered,
-                compression=None,  # ten times the CPU for audio that does not compress
+                compression=None,  # audio does not compress: docs/decisions/0045-measured-bounds.md
                 max_size=config.max_message_bytes,
                 max_queue=_QUEUED_FRAMES,
                 open_timeout=self._config.limits.handshake_s,
@@ -238,7 +238,7 @@ class Server:
         return self._routes.answer(request)
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer plain requests, and callers who may not come in; None lets them in."""
+        """Answer plain requests and refused callers; None lets a caller in."""
         assert isinstance(connection, Gate)
         try:
             path = urlsplit(request.path).path

@@ -15,7 +15,8 @@ _BURST_S = 150.0  # of audio that may come at once: more than the longest turn
 
 def check_cost(message: ClientMessage) -> None:
     """Refuse JSON that would hold up the event loop: objects and values cost far more to decode
-    than audio of the same length. Events that come without JSON pass.
+    than audio of the same length (docs/decisions/0045-measured-bounds.md). Events that come
+    without JSON pass.
 
     Raises:
         ProtocolError: it has too many values.

@@ -61,8 +61,10 @@ class BetaShape:
 
     def write(self, event: ServerEvent, new_id: NewId) -> list[str]:
         """See `Shape`; events that the beta did not have are left out."""
-        told = to_beta(msgspec.to_builtins(event), self._conversation_id)
-        return [msgspec.json.encode(each | {"event_id": new_id("event")}).decode() for each in told]
+        rewritten = to_beta(msgspec.to_builtins(event), self._conversation_id)
+        return [
+            msgspec.json.encode(each | {"event_id": new_id("event")}).decode() for each in rewritten
+        ]
 
 
 class _Typed(msgspec.Struct):
@@ -87,21 +89,21 @@ def to_ga(event: Json) -> Json:
 
 
 def to_beta(event: Json, conversation_id: str) -> list[Json]:
-    """Return the beta events that tell what the GA ``event`` tells, in order."""
+    """Return the beta events that report what the GA ``event`` reports, in order."""
     kind = event["type"]
-    if kind.startswith("duplex."):  # our own namespace: whoever asked for it knows it
+    if kind.startswith("duplex."):  # our own namespace, the same in both
         return [event]
     name = _RENAMED.get(kind, kind)
     if name not in _BETA_EVENTS:
         return []
-    told = event | {"type": name}
+    beta = event | {"type": name}
     for field, rewrite in _REWRITTEN.items():
-        if field in told:
-            told[field] = rewrite(told[field])
+        if field in beta:
+            beta[field] = rewrite(beta[field])
     if kind == "session.created":
         conversation = {"id": conversation_id, "object": "realtime.conversation"}
-        return [told, {"type": "conversation.created", "conversation": conversation}]
-    return [told]
+        return [beta, {"type": "conversation.created", "conversation": conversation}]
+    return [beta]
 
 
 def _session_update(event: Json) -> Json:

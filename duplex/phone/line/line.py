@@ -115,7 +115,7 @@ class PhoneLine:
         return [SendEvent(client_events.AudioAppend(audio=converted))] if converted else []
 
     def _keys_pressed(self, keys: str, now_s: float) -> list[Action]:
-        """Keys are words: they interrupt, and want an answer."""
+        """Keys are words: they interrupt, and want a reply."""
         if self._ending.phase is not Phase.TALKING:
             return []
         self._pending.forget_results()
@@ -137,7 +137,7 @@ class PhoneLine:
     def _response_created(self, event: server_events.ResponseCreated, now_s: float) -> list[Action]:
         response, ending = event.response, self._ending
         is_deaf = self._held_until_s is not None or ending.is_over or self._says_last_words
-        is_rest = RESUMES in (response.metadata or {})  # it answers nothing new
+        is_rest = RESUMES in (response.metadata or {})  # it replies to nothing new
         is_missing = self._pending.is_ignored and ending.phase is Phase.TALKING and not is_rest
         if is_deaf or is_missing:
             self._refused = response.id
@@ -183,7 +183,7 @@ class PhoneLine:
         return actions + self.tick(now_s)
 
     def _speech_started(self, event: server_events.SpeechStarted, now_s: float) -> list[Action]:
-        """The caller speaks: nothing more is to be heard of us, also of what is made already."""
+        """The caller speaks: play nothing more, also of what is made already."""
         self._pending.turn_began(event)
         if self._ending.is_out_of_time or self._says_last_words:
             return []

@@ -37,28 +37,28 @@ class VonageCodec:
             if len(message) % 2:
                 raise refused("a sample cut in two")
             return [CallerAudio(message)]
-        told = read_object(message)
-        match told.get("event"):
+        fields = read_object(message)
+        match fields.get("event"):
             case "websocket:connected":
-                return [self._start(told)]
+                return [self._start(fields)]
             case "websocket:dtmf":
                 # The digit stood in an object of its own in older versions.
-                older = told.get("dtmf")
-                digit = told.get("digit", older.get("digit") if isinstance(older, dict) else None)
+                older = fields.get("dtmf")
+                digit = fields.get("digit", older.get("digit") if isinstance(older, dict) else None)
                 return key_pressed(str(digit))
             case "websocket:notify":
-                mark = read(told, _Notified).payload.get("mark")
+                mark = read(fields, _Notified).payload.get("mark")
                 return [Played(mark)] if mark is not None else []
         return ()
 
-    def _start(self, told: dict[str, Any]) -> Started:
+    def _start(self, fields: dict[str, Any]) -> Started:
         if self._has_started:
             raise refused("a second start")
-        rate = _RATES.get(read(told, _Connected).content_type.replace(" ", "").lower())
+        rate = _RATES.get(read(fields, _Connected).content_type.replace(" ", "").lower())
         if rate is None:
             raise refused("the audio is not PCM at 8, 16 or 24 kHz")
         self._has_started = True
-        parameters = texts(told)
+        parameters = texts(fields)
         return Started(parameters.get("uuid", ""), "", Encoding("pcm16", rate), parameters)
 
     def play(self, audio: bytes) -> Wire:

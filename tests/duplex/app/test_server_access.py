@@ -242,7 +242,7 @@ async def test_a_call_is_taken_up_again_although_its_secret_has_expired() -> Non
         await send(connection, "session.update", session={"duplex": {"resume": True}})
         offer = await until(connection, "duplex.resume")
         connection.transport.abort()
-        alive = running.server._secrets._alive
+        alive = running.server._admission._secrets._alive
         alive.update({d: (0.0, owner, session) for d, (_, owner, session) in alive.items()})
         with pytest.raises(InvalidStatus) as refused:
             await connect(running.url, additional_headers=headers)

@@ -16,6 +16,7 @@ from wire import close_code, say, say_something, until
 from duplex import logs
 from duplex.app.server import Server
 from duplex.config import Config, ServerConfig
+from duplex.logs import call_logger
 from duplex.testing.engine import Script
 from engine.types import Speech, Thought
 
@@ -103,7 +104,8 @@ async def test_logs_hold_no_words(
 
 def test_a_line_of_json_has_the_call_and_the_traceback() -> None:
     formatter = logs.JsonFormatter()
-    record = logging.makeLogRecord({"msg": "%s opened\n", "args": ("call-7",), "levelname": "INFO"})
+    message, options = call_logger(logging.getLogger("x"), "call-7").process("opened\n", {})
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", **options["extra"]})
     line = formatter.format(record)
     assert "\n" not in line
     read = json.loads(line)
