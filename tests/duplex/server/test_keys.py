@@ -90,8 +90,8 @@ def test_a_key_shares_no_account_with_a_door_of_its_name(tmp_path: Path) -> None
     assert owner is not None
     config = Config()
     calls = CallRegistry(config, None, Metrics(), Load(config.limits, Metrics()))  # type: ignore[arg-type]
-    door = calls.account(Principal("sip", Allowance()))
-    assert calls.account(owner) is not door
+    without_key = calls.account(Principal("sip", Allowance()))
+    assert calls.account(owner) is not without_key
     secrets = ClientSecrets(lambda: 0.0)
     user = secrets.find(secrets.make(owner, SessionConfig(), seconds=60).value)
     assert user is not None
