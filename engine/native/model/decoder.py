@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.native.kv_cache import BlockPool, Log
 from engine.native.model.config import DecoderShape
 from engine.ops import dispatch as ops
+from engine.ops.device import with_index
 
 Weight = Tensor | ops.QuantWeight
 
@@ -118,7 +119,7 @@ class Decoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.shape = shape
-        self.device = torch.device(device)
+        self.device = device = with_index(device)
         self.dtype = dtype
         self.embedding = torch.empty(shape.vocab, shape.hidden, device=device, dtype=dtype)
         self.layers = [_Layer(shape, device, dtype) for _ in range(shape.layers)]
