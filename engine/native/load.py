@@ -149,9 +149,7 @@ def always_thinks(path: Path, config: StepAudioConfig) -> bool:
     else:
         is_r1 = config.encoder is not None and config.decoder.hidden == R1_32B.decoder.hidden
         thinks, rule = is_r1, "its shape, for want of a chat template"
-    logger.info(
-        "%s %s think block, by %s", path.name, "begins with a" if thinks else "has no", rule
-    )
+    logger.info("%s: answers begin with a think block: %s, by %s", path.name, thinks, rule)
     return thinks
 
 
