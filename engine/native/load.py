@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
 from engine.native.answering import Manner
@@ -60,19 +61,30 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
         if speech
         else Renderer(tokenizer, chat_format)
     )
-    decoder = Decoder(config.decoder, device=options.device, dtype=options.dtype)
+    decoder = Decoder(
+        config.decoder,
+        device=options.device,
+        dtype=options.dtype,
+        bits=16 if gguf else options.weight_bits,
+    )
     encoder, adaptor = _ear_parts(config, options)
     destinations = full_keys(
         decoder.destinations(),
         encoder.destinations() if encoder else None,
         adaptor.destinations() if adaptor else None,
     )
+
+    def place(key: str, tensor: Tensor) -> None:
+        if not decoder.place(key, tensor):
+            destinations[key].copy_(tensor)
+
     if gguf:
         gguf.load(destinations, tell)
+        if options.weight_bits != 16:
+            decoder.quantise(options.weight_bits)
     else:
-        load_checkpoint(path, destinations, tell, tied_embeddings=config.decoder.tied_embeddings)
-    if options.weight_bits != 16:
-        decoder.quantise(options.weight_bits)
+        tied = config.decoder.tied_embeddings
+        load_checkpoint(path, destinations, tell, tied_embeddings=tied, placed=place)
     tower = open_tower(encoder, adaptor, options) if encoder and adaptor else None
     brain = NativeBrain(
         open_scheduler(decoder, tower, options, context),
