@@ -1,5 +1,6 @@
 """A model's place on its device: memory, graphs, compiled kernels, and the thread."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 
 from engine.features import SAMPLE_RATE_HZ
+from engine.native.fit import BLOCK_TOKENS, LEFT_FOR_VOICE, LEFT_FREE, ear_blocks
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.decoder import Decoder
@@ -18,9 +20,8 @@ from engine.native.runtime.scheduler import Scheduler
 from engine.native.sound import AudioTower, SoundConfig, SoundStream
 from engine.ops.dispatch import MATVEC_ROWS
 
-_GIB = 1024**3
-_LEFT_FREE = 3 * _GIB  # for activations, graphs, and what is heard in long calls
-_LEFT_FOR_VOICE = 2 * _GIB  # token2wav, which is loaded afterwards, and its utterances
+logger = logging.getLogger(__name__)
+
 _TOKENS_ON_CPU = 16_384
 # Calls that end their turns together, and the turns' seconds: by both, kernels choose their tiles.
 _WARM_TURNS = (
@@ -34,7 +35,6 @@ _WARM_TURNS = (
     (4, 3.0),
     (8, 3.0),
 )
-_BLOCK_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class NativeOptions:
 
 def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> AudioTower:
     """The ear, with memory for one open block of every call, and one of a turn that closes."""
-    blocks = (options.calls + 1) * -(-encoder.shape.context // _BLOCK_TOKENS)
-    pool = encoder.pool(blocks=blocks, block_tokens=_BLOCK_TOKENS)
+    blocks = ear_blocks(encoder.shape, options.calls)
+    pool = encoder.pool(blocks=blocks, block_tokens=BLOCK_TOKENS)
     return AudioTower(encoder, adaptor, pool, options.sound)
 
 
@@ -71,7 +71,13 @@ def open_scheduler(
     tokens = options.cache_tokens or _tokens_that_fit(decoder, options)
     if tokens < context_tokens:
         raise ValueError(f"a cache of {tokens} tokens cannot hold a context of {context_tokens}")
-    pool = decoder.open_pool(-(-tokens // _BLOCK_TOKENS), _BLOCK_TOKENS)
+    logger.info(
+        "the cache holds %d tokens: %.1f full contexts for at most %d calls",
+        tokens,
+        tokens / context_tokens,
+        options.calls,
+    )
+    pool = decoder.open_pool(-(-tokens // BLOCK_TOKENS), BLOCK_TOKENS)
     graphs = None
     if decoder.device.type == "cuda":
         torch.cuda.set_device(decoder.device)
@@ -136,5 +142,5 @@ def _tokens_that_fit(decoder: Decoder, options: NativeOptions) -> int:
         return max(_TOKENS_ON_CPU, options.context_tokens)
     torch.cuda.empty_cache()  # what quantising left
     free, _ = torch.cuda.mem_get_info(decoder.device)
-    left = _LEFT_FREE + (_LEFT_FOR_VOICE if options.speaks else 0)
+    left = LEFT_FREE + (LEFT_FOR_VOICE if options.speaks else 0)
     return (free - left) // decoder.shape.kv_bytes_per_token(decoder.dtype.itemsize)
