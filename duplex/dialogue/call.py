@@ -12,7 +12,6 @@ from duplex.dialogue.interfaces import Engine, EngineSession
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.metrics import Clock, Metrics
-from duplex.protocol.beta import BetaShape, GaShape, Shape
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
 from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item
@@ -20,6 +19,7 @@ from duplex.protocol.items import Message as MessageItem
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
 from duplex.protocol.session_config import SessionConfig
+from duplex.protocol.shapes import Shape, ShapeName, shape_of
 from duplex.protocol.tools import FunctionTool
 from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
@@ -35,7 +35,7 @@ class CallContext:
     clock: Clock
     new_id: NewId
     start: InitVar[SessionConfig | None] = None  # what to begin with, if not the server's own
-    beta: InitVar[bool] = False  # whether the client speaks the protocol of the beta
+    shape_name: InitVar[ShapeName] = "ga"  # how the client sends and gets events
     metrics: Metrics = field(default_factory=Metrics)  # the server's
     conversation: Conversation = field(default_factory=Conversation)
     thinker: Engine = field(init=False)  # the engine that the call was opened for
@@ -43,16 +43,16 @@ class CallContext:
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)  # entered by the session
     conversation_id: str = field(init=False)
     session_config: SessionConfig = field(init=False)  # changed by session.update
-    shape: Shape = field(init=False)  # what the client speaks
+    shape: Shape = field(init=False)
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def __post_init__(self, start: SessionConfig | None, beta: bool) -> None:
+    def __post_init__(self, start: SessionConfig | None, shape_name: ShapeName) -> None:
         self.session_config = start or self.parts.defaults
         self.thinker = self.parts.engine_of(self.session_config.model)
         self.engine = self.thinker.open()
         self.conversation_id = self.new_id("conv")
-        self.shape = BetaShape(self.conversation_id) if beta else GaShape()
+        self.shape = shape_of(shape_name, self.conversation_id)
 
     def send(self, *events: ServerEvent) -> None:
         """Queue events for the client.
@@ -70,7 +70,7 @@ class CallContext:
             self._put(event, audio_of)
 
     def _put(self, event: ServerEvent, audio_of: str | None = None) -> None:
-        for message in self.shape.outgoing(event, self.new_id):
+        for message in self.shape.write(event, self.new_id):
             self.outbox.put(message, audio_of)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -27,6 +27,7 @@ from duplex.dialogue.reply_state import (
     Stopped,
 )
 from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
+from duplex.logs import call_logger
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
 from duplex.protocol.response_plan import ResponsePlan
@@ -150,7 +151,7 @@ class Reply:
         except* EngineError as errors:
             error = errors.exceptions[0]
             kind = type(error).__name__  # its message may quote what was said
-            logger.warning("%s: the engine failed: %s", self._call.call_id, kind)
+            call_logger(logger, self._call.call_id).warning("the engine failed: %s", kind)
             self.delivery.is_cut_short = True
             ending = failed(str(error))
         else:
@@ -209,7 +210,7 @@ class Reply:
                     response_id=response.response_id, item_id=self.turn_item_id, marks_ms=marks
                 )
             )
-        logger.info("%s: response %s, ms %s", call.call_id, ending.type, marks)
+        call_logger(logger, call.call_id).info("response %s, ms %s", ending.type, marks)
 
 
 def _voice(call: CallContext, plan: ResponsePlan) -> VoiceSetup | None:

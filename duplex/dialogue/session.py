@@ -1,4 +1,4 @@
-"""One call: what the client sends is read and obeyed, from its first message to its last."""
+"""One call: reads and obeys what the client sends, from its first message to its last."""
 
 import logging
 import time
@@ -14,6 +14,7 @@ from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.errors import ProtocolError
 from duplex.interruption.judge import InterruptionConfig
+from duplex.logs import call_logger
 from duplex.metrics import Clock, Metrics
 from duplex.protocol import client_events as wire
 from duplex.protocol.codes import Code
@@ -27,6 +28,7 @@ from duplex.protocol.server_events import (
     session_updated,
 )
 from duplex.protocol.session_config import SemanticVad, ServerVad, SessionConfig
+from duplex.protocol.shapes import ClientMessage, ShapeName
 from duplex.turns.endpointing import EndpointConfig, from_eagerness, from_silence_duration
 from duplex.turns.speech_detector import DetectorConfig
 from duplex.turns.turn_detector import TurnDetection
@@ -51,13 +53,14 @@ class Session:
         *,
         clock: Clock = time.monotonic,
         new_id: NewId = random_id,
-        beta: bool = False,
+        shape: ShapeName = "ga",
         start: SessionConfig | None = None,
         metrics: Metrics | None = None,
         offer_resume: Callable[[], ServerEvent] | None = None,
     ) -> None:
-        """``start`` is the configuration to begin with, if not the server's own. ``offer_resume``
-        makes the event for clients that want to be able to take up a dropped call."""
+        """``shape`` is how the client sends and gets events: `ShapeName`. ``start`` is the
+        configuration to begin with, if not the server's own. ``offer_resume`` makes the event for
+        clients that want to be able to take up a dropped call."""
         self._call = CallContext(
             call_id,
             config,
@@ -66,7 +69,7 @@ class Session:
             clock,
             new_id,
             start,
-            beta,
+            shape,
             metrics if metrics is not None else Metrics(),
         )
         self._offer_resume = offer_resume
@@ -76,7 +79,7 @@ class Session:
         heard = self._call.session_config.audio.input.format
         self._resampler = Resampler(heard.sample_rate, SAMPLE_RATE)
 
-    async def run(self, messages: AsyncIterable[str | bytes]) -> None:
+    async def run(self, messages: AsyncIterable[ClientMessage]) -> None:
         """Obey ``messages`` until they end, then free everything the call held.
 
         Raises:
@@ -101,7 +104,7 @@ class Session:
         """Whether the call could end now without cutting anybody short."""
         return self._dialogue.is_quiet
 
-    def tell(self, event: ServerEvent) -> None:
+    def send(self, event: ServerEvent) -> None:
         """Queue an event that concerns the call as a whole.
 
         Raises:
@@ -109,16 +112,16 @@ class Session:
         """
         self._call.send(event)
 
-    async def receive(self, message: str | bytes) -> None:
+    async def receive(self, message: ClientMessage) -> None:
         """Obey one message. What cannot be obeyed becomes an `error` event."""
         event_id = None
         try:
             check_cost(message)
-            event = wire.decode(self._call.shape.incoming(message))
+            event = self._call.shape.read(message)
             event_id = event.event_id
             await self._obey(event)
         except ProtocolError as error:
-            logger.debug("%s: refused: %s", self._call.call_id, error.code)
+            call_logger(logger, self._call.call_id).debug("refused: %s", error.code)
             self._call.send(client_error(error, event_id))
 
     async def _obey(self, event: wire.ClientEvent) -> None:
@@ -133,11 +136,7 @@ class Session:
             case wire.AudioClear():
                 await dialogue.clear()
             case wire.ItemCreate() | wire.ItemDelete() | wire.ItemRetrieve():
-                call.send(*obey(event, call.conversation, call.new_id))
-                if isinstance(event, wire.ItemDelete):
-                    dialogue.forget(event.item_id)
-                if not isinstance(event, wire.ItemRetrieve):
-                    dialogue.prefill()
+                self._obey_item_request(event)
             case wire.ItemTruncate():
                 dialogue.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 dialogue.prefill()
@@ -149,6 +148,16 @@ class Session:
                 await dialogue.cancel(event.response_id)
             case _:
                 assert_never(event)
+
+    def _obey_item_request(
+        self, event: wire.ItemCreate | wire.ItemDelete | wire.ItemRetrieve
+    ) -> None:
+        call, dialogue = self._call, self._dialogue
+        call.send(*obey(event, call.conversation, call.new_id))
+        if isinstance(event, wire.ItemDelete):
+            dialogue.forget(event.item_id)
+        if not isinstance(event, wire.ItemRetrieve):
+            dialogue.prefill()
 
     async def _append(self, audio: bytes) -> None:
         audio_format = self._call.session_config.audio.input.format

@@ -21,18 +21,26 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one sequence has to run: ``pending`` ids. ``decodes``: it is one token whose successor
-    is wanted. ``rank``: lower goes first."""
+    """What one sequence has to run: ``pending`` ids.
+
+    ``decodes``: it is one token whose successor is wanted. ``rank``: lower goes first; (priority,
+    order of arrival). ``served``: number of its last turn to decode, counted over all rows; of
+    equal priority the row that has waited longest goes first, so that more rows than a step holds
+    share the steps.
+    """
 
     pending: int
     decodes: bool
     rank: tuple[int, int]
+    served: int = 0
 
 
 def plan(wishes: Sequence[Wish], limits: Limits) -> dict[int, int]:
     """How many of its pending ids each sequence runs in the next step, by its index."""
     order = sorted(range(len(wishes)), key=lambda index: wishes[index].rank)
-    decoding = [index for index in order if wishes[index].decodes][: limits.rows]
+    waiting = [index for index in order if wishes[index].decodes]
+    waiting.sort(key=lambda index: (wishes[index].rank[0], wishes[index].served))
+    decoding = waiting[: limits.rows]
     left = limits.prefill_beside_decode if decoding else limits.prefill_alone
     taken = dict.fromkeys(decoding, 1)
     for index in order:
