@@ -1,4 +1,4 @@
-"""Qwen2 GGUF -> the directory that `engine.brain.local` serves from. Run once, at set-up.
+"""Qwen2 GGUF -> the directory that `engine.brain.local_brain` serves from. Run once, at set-up.
 
 The graph is written by hand: one node per projection, packed QKV, rotary attention with the
 KV cache as an in-place buffer, and no output head, so that prefill never pays for logits.

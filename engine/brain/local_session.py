@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
+from engine.brain.prefill_task import Ahead
 from engine.brain.prompt_writer import PromptWriter
 from engine.brain.sampling import sample
 from engine.brain.token_log import TokenLog, common_prefix

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.brain.chat_format import Renderer
-from engine.brain.context import kept_messages
+from engine.brain.context_window import kept_messages
 from engine.types import Message, Sound
 
 # A text of more characters per token of context than this cannot fit (short of pages of blanks),

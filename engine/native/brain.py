@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
+from engine.brain.prefill_task import Ahead
 from engine.brain.prompt_writer import PromptWriter
-from engine.native.answering import Answering, Manner
-from engine.native.latents import HeardSound
+from engine.native.answer_format import AnswerFormat
+from engine.native.answering import Answering
+from engine.native.latents import LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
 from engine.types import GenerationOptions, Message, RawPiece, Sound
@@ -28,7 +29,7 @@ class NativeBrain:
         self,
         scheduler: Scheduler,
         renderer: Renderer,
-        manner: Manner,
+        answer_format: AnswerFormat,
         *,
         context_tokens: int,
         sound_marks: tuple[list[int], list[int]] | None = None,
@@ -36,7 +37,7 @@ class NativeBrain:
         """``sound_marks``: ids before and after what was heard, of a model that hears."""
         self.scheduler = scheduler
         self.renderer = renderer
-        self.manner = manner
+        self.answer_format = answer_format
         self.context_tokens = context_tokens
         self.sound_marks = sound_marks
 
@@ -44,13 +45,13 @@ class NativeBrain:
         """Start a session with an empty log."""
         return NativeBrainSession(self)
 
-    def beginning(self, text: str) -> Manner:
-        """The manner of an answer that begins with ``text``, after its thoughts."""
-        ids, manner = self.renderer.plain(text), self.manner
+    def beginning(self, text: str) -> AnswerFormat:
+        """The answer_format of an answer that begins with ``text``, after its thoughts."""
+        ids, answer_format = self.renderer.plain(text), self.answer_format
         return replace(
-            manner,
-            think_close=(*manner.think_close, *ids),
-            no_thoughts=(*manner.no_thoughts, *ids),
+            answer_format,
+            think_close=(*answer_format.think_close, *ids),
+            no_thoughts=(*answer_format.no_thoughts, *ids),
         )
 
     def close(self) -> None:
@@ -106,14 +107,16 @@ class NativeBrainSession:
         self._check_free()
         self._generating = True
         try:
-            if self._brain.manner.speech is not None and any(m.tools for m in messages):
+            if self._brain.answer_format.speech is not None and any(m.tools for m in messages):
                 raise BrainError("A model that speaks itself cannot call functions.")
             prompt = self._prompt(messages)
             ids = [*prompt.ids, *self._brain.renderer.opening["assistant"]]
             room = self._brain.context_tokens - len(ids)
             forced = self._brain.renderer.call_opening(messages, options.calls)
-            manner = self._brain.beginning(forced)
-            answering = Answering(manner, self._scheduler, self._log, Prompt(ids, prompt.sounds))
+            answer_format = self._brain.beginning(forced)
+            answering = Answering(
+                answer_format, self._scheduler, self._log, Prompt(ids, prompt.sounds)
+            )
             try:
                 if forced:
                     yield forced
@@ -140,7 +143,7 @@ class NativeBrainSession:
     def _prompt(self, messages: Sequence[Message], partial: str | Sound | None = None) -> Prompt:
         ids = self._prompts.write(messages, partial, self._held)
         sounds = [*(message.sound for message in messages), partial]
-        return Prompt(ids, [sound for sound in sounds if isinstance(sound, HeardSound)])
+        return Prompt(ids, [sound for sound in sounds if isinstance(sound, LatentSound)])
 
     def _check_free(self) -> None:
         if self._closed:

@@ -30,7 +30,7 @@ class LatentNames:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeardSound:
+class LatentSound:
     """What was heard of a turn (a `engine.types.Sound`): ids of latents, and of the marks between
     its blocks; and the latents themselves."""
 
@@ -38,7 +38,7 @@ class HeardSound:
     parts: tuple[Latents, ...]
 
 
-def rows_of(ids: Sequence[int], sounds: Iterable[HeardSound]) -> Tensor:
+def rows_of(ids: Sequence[int], sounds: Iterable[LatentSound]) -> Tensor:
     """The latents [n, C] of ``ids``, at least one, which the ``sounds`` have."""
     wanted = set(ids)
     found = {

@@ -8,8 +8,10 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
-from engine.native.answering import Manner
+from engine.native.answer_format import AnswerFormat
+from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain
+from engine.native.device_setup import NativeOptions, open_scheduler, open_tower
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.checkpoint import full_keys, load_checkpoint
@@ -20,9 +22,7 @@ from engine.native.model.gguf_weights import GgufModel
 from engine.native.model.ta4 import Ta4Ids
 from engine.native.model.template import with_tools
 from engine.native.model.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
-from engine.native.placing import NativeOptions, open_scheduler, open_tower
-from engine.native.sound import AudioTower
-from engine.native.speaking import SpeakingRenderer
+from engine.native.ta4_renderer import Ta4Renderer
 
 Tell = Callable[[str, float], None]
 THINK_OPEN, THINK_CLOSE, NO_THOUGHTS = "<think>\n", "</think>\n", "<think>\n\n</think>\n"
@@ -53,9 +53,7 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
     speech = _speech(path, special) if options.speaks else None
     chat_format = with_tools(STEP_CHAT) if special else _chatml(tokenizer, config)
     renderer = (
-        SpeakingRenderer(tokenizer, chat_format, speech)
-        if speech
-        else Renderer(tokenizer, chat_format)
+        Ta4Renderer(tokenizer, chat_format, speech) if speech else Renderer(tokenizer, chat_format)
     )
     decoder = Decoder(config.decoder, device=options.device, dtype=options.dtype)
     encoder, adaptor = _ear_parts(config, options)
@@ -74,7 +72,7 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
     brain = NativeBrain(
         open_scheduler(decoder, tower, options, context),
         renderer,
-        _manner(path, renderer, speech, options.pace),
+        _answer_format(path, renderer, speech, options.pace),
         context_tokens=context,
         sound_marks=([special.audio_start], [special.audio_end]) if special else None,
     )
@@ -118,11 +116,13 @@ def _speech(path: Path, special: SpecialTokens | None) -> Ta4Ids:
     )
 
 
-def _manner(path: Path, renderer: Renderer, speech: Ta4Ids | None, pace: Pace) -> Manner:
+def _answer_format(
+    path: Path, renderer: Renderer, speech: Ta4Ids | None, pace: Pace
+) -> AnswerFormat:
     """How the checkpoint thinks and speaks."""
     begin = (speech.start,) if speech else ()
     no_thoughts = renderer.plain(NO_THOUGHTS) if _always_thinks(path) else []
-    return Manner(
+    return AnswerFormat(
         renderer,
         think_open=tuple(renderer.plain(THINK_OPEN)),
         think_close=(*renderer.plain(THINK_CLOSE), *begin),

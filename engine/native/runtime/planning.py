@@ -20,7 +20,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Candidate:
     """What one sequence has to run: ``pending`` ids. ``decodes``: it is one token whose successor
     is wanted. ``rank``: lower goes first."""
 
@@ -29,14 +29,14 @@ class Wish:
     rank: tuple[int, int]
 
 
-def plan(wishes: Sequence[Wish], limits: Limits) -> dict[int, int]:
+def plan(candidates: Sequence[Candidate], limits: Limits) -> dict[int, int]:
     """How many of its pending ids each sequence runs in the next step, by its index."""
-    order = sorted(range(len(wishes)), key=lambda index: wishes[index].rank)
-    decoding = [index for index in order if wishes[index].decodes][: limits.rows]
+    order = sorted(range(len(candidates)), key=lambda index: candidates[index].rank)
+    decoding = [index for index in order if candidates[index].decodes][: limits.rows]
     left = limits.prefill_beside_decode if decoding else limits.prefill_alone
     taken = dict.fromkeys(decoding, 1)
     for index in order:
-        if left and not wishes[index].decodes and wishes[index].pending:
-            taken[index] = min(left, wishes[index].pending)
+        if left and not candidates[index].decodes and candidates[index].pending:
+            taken[index] = min(left, candidates[index].pending)
             left -= taken[index]
     return taken

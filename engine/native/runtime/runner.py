@@ -13,7 +13,7 @@ from engine.native.model.decoder import Decoder, Rows, make_batch
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class StepInput:
     """What one sequence adds: its ids, of which each negative one takes the next row of
     ``latents`` [n, C] instead of an embedding."""
 
@@ -24,7 +24,7 @@ class Feed:
 
 
 @dataclass(slots=True)
-class Outcome:
+class StepOutput:
     """What became of a step's feeds: the scores [R, V] of those that wanted them, in their
     order, and the feeds that found no room, with the reason."""
 
@@ -35,7 +35,7 @@ class Outcome:
 class DecodeGraph(Protocol):
     """A captured decode step; see `engine.native.runtime.graphs`."""
 
-    def fits(self, feeds: Sequence[Feed]) -> bool:
+    def fits(self, feeds: Sequence[StepInput]) -> bool:
         """Whether the step is one token of few enough sequences."""
 
     def scores(self, ids: Sequence[int], rows: Sequence[Rows]) -> Tensor:
@@ -54,16 +54,16 @@ class Runner:
         self._running: torch.cuda.Event | None = None
 
     @torch.inference_mode()
-    def step(self, feeds: Sequence[Feed]) -> Outcome:
+    def step(self, feeds: Sequence[StepInput]) -> StepOutput:
         """Append every feed to its log. One that finds no room is left out and named; if the
         step itself fails, all logs are as they were.
 
         Raises:
             Exception: what the device raised.
         """
-        outcome = Outcome(None)
+        outcome = StepOutput(None)
         rows: list[Rows] = []
-        fed: list[Feed] = []
+        fed: list[StepInput] = []
         lengths = [feed.log.length for feed in feeds]
         for index, feed in enumerate(feeds):
             try:
@@ -82,12 +82,12 @@ class Runner:
             raise
         return outcome
 
-    def _check_length(self, feed: Feed) -> None:
+    def _check_length(self, feed: StepInput) -> None:
         length, most = feed.log.length + len(feed.entries), self.decoder.shape.max_positions
         if length > most:
             raise ContextExceeded(f"{length} tokens; the model knows {most} positions")
 
-    def _run(self, feeds: Sequence[Feed], rows: Sequence[Rows]) -> Tensor | None:
+    def _run(self, feeds: Sequence[StepInput], rows: Sequence[Rows]) -> Tensor | None:
         self._wait()
         if self._graph is not None and self._graph.fits(feeds):
             return self._graph.scores([feed.entries[0] for feed in feeds], rows)
@@ -109,7 +109,7 @@ class Runner:
             self._running.synchronize()
             self._running = None
 
-    def _embed(self, feeds: Sequence[Feed]) -> Tensor:
+    def _embed(self, feeds: Sequence[StepInput]) -> Tensor:
         ids = torch.tensor([entry for feed in feeds for entry in feed.entries])
         x = self.decoder.embed(ids.clamp(min=0).to(self.decoder.device))
         heard = [feed.latents for feed in feeds if feed.latents is not None]
@@ -119,7 +119,7 @@ class Runner:
         return x
 
 
-def _last_rows(feeds: Sequence[Feed]) -> list[int]:
+def _last_rows(feeds: Sequence[StepInput]) -> list[int]:
     """Row numbers, in the step's batch, of the last entries of the feeds that want scores."""
     end, wanted = 0, []
     for feed in feeds:

@@ -19,7 +19,7 @@ import torch
 
 from engine.errors import EngineError
 from engine.native.kv_cache import Log
-from engine.native.runtime.generation import Generation, Inbox, Post
+from engine.native.runtime.generation import Generation, Inbox, LoopCallbacks
 from engine.native.runtime.planning import Limits
 from engine.native.runtime.runner import Runner
 from engine.native.runtime.sampling import Sampling
@@ -39,7 +39,7 @@ class Scheduler:
     def __init__(self, runner: Runner, *, limits: Limits | None = None, seed: int = 0) -> None:
         self.runner = runner  # used on the device's thread only
         self._stepper = Stepper(runner, limits or Limits(), seed)
-        self._post = Post()
+        self._callbacks = LoopCallbacks()
         # None is a nudge. Bounded by the calls: each waits for what it has put here.
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._order = itertools.count()
@@ -75,7 +75,7 @@ class Scheduler:
         self._put(command)
         return await uncancelled(asyncio.wrap_future(future))
 
-    async def together(self, function: Callable[[Sequence[U]], Sequence[T]], request: U) -> T:
+    async def run_batched(self, function: Callable[[Sequence[U]], Sequence[T]], request: U) -> T:
         """``function`` of all requests that wait for it, those of other calls too, called once
         between two steps; returns what it made of ``request``. Cancelled, it waits for that.
 
@@ -129,7 +129,7 @@ class Scheduler:
 
     def open_inbox(self) -> Inbox:
         """For the tokens of several generations."""
-        return Inbox(self._post)
+        return Inbox(self._callbacks)
 
     def submit(self, work: Work) -> None:
         """Take ``work`` into the steps. Raises as `run`."""
@@ -179,16 +179,16 @@ class Scheduler:
             self._ended = ending
         self._take_commands()
         self._stepper.fail_all(EngineError(ending))
-        self._post.deliver()
+        self._callbacks.flush()
 
     def _loop(self) -> None:
         while not self._closing:
             stepped = self._stepper.advance()
-            self._post.deliver()
+            self._callbacks.flush()
             if not stepped:
                 self._take(self._commands.get())
             self._take_commands()
-            self._post.deliver()
+            self._callbacks.flush()
 
     def _take_commands(self) -> None:
         while not self._commands.empty():

@@ -11,7 +11,7 @@ import torch
 from engine.brain.interface import BrainError
 from engine.errors import EngineError
 from engine.native.runtime.planning import Limits, plan
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.sampling import Chooser, choose
 from engine.native.runtime.work import Work
 
@@ -96,7 +96,7 @@ class Stepper:
         return bool(requests)
 
     def _step(self) -> bool:
-        share = plan([work.wish() for work in self._works], self._limits)
+        share = plan([work.candidate() for work in self._works], self._limits)
         if not share:
             return False
         chosen = [self._works[index] for index in share]
@@ -148,7 +148,7 @@ class Stepper:
                 work.done.set_result(None)
         self._works = [work for work in self._works if not work.done.done()]
 
-    def _count(self, feeds: Sequence[Feed], decoded: int) -> None:
+    def _count(self, feeds: Sequence[StepInput], decoded: int) -> None:
         counts = self.counts
         counts.steps += 1
         counts.tokens += sum(len(feed.entries) for feed in feeds)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from engine.brain.token_log import common_prefix
 from engine.native.kv_cache import Log
-from engine.native.latents import HeardSound, rows_of
-from engine.native.runtime.planning import Wish
-from engine.native.runtime.runner import Feed
+from engine.native.latents import LatentSound, rows_of
+from engine.native.runtime.planning import Candidate
+from engine.native.runtime.runner import StepInput
 from engine.native.runtime.sampling import Sampling
 from engine.worker import Priority
 
@@ -23,7 +23,7 @@ class Prompt:
     """What a log is to hold: ids of tokens, and of latents."""
 
     ids: Sequence[int]
-    sounds: Sequence[HeardSound] = ()  # that have them
+    sounds: Sequence[LatentSound] = ()  # that have them
 
 
 @dataclass(slots=True)
@@ -70,19 +70,21 @@ class Work:
     def rests(self) -> bool:
         return len(self.made) - self.consumed >= RUN_AHEAD_TOKENS
 
-    def wish(self) -> Wish:
+    def candidate(self) -> Candidate:
         pending = 0 if self.rests else len(self.pending)
-        return Wish(pending, self.decodes and not self.rests, (int(self.priority), self.order))
+        return Candidate(pending, self.decodes and not self.rests, (int(self.priority), self.order))
 
-    def feed(self, count: int) -> Feed:
+    def feed(self, count: int) -> StepInput:
         """The next ``count`` of its pending ids; their scores are wanted after the last."""
         entries = self.pending[:count]
         heard = sum(id_ < 0 for id_ in entries)
         latents = None if self.latents is None or not heard else self.latents[:heard]
         last = count == len(self.pending)
-        return Feed(self.log, entries, latents, wants_scores=last and self.sampling is not None)
+        return StepInput(
+            self.log, entries, latents, wants_scores=last and self.sampling is not None
+        )
 
-    def fed(self, feed: Feed) -> None:
+    def fed(self, feed: StepInput) -> None:
         """``feed`` was run."""
         del self.pending[: len(feed.entries)]
         if self.latents is not None and feed.latents is not None:

@@ -10,7 +10,7 @@ from engine.native.model.ta4 import CODES_PER_GROUP as CODES_PER_TOKEN
 from engine.native.model.ta4 import Codes, SpokenId, Ta4Ids, Ta4Parser, interleave
 
 
-class SpeakingRenderer(Renderer):
+class Ta4Renderer(Renderer):
     """Writes an answer that was heard as its ta4 block, followed by its plain text."""
 
     def __init__(self, tokenizer: Tokenizer, chat_format: ChatFormat, ids: Ta4Ids) -> None:

@@ -7,15 +7,16 @@ import numpy as np
 import torch
 
 from engine.features import SAMPLE_RATE_HZ
+from engine.native.audio_stream import AudioConfig
+from engine.native.audio_tower import AudioTower
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.decoder import Decoder
 from engine.native.model.encoder import Encoder
 from engine.native.runtime.graphs import SIZES, DecodeGraphs
 from engine.native.runtime.planning import Limits
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.scheduler import Scheduler
-from engine.native.sound import AudioTower, SoundConfig
 from engine.ops.dispatch import MATVEC_ROWS
 
 _GIB = 1024**3
@@ -36,7 +37,7 @@ class NativeOptions:
     cache_tokens: int = 0
     calls: int = 4  # whose open turns the encoder remembers
     limits: Limits = field(default_factory=Limits)
-    sound: SoundConfig = field(default_factory=SoundConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
     pace: Pace = field(default_factory=Pace)
     speaks: bool = False  # the model's own speech (ta4), not text for a voice
 
@@ -45,7 +46,7 @@ def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> Au
     """The ear, with memory for one open block of every call, and one of a turn that closes."""
     blocks = (options.calls + 1) * -(-encoder.shape.context // _BLOCK_TOKENS)
     pool = encoder.pool(blocks=blocks, block_tokens=_BLOCK_TOKENS)
-    return AudioTower(encoder, adaptor, pool, options.sound)
+    return AudioTower(encoder, adaptor, pool, options.audio)
 
 
 def open_scheduler(
@@ -83,7 +84,7 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
         for count in (1, 2, 5, 12, 24, 48, 96, limits.prefill_beside_decode, limits.prefill_alone):
             if context + count <= room:
                 log.extend([0] * context)  # what was never written is zeros, which is good enough
-                runner.step([Feed(log, [0] * count, wants_scores=True)])
+                runner.step([StepInput(log, [0] * count, wants_scores=True)])
                 log.truncate(0)
     log.close()
     if tower is not None:
