@@ -1,13 +1,14 @@
-"""Qwen2 GGUF -> the directory that `engine.brain.local_brain` serves from. Run once, at set-up.
+"""A set-up tool: a Qwen2 GGUF file to the directory that `engine.brain.local_brain` serves from.
+
+`duplex models` runs it once; serving never imports it.
 
 The graph is written by hand: one node per projection, packed QKV, rotary attention with the
 KV cache as an in-place buffer, and no output head, so that prefill never pays for logits.
 The head is a graph of its own and the embedding a memory-mapped table, of which only the rows
 that are looked up are ever read.
 
-Weights of Q5_0 and Q8_0 tensors become 8-bit blocks with the file's own scales: nothing is
-lost. What else there is, is rounded to 8-bit blocks, with an
-error below 0.4 % of the block's largest weight.
+All matrices become 8-bit blocks. Q5_0 and Q8_0 tensors keep the file's own scales and lose
+nothing; others are rounded (docs/decisions/0021-eight-bit-weights-of-the-brain.md).
 """
 
 import json
@@ -63,7 +64,7 @@ def convert(
 ) -> None:
     """Write ``target`` from ``gguf``; it appears whole or not at all.
 
-    ``progress`` is told what is being done and the share already done, 0 to 1.
+    ``progress`` is called with the name of the step and the share already done, 0 to 1.
     ``max_context_tokens`` is the longest context that a session may ask for later.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every brain promises."""
+"""The interface of a brain."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from engine.types import GenerationOptions, Message, RawPiece
 
 
 class BrainError(EngineError):
-    """The brain cannot answer: its model failed, or a remote endpoint did or cannot be reached."""
+    """The brain cannot answer: its model or a remote endpoint failed."""
 
 
 class BrainSession(Protocol):

@@ -1,4 +1,4 @@
-"""The open turn's transcript: what of it is stable, and when to listen again.
+"""The transcript of an open turn: its stable words, and when the next partial is due.
 
 Pure logic over the texts that an ear gives. While the caller speaks, each *hypothesis* is the
 whole open window heard anew, so its end wavers. Words become stable when two successive
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.features import SAMPLE_RATE_HZ
 from engine.types import Transcript
 
 _TRAILING_PUNCTUATION = re.compile(r"[^\w]+$")
@@ -25,12 +26,12 @@ class PartialPolicy:
     cut at a quiet point that leaves at least ``min_context_samples`` open.
     """
 
-    rate: int = 16_000
+    rate: int = SAMPLE_RATE_HZ
     min_new_samples: int = 9_600
     max_load: float = 0.2
-    max_window_samples: int = 20 * 16_000
-    min_context_samples: int = 4 * 16_000
-    min_commit_samples: int = 8 * 16_000
+    max_window_samples: int = 20 * SAMPLE_RATE_HZ
+    min_context_samples: int = 4 * SAMPLE_RATE_HZ
+    min_commit_samples: int = 8 * SAMPLE_RATE_HZ
 
     def interval_samples(self, cost_s: float) -> int:
         """Audio to wait for after a partial that took ``cost_s`` seconds of a core."""
@@ -44,7 +45,7 @@ class PartialPolicy:
 
 
 class PartialTranscriber:
-    """The transcript of one turn as it grows; one call's state, used by one task at a time.
+    """The transcript of one turn as it grows. One task at a time uses it.
 
     ``window_start`` is the turn's first sample that is still open: an ear is given the audio
     from there on. Texts may arrive late: one that is older than what is known changes nothing.

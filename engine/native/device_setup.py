@@ -1,4 +1,4 @@
-"""A model's place on its device: memory, graphs, compiled kernels, and the thread."""
+"""Setting a device up for a model: caches, graphs, compiled kernels, and the thread."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,7 +20,7 @@ from engine.native.runtime.scheduler import Scheduler
 from engine.ops.dispatch import MATVEC_ROWS
 
 _GIB = 1024**3
-_LEFT_FREE = 3 * _GIB  # for activations, graphs, and what is heard in long calls
+_LEFT_FREE = 3 * _GIB  # for activations, graphs, and the latents of long calls
 _LEFT_FOR_VOICE = 2 * _GIB  # token2wav, which is loaded afterwards, and its utterances
 _TOKENS_ON_CPU = 16_384
 _BLOCK_TOKENS = 16
@@ -28,14 +28,14 @@ _BLOCK_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class NativeOptions:
-    """How a model is put on a device. ``cache_tokens`` 0: as many as fit."""
+    """Options of a model on its device. ``cache_tokens`` 0 takes as many as fit."""
 
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     weight_bits: Literal[4, 8, 16] = 16
     context_tokens: int = 8192
     cache_tokens: int = 0
-    calls: int = 4  # whose open turns the encoder remembers
+    calls: int = 4  # with an open turn, for which the encoder's cache has room
     limits: Limits = field(default_factory=Limits)
     audio: AudioConfig = field(default_factory=AudioConfig)
     pace: Pace = field(default_factory=Pace)
@@ -43,7 +43,7 @@ class NativeOptions:
 
 
 def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> AudioTower:
-    """The ear, with memory for one open block of every call, and one of a turn that closes."""
+    """The audio tower, with a cache for one open block of every call and one more that closes."""
     blocks = (options.calls + 1) * -(-encoder.shape.context // _BLOCK_TOKENS)
     pool = encoder.pool(blocks=blocks, block_tokens=_BLOCK_TOKENS)
     return AudioTower(encoder, adaptor, pool, options.audio)
@@ -52,7 +52,7 @@ def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> Au
 def open_scheduler(
     decoder: Decoder, tower: AudioTower | None, options: NativeOptions, context_tokens: int
 ) -> Scheduler:
-    """The cache, and on CUDA the decode graphs and all kernels compiled; then the thread.
+    """Allocate the cache, compile graphs and kernels on CUDA, and start the thread.
 
     Raises:
         ValueError: the cache is smaller than the context.
@@ -75,8 +75,7 @@ def open_scheduler(
 
 @torch.inference_mode()
 def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
-    """Run every kind of step once: kernels are compiled when they are first used, and no call
-    should wait for that."""
+    """Run every kind of step once, so that no call waits for the compilation of a kernel."""
     pool = runner.pool
     log = pool.open()
     room = min(pool.blocks * pool.block_tokens, runner.decoder.shape.max_positions)

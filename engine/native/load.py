@@ -1,4 +1,4 @@
-"""From a directory to a model ready to converse."""
+"""Loads a model from its directory and sets its device up."""
 
 import json
 from collections.abc import Callable
@@ -23,9 +23,10 @@ from engine.native.model.ta4 import Ta4Ids
 from engine.native.model.template import with_tools
 from engine.native.model.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 from engine.native.ta4_renderer import Ta4Renderer
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 
-Tell = Callable[[str, float], None]
-THINK_OPEN, THINK_CLOSE, NO_THOUGHTS = "<think>\n", "</think>\n", "<think>\n\n</think>\n"
+Progress = Callable[[str, float], None]
+_NO_THOUGHTS = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class NativeModel:
     tower: AudioTower | None
 
 
-def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
+def load_model(path: Path, options: NativeOptions, progress: Progress) -> NativeModel:
     """Load a Step-Audio or Qwen2 directory, or one with a Qwen2 GGUF file.
 
     Raises:
@@ -63,9 +64,11 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
         adaptor.destinations() if adaptor else None,
     )
     if gguf:
-        gguf.load(destinations, tell)
+        gguf.load(destinations, progress)
     else:
-        load_checkpoint(path, destinations, tell, tied_embeddings=config.decoder.tied_embeddings)
+        load_checkpoint(
+            path, destinations, progress, tied_embeddings=config.decoder.tied_embeddings
+        )
     if options.weight_bits != 16:
         decoder.quantise(options.weight_bits)
     tower = open_tower(encoder, adaptor, options) if encoder and adaptor else None
@@ -119,13 +122,13 @@ def _speech(path: Path, special: SpecialTokens | None) -> Ta4Ids:
 def _answer_format(
     path: Path, renderer: Renderer, speech: Ta4Ids | None, pace: Pace
 ) -> AnswerFormat:
-    """How the checkpoint thinks and speaks."""
+    """The format of the checkpoint's answers."""
     begin = (speech.start,) if speech else ()
-    no_thoughts = renderer.plain(NO_THOUGHTS) if _always_thinks(path) else []
+    no_thoughts = renderer.plain(_NO_THOUGHTS) if _always_thinks(path) else []
     return AnswerFormat(
         renderer,
-        think_open=tuple(renderer.plain(THINK_OPEN)),
-        think_close=(*renderer.plain(THINK_CLOSE), *begin),
+        think_open=tuple(renderer.plain(f"{THINK_OPEN}\n")),
+        think_close=(*renderer.plain(f"{THINK_CLOSE}\n"), *begin),
         no_thoughts=(*no_thoughts, *begin),
         pace=pace,
         speech=speech,
@@ -137,8 +140,8 @@ def _always_thinks(path: Path) -> bool:
     then does."""
     template = path / "chat_template.jinja"
     if template.is_file():
-        return "<think>" in template.read_text()
+        return THINK_OPEN in template.read_text()
     settings = path / "tokenizer_config.json"
     if not settings.is_file():
         return False
-    return "<think>" in str(json.loads(settings.read_text()).get("chat_template", ""))
+    return THINK_OPEN in str(json.loads(settings.read_text()).get("chat_template", ""))

@@ -51,6 +51,7 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 from typing import Literal, Self
 
+from engine.text.thought_filter import THINK_CLOSE
 from engine.types import FinishReason, Thinking
 
 MindsMode = Literal["think_first", "speak_first"]
@@ -338,7 +339,7 @@ class TagWatch:
     is a thought only when what follows shows that the tag does not begin in it.
     """
 
-    def __init__(self, tag: str = "</think>") -> None:
+    def __init__(self, tag: str = THINK_CLOSE) -> None:
         self._tag = tag
         self._held: list[tuple[int, str]] = []  # tokens in which the tag may begin, and after
         self.is_closed = False

@@ -44,9 +44,9 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         "unexpected": sorted(tensors.keys() - own.keys()),
         "misshapen": misshapen,
     }
-    told = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if told:
-        raise ValueError(f"{where} does not fit its module; {'; '.join(told)}")
+    listed = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
+    if listed:
+        raise ValueError(f"{where} does not fit its module; {'; '.join(listed)}")
     module.load_state_dict(dict(tensors))
 
 

@@ -16,7 +16,7 @@ HEAD = "lm_head.weight"
 _PLAIN = frozenset({"BF16", "F16", "F32", "F64"})
 _NAMED = 4  # how many tensors of a kind an error names
 
-Tell = Callable[[str, float], None]  # what is being done, and the share done, 0 to 1
+Progress = Callable[[str, float], None]  # what is being done, and the share done, 0 to 1
 
 
 class CheckpointError(ValueError):
@@ -49,14 +49,14 @@ def full_keys(
 def load_checkpoint(
     directory: Path,
     destinations: Mapping[str, Tensor],
-    tell: Tell,
+    progress: Progress,
     *,
     tied_embeddings: bool = False,
 ) -> None:
     """Copy every tensor of the checkpoint to its destination, in that one's dtype and device.
 
     The files are memory-mapped and read tensor by tensor, so that the host never holds a second
-    copy of more than one tensor. Nothing is copied unless everything fits. ``tell`` is called
+    copy of more than one tensor. Nothing is copied unless everything fits. ``progress`` is called
     after each tensor with the file's name and the share of all bytes.
 
     ``tied_embeddings``: the output head is the embedding, and a copy of it in the files is passed
@@ -78,7 +78,7 @@ def load_checkpoint(
             stored.pop(HEAD, None)
         shapes = {key: tensor.shape for key, tensor in stored.items()}
         compare_shapes(directory, shapes, destinations)
-        _copy(opened, stored, destinations, tell)
+        _copy(opened, stored, destinations, progress)
 
 
 def _files(directory: Path) -> dict[str, list[str]]:
@@ -143,15 +143,15 @@ def compare_shapes(
         "misshapen": misshapen,
     }
     if any(faults.values()):
-        told = [f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names]
-        raise CheckpointError(f"{source} is another model: {'; '.join(told)}")
+        listed = [f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names]
+        raise CheckpointError(f"{source} is another model: {'; '.join(listed)}")
 
 
 def _copy(
     opened: Mapping[str, Any],
     stored: Mapping[str, _Stored],
     wanted: Mapping[str, Tensor],
-    tell: Tell,
+    progress: Progress,
 ) -> None:
     total = sum(to.nbytes for to in wanted.values()) or 1
     done = 0
@@ -161,7 +161,7 @@ def _copy(
                 continue
             wanted[key].copy_(file.get_tensor(key))
             done += wanted[key].nbytes
-            tell(name, done / total)
+            progress(name, done / total)
 
 
 def _few(names: list[str]) -> str:

@@ -1,9 +1,9 @@
-"""What the next step runs: pure, so that the bound on waiting can be read and tested.
+"""Chooses what the next step runs. Pure, so that the bound on waiting can be tested.
 
 A step takes one token of every row that decodes and fills what is left of its budget with pieces
-of prompts (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section 4). So no row waits
-for a prompt longer than one step of ``prefill_beside_decode`` tokens; one that begins to decode
-while nobody else does, one of ``prefill_alone``.
+of prompts (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section 4). So a row that
+decodes waits for at most one step of ``prefill_beside_decode`` prompt tokens. While no row
+decodes, a step takes ``prefill_alone``.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What one sequence has to run: ``pending`` ids. ``decodes``: it is one token whose successor
-    is wanted. ``rank``: lower goes first."""
+    """One sequence that may take part in the next step.
+
+    It has ``pending`` ids to run. ``decodes``: that is one token, whose successor is wanted. The
+    lower ``rank`` goes first.
+    """
 
     pending: int
     decodes: bool

@@ -1,4 +1,4 @@
-"""One step of the decoder over whatever the sequences of many calls add to their logs."""
+"""One step of the decoder over the inputs of many sequences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from engine.native.model.decoder import Decoder, Rows, make_batch
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """What one sequence adds: its ids, of which each negative one takes the next row of
+    """The ids that one sequence adds in a step. Each negative id takes the next row of
     ``latents`` [n, C] instead of an embedding."""
 
     log: Log
@@ -25,8 +25,8 @@ class StepInput:
 
 @dataclass(slots=True)
 class StepOutput:
-    """What became of a step's feeds: the scores [R, V] of those that wanted them, in their
-    order, and the feeds that found no room, with the reason."""
+    """The result of a step: the scores [R, V] of the inputs that want them, in their order, and
+    the error of each input that found no room, by its index."""
 
     scores: Tensor | None
     failures: dict[int, Exception] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class DecodeGraph(Protocol):
 
 
 class Runner:
-    """The model, its cache, and the ways to run a step."""
+    """Runs steps of a decoder on its cache, as a graph where that fits."""
 
     def __init__(self, decoder: Decoder, pool: BlockPool, graph: DecodeGraph | None = None) -> None:
         self.decoder = decoder
@@ -55,8 +55,10 @@ class Runner:
 
     @torch.inference_mode()
     def step(self, feeds: Sequence[StepInput]) -> StepOutput:
-        """Append every feed to its log. One that finds no room is left out and named; if the
-        step itself fails, all logs are as they were.
+        """Append every input to its log.
+
+        An input that finds no room is left out and reported. If the step itself fails, all logs are
+        as they were.
 
         Raises:
             Exception: what the device raised.

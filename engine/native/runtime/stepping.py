@@ -1,4 +1,4 @@
-"""What the device's thread does, step by step; knows neither threads nor coroutines."""
+"""The steps of the device; knows neither threads nor coroutines."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from engine.native.runtime.work import Work
 
 logger = logging.getLogger(__name__)
 
-Together = Callable[[Sequence[Any]], Sequence[Any]]
+BatchFunction = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was done, for measurements."""
+    """Counts of the steps, for measurements."""
 
     steps: int = 0
     tokens: int = 0  # positions run through the decoder
@@ -31,7 +31,7 @@ class Counts:
 
 
 class Stepper:
-    """The calls' work, and how it is taken into steps."""
+    """Holds the work of all calls and takes it into steps."""
 
     def __init__(self, runner: Runner, limits: Limits, seed: int) -> None:
         self.counts = Counts()
@@ -39,10 +39,10 @@ class Stepper:
         self._limits = limits
         self._generator = torch.Generator(runner.decoder.device).manual_seed(seed)
         self._works: list[Work] = []
-        self._requests: dict[Together, list[tuple[Any, Future[Any]]]] = {}
+        self._requests: dict[BatchFunction, list[tuple[Any, Future[Any]]]] = {}
 
     def add(self, work: Work) -> None:
-        """Take ``work`` into the steps, unless it was withdrawn before it began."""
+        """Add ``work``, unless it was withdrawn before it began."""
         if work.done.done():
             return
         try:
@@ -55,18 +55,18 @@ class Stepper:
         self._retire()
 
     def remove(self, work: Work) -> None:
-        """Take ``work`` out."""
+        """Remove ``work``."""
         if work in self._works:
             self._works.remove(work)
         if not work.done.done():
             work.done.set_result(None)
 
-    def ask(self, function: Together, request: object, future: "Future[Any]") -> None:
+    def ask(self, function: BatchFunction, request: object, future: "Future[Any]") -> None:
         """Have ``function`` called, once for all that are asked of it before the next step."""
         self._requests.setdefault(function, []).append((request, future))
 
     def fail_all(self, error: EngineError) -> None:
-        """Nothing more will be done."""
+        """End all work and all requests with ``error``."""
         for waiting in self._requests.values():
             for _, future in waiting:
                 future.set_exception(error)
@@ -86,7 +86,7 @@ class Stepper:
                 results = function([request for request, _ in waiting])
                 for (_, future), result in zip(waiting, results, strict=True):
                     future.set_result(result)
-            except Exception as error:  # the device's own; every call among them is told
+            except Exception as error:  # the device's own error, raised in every call among them
                 logger.exception("%d requests failed together", len(waiting))
                 failure = EngineError("the engine's model failed")
                 failure.__cause__ = error
@@ -109,7 +109,7 @@ class Stepper:
                 if feed.wants_scores and index not in outcome.failures
             ]
             tokens = self._choose(outcome.scores, ready)
-        except Exception as error:  # the device's own; every call in the step is told
+        except Exception as error:  # the device's own error, raised in every call of the step
             logger.exception("a step of %d sequences failed", len(chosen))
             failure = BrainError("the brain's model failed")
             failure.__cause__ = error
@@ -126,7 +126,7 @@ class Stepper:
         for work, token in zip(ready, tokens, strict=True):
             try:
                 work.take(token)
-            except Exception as error:  # what reads its tokens fails: its own call's fault
+            except Exception as error:  # its reader failed, which concerns its own call only
                 work.fail(error)
         self._retire()
         return True

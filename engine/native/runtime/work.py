@@ -1,4 +1,4 @@
-"""One sequence's part in the device's steps."""
+"""The work of one sequence in the device's steps."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,22 +14,22 @@ from engine.native.runtime.runner import StepInput
 from engine.native.runtime.sampling import Sampling
 from engine.worker import Priority
 
-# A row this many tokens ahead of its consumer rests: an answer that is cut wastes no more.
+# A row this many tokens ahead of its reader rests, so an answer that is cut wastes no more.
 RUN_AHEAD_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a log is to hold: ids of tokens, and of latents."""
+    """The ids that a log has to hold, of tokens and of latents."""
 
     ids: Sequence[int]
-    sounds: Sequence[LatentSound] = ()  # that have them
+    sounds: Sequence[LatentSound] = ()  # with the latents of the negative ids
 
 
 @dataclass(slots=True)
 class Work:
-    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`,
-    which the consumer writes and the thread only reads."""
+    """The work of one sequence. Only the device's thread uses it, except `consumed`, which the
+    reader of the tokens writes."""
 
     log: Log
     prompt: Prompt
@@ -37,7 +37,7 @@ class Work:
     order: int
     done: "Future[None]"  # resolved when no step touches the log any more
     admitted: "Future[int]"  # how many of the prompt's ids the log held
-    sampling: Sampling | None = None  # None: only bring the log up to the prompt
+    sampling: Sampling | None = None  # None: only prefill the prompt
     stop_ids: frozenset[int] = frozenset()
     limit: int = 0
     deliver: Callable[[int], None] | None = None
@@ -45,11 +45,13 @@ class Work:
     latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
     made: list[int] = field(default_factory=list)
     consumed: int = 0
-    must_say: Callable[[int], bool] | None = None  # no stop token before it is true of one made
+    must_say: Callable[[int], bool] | None = (
+        None  # no stop token comes before it is true of a token
+    )
     forks: bool = False  # until admitted, `log` is another's, which is only read
 
     def admit(self) -> None:
-        """Cut what the log should not hold; what it lacks is pending."""
+        """Begin: cut the log to what it has in common with the prompt; the rest is pending."""
         ids = self.prompt.ids
         same = common_prefix(self.log.entries, ids)
         if self.forks:
@@ -85,13 +87,13 @@ class Work:
         )
 
     def fed(self, feed: StepInput) -> None:
-        """``feed`` was run."""
+        """Note that ``feed`` was run."""
         del self.pending[: len(feed.entries)]
         if self.latents is not None and feed.latents is not None:
             self.latents = self.latents[len(feed.latents) :]
 
     def take(self, token: int) -> None:
-        """``token`` was decoded."""
+        """Note that ``token`` was decoded, and deliver it."""
         self.made.append(token)
         assert self.deliver is not None
         self.deliver(token)
@@ -103,7 +105,7 @@ class Work:
             self.pending.append(token)
 
     def fail(self, error: Exception) -> None:
-        """It is over."""
+        """End the work with ``error``."""
         for future in (self.admitted, self.done):
             if not future.done():
                 future.set_exception(error)
