@@ -123,8 +123,8 @@ class GenerationOptions:
     ``think_tokens`` is the most tokens of reasoning, between ``<think>`` tags that the brain opens,
     and closes if the model does not; 0 answers at once. ``thinking``: all thoughts come before the
     speech, or in parts while it is spoken. ``speech_ahead_s`` returns how long the speech made so
-    far will still sound, for a brain that thinks meanwhile. ``calls`` are the rules for the tools in
-    the conversation.
+    far will still sound, for a brain that thinks meanwhile. ``calls`` are the rules for the tools
+    in the conversation.
     """
 
     max_tokens: int = 256

@@ -1,6 +1,6 @@
 """A set-up tool: a Qwen2 GGUF file to the directory that `engine.brain.local_brain` serves from.
 
-`duplex models` runs it once; serving never imports it.
+Installing a model runs it once.
 
 The graph is written by hand: one node per projection, packed QKV, rotary attention with the
 KV cache as an in-place buffer, and no output head, so that prefill never pays for logits.
