@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the graph is built from; names as in the GGUF metadata."""
+    """The sizes of the graph; names as in the GGUF metadata."""
 
     layers: int
     hidden: int
@@ -285,7 +285,7 @@ def _rope_tables(head_size: int, base: float, positions: int) -> tuple[Floats, F
 
 @dataclass
 class Graph:
-    """An ONNX graph under construction; weights go straight to the file beside it."""
+    """An ONNX graph under construction; weights go straight to a file of their own."""
 
     folder: Path
     name: str

@@ -64,7 +64,7 @@ class LocalBrainSession:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed; the next call goes on from what the log still holds.
+            BrainError: the model failed; the log is intact, and the next request goes on from it.
             RuntimeError: an answer is being generated, or the session is closed.
         """
         self._check_free()
@@ -81,7 +81,7 @@ class LocalBrainSession:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed; the next call goes on from what the log still holds.
+            BrainError: the model failed; the log is intact, and the next request goes on from it.
             ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """

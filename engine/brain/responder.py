@@ -12,8 +12,10 @@ P_contra = TypeVar("P_contra", contravariant=True)
 
 
 class AnsweringBrain(Protocol[P_contra]):
-    """The part of a `BrainSession` that a `Responder` needs. The type parameter is what an open
-    turn may be given as: text, or also what the brain itself heard."""
+    """The part of a `BrainSession` that a `Responder` needs.
+
+    The type parameter is the type of an open turn: text, or also sound.
+    """
 
     async def prefill(self, messages: Sequence[Message], partial: P_contra | None = None) -> None:
         """See `BrainSession.prefill`."""

@@ -44,7 +44,7 @@ class TurnTranscriber:
 
     @property
     def transcript(self) -> Transcript:
-        """What is known of the open turn now."""
+        """The transcript of the open turn so far."""
         return self._partials.transcript
 
     def begin_turn(self) -> None:
@@ -94,7 +94,7 @@ class TurnTranscriber:
         partials.commit(head.text, cut)
 
     async def _hear(self, start: int, priority: Priority, end: int | None = None) -> _Words:
-        """The words of the open turn from sample ``start`` to ``end``, or to what there is now."""
+        """The words of the open turn from sample ``start`` to ``end``, or to its newest sample."""
         end = self._samples if end is None else end
         audio = np.concatenate([*self._audio, np.empty(0, np.float32)])[start:end]
 

@@ -70,7 +70,7 @@ class WhisperEar:
         self._silence = self._encode(normalize(silence, SILENCE_LOG_MEL_MAXIMUM))
 
     def transcribe(self, pcm: NDArray[np.float32]) -> str:
-        """What is said in ``pcm`` (16 kHz mono in [-1, 1], any length); "" if nothing is.
+        """The words in ``pcm`` (16 kHz mono in [-1, 1], any length); "" without speech.
 
         The work is one encoder pass and one greedy decode for each 30 s of audio. Give it audio
         trimmed to the speech: silence costs as much as speech and invites invention.

@@ -81,7 +81,7 @@ class NativeBrainSession:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed; the log holds a prefix of what it should.
+            BrainError: the model failed; the log holds a prefix of the prompt.
             RuntimeError: an answer is being generated, or the session is closed.
         """
         self._check_free()

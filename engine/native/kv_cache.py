@@ -98,10 +98,10 @@ class BlockPool:
 
 
 class Log:
-    """One sequence: what is in it, and where its keys and values are.
+    """One sequence: its ids, and the blocks of its keys and values.
 
     ``entries`` are token ids, or other ids of the caller's choosing (negative ones stand for
-    audio latents); the log only keeps them, so that it can be compared with what it should hold.
+    audio latents); the log only keeps them, so that it can be compared with a prompt.
     """
 
     def __init__(self, pool: BlockPool) -> None:

@@ -1,7 +1,7 @@
 """Mind-Paced Speaking: one model thinks and speaks at once, in two contexts (arXiv 2510.09592).
 
-The *formulation* mind F reads the conversation and ``<think>`` and reasons; its log only grows.
-The *articulation* mind A speaks: its step n reads the conversation, ``<think>``, the thoughts so
+The *formulation* brain F reads the conversation and ``<think>`` and reasons; its log only grows.
+The *articulation* brain A speaks: its step n reads the conversation, ``<think>``, the thoughts so
 far, ``</think>`` and all it has said so far, and goes on for Tr tokens (`Pace.speech_tokens`).
 Thoughts come in segments of Tc tokens (`Pace.thought_tokens`); while A speaks on segment n, F makes
 segment n + 1. So A's log is a fork of F's, cut at a segment's end, and what must be prefilled in
@@ -110,7 +110,7 @@ class Finish:
 
 
 class Minds:
-    """The course of one answer; one call's state.
+    """The schedule of the two brains for one answer; used once.
 
     The caller asks `decide` after every token and whenever the clock may matter, does what it
     says, and reports the result with `thought`, `thoughts_ended`, `spoke` and `speech_ended`. Each
@@ -325,11 +325,11 @@ class Minds:
 
     def _check_thinking(self) -> None:
         if self._finished or self._think_until is None:
-            raise RuntimeError("the formulation mind was not asked to think")
+            raise RuntimeError("the formulation brain was not asked to think")
 
     def _check_speaking(self) -> None:
         if self._finished or self._speak_until is None:
-            raise RuntimeError("the articulation mind was not asked to speak")
+            raise RuntimeError("the articulation brain was not asked to speak")
 
 
 class TagWatch:

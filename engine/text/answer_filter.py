@@ -1,4 +1,4 @@
-"""The only way from a model's raw text to what is spoken.
+"""The only way from a model's raw text to speech.
 
 Text holds thoughts between ``<think>`` tags and calls of functions between ``<tool_call>`` tags.
 Nothing of either is ever speech, however the text is cut into pieces.
@@ -68,7 +68,7 @@ class AnswerFilter:
         self._is_broken = False
 
     def feed(self, text: str) -> list[TextPiece]:
-        """Take the next raw text; return what is certain now, in order."""
+        """Take the next raw text; return the pieces that are certain now, in order."""
         pieces: list[TextPiece] = []
         while text and not self._is_broken:
             text = self._read_call(text, pieces) if self._call else self._read_text(text, pieces)
@@ -233,7 +233,7 @@ class _Sorter:
         self._blanks = ""  # speech that is not passed on yet
 
     def feed(self, piece: RawPiece) -> Iterator[Piece]:
-        """Take the next raw piece; yield what is certain now, in order.
+        """Take the next raw piece; yield the pieces that are certain now, in order.
 
         Raises:
             EngineError: the model called a function in a way that cannot be obeyed.

@@ -30,7 +30,7 @@ class ThoughtFilter:
         return self._depth > 0
 
     def feed(self, text: str) -> list[Speech | Thought]:
-        """Take the next raw text; return what is certain now, in order, none of it empty."""
+        """Take the next raw text; return the pieces that are certain now, in order, none empty."""
         text = self._held + text
         pieces: list[Speech | Thought] = []
         start = 0

@@ -67,7 +67,7 @@ class CallReader:
         return [None] if whole is None else [*whole]
 
     def _read_head(self, text: str, pieces: list[CallPiece | None]) -> str:
-        """Returns what follows the head, or a whole call in a form of its own."""
+        """Returns the text after the head, or after a whole call of another form."""
         scanned = max(0, len(self._held) - len(CALL_CLOSE))
         self._held += text
         for form in (_HERMES, _STEP):
@@ -88,7 +88,7 @@ class CallReader:
         return ""
 
     def _read_arguments(self, text: str, pieces: list[CallPiece | None]) -> str:
-        """Returns what follows the arguments."""
+        """Returns the text after the arguments."""
         end = self._value.end(text)
         if end is not None:
             pieces += [CallArguments(text[:end]), CallEnded()]
@@ -147,8 +147,8 @@ def hermes_system(text: str, tools: Sequence[Tool]) -> str:
 
 
 class HermesTools:
-    """Tools as Qwen2.5, Hermes and many others are shown them; an `engine.brain.chat_format`
-    `ToolFormat`."""
+    """The format of tools in Qwen2.5, Hermes and many other models; a `ToolFormat` of
+    `engine.brain.chat_format`."""
 
     def blocks(self, message: Message) -> list[tuple[str, str]]:
         """See `ToolFormat`."""

@@ -88,7 +88,7 @@ def load_flow(directory: Path) -> Flow:
     """The flow of a ``token2wav`` directory, fp32 on the CPU.
 
     Raises:
-        ValueError: ``flow.yaml`` or ``flow.pt`` is not what is implemented.
+        ValueError: ``flow.yaml`` or ``flow.pt`` needs something that is not implemented.
         OSError: a file cannot be read.
     """
     config = parse_flow_yaml((directory / "flow.yaml").read_text("utf-8"))

@@ -52,7 +52,7 @@ class TokenVoice:
         vocoder is fp32 always, because it sums phases.
 
         Raises:
-            ValueError: its files, or the prompt, are not what is implemented.
+            ValueError: a file or the prompt needs something that is not implemented.
             OSError: a file cannot be read.
         """
         flow, hift = load_flow(directory).to(device, dtype), load_hift(directory).to(device)
@@ -65,7 +65,7 @@ class TokenVoice:
 
 @dataclass(slots=True)
 class _Piece:
-    """Text not yet sent out and where it ends, in samples."""
+    """Text that is not sent yet, and its end in samples."""
 
     text: str
     end_sample: int

@@ -11,7 +11,7 @@ from engine.native.runtime.work import RUN_AHEAD_TOKENS, Work
 
 
 class Device(Protocol):
-    """What a generation needs of the scheduler."""
+    """The part of the scheduler that a generation needs."""
 
     def submit(self, work: Work) -> None:
         """Take ``work`` into the steps."""
@@ -133,7 +133,7 @@ class Generation:
         return await asyncio.shield(asyncio.wrap_future(self._work.admitted))
 
     def check(self) -> None:
-        """Raise what ended the generation, if it failed."""
+        """Raise the error that ended the generation, if one did."""
         self._work.done.result()
 
     def take(self) -> None:

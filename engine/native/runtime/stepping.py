@@ -75,7 +75,7 @@ class Stepper:
         self._works, self._requests = [], {}
 
     def advance(self) -> bool:
-        """Do what was asked and run one step; returns whether there was anything to do."""
+        """Answer all requests and run one step; returns whether there was anything to do."""
         answered = self._answer()
         return self._step() or answered
 
