@@ -43,9 +43,9 @@ def published_mel(pcm: Float32, mels: int = 128) -> Tensor:
 
 def one(tower: AudioTower, request: EncodeRequest | None) -> EncodedAudio:
     assert request is not None
-    [hearing] = tower.encode([request])
-    assert isinstance(hearing, EncodedAudio)
-    return hearing
+    [encoded] = tower.encode([request])
+    assert isinstance(encoded, EncodedAudio)
+    return encoded
 
 
 def hear(tower: AudioTower, stream: AudioStream) -> list[EncodedAudio]:
@@ -59,10 +59,10 @@ def hear(tower: AudioTower, stream: AudioStream) -> list[EncodedAudio]:
 def known(heard: list[EncodedAudio], block: int = 0) -> Tensor:
     """What a listener knows of a block after these."""
     latents = torch.empty(0, ADAPTOR.output)
-    for hearing in heard:
-        if hearing.block == block:
-            assert hearing.start <= len(latents)
-            latents = torch.cat([latents[: hearing.start], hearing.stable, hearing.provisional])
+    for encoded in heard:
+        if encoded.block == block:
+            assert encoded.start <= len(latents)
+            latents = torch.cat([latents[: encoded.start], encoded.stable, encoded.provisional])
     return latents
 
 
@@ -256,9 +256,9 @@ def test_many_calls_in_one_step_are_each_alone() -> None:
         def run(requests: dict[int, EncodeRequest]) -> None:
             groups = [requests] if together else [{i: r} for i, r in requests.items()]
             for group in groups:
-                for index, hearing in zip(group, tower.encode(list(group.values())), strict=True):
-                    assert isinstance(hearing, EncodedAudio)
-                    heard[index].append(hearing)
+                for index, encoded in zip(group, tower.encode(list(group.values())), strict=True):
+                    assert isinstance(encoded, EncodedAudio)
+                    heard[index].append(encoded)
 
         for index, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
             stream.feed(speechlike(length, index))
