@@ -45,9 +45,7 @@ class Work:
     latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
     made: list[int] = field(default_factory=list)
     consumed: int = 0
-    must_say: Callable[[int], bool] | None = (
-        None  # no stop token comes before it is true of a token
-    )
+    must_say: Callable[[int], bool] | None = None  # no stop token before it was true of a token
     forks: bool = False  # until admitted, `log` is another's, which is only read
 
     def admit(self) -> None:
