@@ -22,12 +22,13 @@ from typing import Any
 from duplex.errors import ProtocolError
 from duplex.protocol import client_events as wire
 from duplex.protocol import server_events
-from duplex.protocol.beta import BetaShape, GaShape, Shape
+from duplex.protocol.beta import BetaShape
 from duplex.protocol.conversation import Conversation
 from duplex.protocol.ids import NewId, counting_ids
 from duplex.protocol.item_requests import obey
 from duplex.protocol.response_plan import plan_response
 from duplex.protocol.session_config import SessionConfig
+from duplex.protocol.shapes import GaShape, Shape
 
 SLOW_S = 1.0  # one message may not take longer: it stands in the way of all calls
 
@@ -144,7 +145,7 @@ class Fuzzer:
     def _send(self, message: str | bytes) -> str:
         event_id = None
         try:
-            event = wire.decode(self._shape.incoming(message))
+            event = self._shape.read(message)
             event_id = event.event_id
             answers = self._obey(event)
             outcome = "obeyed"
@@ -153,8 +154,8 @@ class Fuzzer:
             outcome = str(error.code)
         for answer in answers:
             server_events.decode(server_events.encode(answer, self._new_id))
-            for told in self._shape.outgoing(answer, self._new_id):
-                json.loads(told)
+            for told in self._shape.write(answer, self._new_id):
+                json.loads(told)  # type: ignore[arg-type]  # both shapes write text
         return outcome
 
     def _obey(self, event: wire.ClientEvent) -> list[server_events.ServerEvent]:

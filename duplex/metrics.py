@@ -1,11 +1,21 @@
-"""What is measured: when each stage of a turn was reached, and counts of the whole server.
+"""Measurements: when each stage of a turn was reached, and counts of the whole server.
 
-Monotonic time, never for deciding what happens in a call.
+They use monotonic time, and never decide what happens in a call.
 """
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 Clock = Callable[[], float]  # monotonic seconds
 
@@ -51,33 +61,83 @@ _RECENT_TURNS = 64
 _RECENT_S = 60.0  # older turns say nothing about the load now
 _ENOUGH_TURNS = 5
 
-Labels = tuple[tuple[str, str], ...]
+# Name -> what it counts, and the names of its labels.
+_COUNTERS = {
+    "duplex_calls_total": ("Calls that were opened.", ()),
+    "duplex_calls_ended_total": ("Calls that have ended, by the reason.", ("reason",)),
+    "duplex_refused_total": ("Calls that were refused, by the reason.", ("reason",)),
+    "duplex_dropped_total": (
+        "Connections and packets that were dropped, by the reason.",
+        ("reason",),
+    ),
+    "duplex_received_bytes_total": ("Bytes received from clients.", ()),
+    "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
+    "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),
+    "duplex_responses_total": ("Responses, by how they ended.", ("ending",)),
+    "duplex_interruptions_total": (
+        "Sounds of a caller during a reply, by whether they were meant to interrupt it.",
+        ("meant",),
+    ),
+}
+_HISTOGRAMS = {
+    "duplex_stage_seconds": (
+        "When a turn reached each stage, in seconds after the caller's last speech sample.",
+        ("stage",),
+    ),
+    "duplex_event_loop_lag_seconds": ("How late the event loop ran.", ()),
+}
+_GAUGES = {
+    "duplex_calls_open": "Calls that are open.",
+    "duplex_calls_limit": "Calls that may be open at a time.",
+    "duplex_sockets_open": "Sockets that are open: calls, handshakes and goodbyes.",
+    "duplex_tasks": "Tasks of the event loop.",
+    "duplex_event_loop_lag_p95_seconds": "How late the event loop ran in the last seconds (p95).",
+}
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+"""Of `Metrics.render`."""
 
 
 class Metrics:
-    """Counters and histograms of one process, in the text format of Prometheus.
+    """Counters and histograms of one server, for Prometheus.
 
-    Names and labels are few and fixed: nothing that a client sends becomes one.
+    All names and labels stand in the tables above: nothing that a client sends becomes one. Each
+    server has a registry of its own, so that two servers of one process count apart.
     """
 
     def __init__(self) -> None:
-        self._counters: dict[str, dict[Labels, float]] = {}
-        self._histograms: dict[str, dict[Labels, _Histogram]] = {}
+        self._registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(name, text, labels, registry=self._registry)
+            for name, (text, labels) in _COUNTERS.items()
+        }
+        self._histograms = {
+            name: Histogram(name, text, labels, registry=self._registry, buckets=_BUCKETS_S)
+            for name, (text, labels) in _HISTOGRAMS.items()
+        }
         self._recent: dict[str, deque[tuple[float, float]]] = {}  # stage -> (when, seconds)
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
-        """Add to the counter ``name``."""
-        series = self._counters.setdefault(name, {})
-        key = tuple(labels.items())
-        series[key] = series.get(key, 0) + amount
+        """Add to the counter ``name``.
+
+        Raises:
+            KeyError: there is no such counter.
+            ValueError: it has other labels.
+        """
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
 
     def observe(self, name: str, value_s: float, **labels: str) -> None:
-        """Add to the histogram ``name``."""
-        series = self._histograms.setdefault(name, {})
-        series.setdefault(tuple(labels.items()), _Histogram()).add(value_s)
+        """Add to the histogram ``name``.
+
+        Raises:
+            KeyError: there is no such histogram.
+            ValueError: it has other labels.
+        """
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value_s)
 
     def turn(self, ending: str, marks_ms: Mapping[str, float], now_s: float) -> None:
-        """A response has ended so; its turn reached its stages then."""
+        """Note how a response has ended, and when its turn reached its stages."""
         self.count("duplex_responses_total", ending=ending)
         for stage, reached_ms in marks_ms.items():
             self.observe("duplex_stage_seconds", reached_ms / 1000, stage=stage)
@@ -94,41 +154,28 @@ class Metrics:
         return percentile(recent, 0.95) if len(recent) >= _ENOUGH_TURNS else None
 
     def render(self, gauges: Mapping[str, float]) -> str:
-        """Everything so far, and ``gauges`` as they are now."""
-        lines = []
-        for name, value in gauges.items():
-            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
-        for name, counted in sorted(self._counters.items()):
-            lines.append(f"# TYPE {name} counter")
-            lines += [f"{name}{_braces(labels)} {value:.15g}" for labels, value in counted.items()]
-        for name, observed in sorted(self._histograms.items()):
-            lines.append(f"# TYPE {name} histogram")
-            for labels, histogram in observed.items():
-                lines += histogram.render(name, labels)
-        return "\n".join(lines) + "\n"
+        """Return everything so far, and ``gauges`` as they are now, as `CONTENT_TYPE`.
+
+        Raises:
+            KeyError: there is no such gauge.
+        """
+        return generate_latest(_Page(self._registry, gauges)).decode()
 
 
-class _Histogram:
-    def __init__(self) -> None:
-        self._counts = [0] * (len(_BUCKETS_S) + 1)
-        self._sum_s = 0.0
+class _Page(Collector):
+    """What one reader of the metrics gets."""
 
-    def add(self, value_s: float) -> None:
-        self._counts[bisect_left(_BUCKETS_S, value_s)] += 1
-        self._sum_s += value_s
+    def __init__(self, registry: CollectorRegistry, gauges: Mapping[str, float]) -> None:
+        self._registry = registry
+        self._gauges = gauges
 
-    def render(self, name: str, labels: Labels) -> list[str]:
-        lines, total = [], 0
-        for edge, count in zip([*map(str, _BUCKETS_S), "+Inf"], self._counts, strict=True):
-            total += count
-            lines.append(f"{name}_bucket{_braces((*labels, ('le', edge)))} {total}")
-        braces = _braces(labels)
-        return [*lines, f"{name}_sum{braces} {self._sum_s:.6g}", f"{name}_count{braces} {total}"]
-
-
-def _braces(labels: Labels) -> str:
-    inside = ",".join(f'{name}="{value}"' for name, value in labels)
-    return f"{{{inside}}}" if inside else ""
+    def collect(self) -> Iterator[Metric]:
+        for name, value in self._gauges.items():
+            yield GaugeMetricFamily(name, _GAUGES[name], value)
+        for metric in self._registry.collect():
+            # The library adds when each series began: twice the lines, and of no use here.
+            metric.samples = [s for s in metric.samples if not s.name.endswith("_created")]
+            yield metric
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -11,14 +11,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from duplex import logs
 from duplex.app import build
 from duplex.app.build import VAD
-from duplex.app.server import DialogueServer
+from duplex.app.server import Server
 from duplex.config import load, parse_assignment
 from duplex.dialogue.parts import Parts
 from duplex.model_store import Progress
 from duplex.protocol.session_config import SessionConfig
-from duplex.server import logs, memory
+from duplex.server import memory
 from duplex.testing.engine import FakeSession, Script
 from duplex.testing.voice import FakeVoice
 from duplex.turns.vad import SileroVad
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     memory.settle()
     try:
-        asyncio.run(DialogueServer(config, parts).run(lambda url: print(url, flush=True)))
+        asyncio.run(Server(config, parts).run(lambda url: print(url, flush=True)))
     finally:
         worker.close()
 

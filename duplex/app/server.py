@@ -1,4 +1,4 @@
-"""The server: accepts calls on one port, refuses those it must not or cannot hold, and ends them.
+"""The server: accepts calls on one port, refuses those it must not or cannot hold, ends them.
 
 `duplex.dialogue.session` says what a call does, `duplex.server.gate` what a socket may do.
 """
@@ -9,12 +9,15 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server as WebSocketServer
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -27,20 +30,32 @@ from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
 from duplex.phone.line.leg import MAX_MESSAGE_BYTES
 from duplex.phone.providers.webhooks import CODECS as PHONE_PATHS
-from duplex.phone.providers.webhooks import PhoneEntry, PhoneRequest, assistant_in
-from duplex.phone.sip import door as sip_door
+from duplex.phone.providers.webhooks import PhoneAdmission, assistant_in
+from duplex.phone.sip import admission as sip_admission
 from duplex.protocol.beta import wants_beta
 from duplex.protocol.codes import Code
 from duplex.protocol.ids import random_id
 from duplex.protocol.server_events import encode, server_error
+from duplex.protocol.shapes import ShapeName
 from duplex.server import http
 from duplex.server.admission import Admission, resumes
-from duplex.server.gate import POLICY_VIOLATION, Door, Gate
-from duplex.server.keys import ClientSecrets, Keys, check_exposure, is_loopback, load_keys
+from duplex.server.gate import POLICY_VIOLATION, Gate, SocketLimits
+from duplex.server.keys import (
+    ClientSecrets,
+    Keys,
+    Principal,
+    check_exposure,
+    is_loopback,
+    load_keys,
+)
 from duplex.server.load import Load
 from duplex.server.pages import load_pages
-from duplex.server.registry import Calls, Refusal
-from duplex.server.resumable_call import Ending, LiveCall, beginning
+from duplex.server.registry import CallRegistry, Refusal
+from duplex.server.resumable_call import Ending, ResumableCall, beginning
+from duplex.server.status import StatusPages
+
+if TYPE_CHECKING:
+    from duplex.phone.sip.listener import SipListener
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +70,28 @@ STOPPING = Ending(
 )
 
 
-class DialogueServer:
-    """The port of one process."""
+class Server:
+    """One port with all that is behind it: the calls of clients, of phone providers and of SIP
+    phones, and the pages.
+
+    `run` serves until a signal comes. To serve inside a program of your own, use `listen`, which
+    installs no signal handler; call `drain` before its end to let replies be finished.
+    """
+
+    metrics: Metrics
+    """What the server counts, from its making on."""
+
+    load: Load
+    """How late it runs; measured while it listens."""
+
+    calls: CallRegistry
+    """The calls that are open, whatever they come over."""
+
+    sockets: SocketLimits
+    """The bounds of its sockets; counts them while it listens."""
+
+    sip: "SipListener | None" = None
+    """The SIP calls; set while it listens, if SIP is configured."""
 
     def __init__(self, config: Config, parts: Parts, *, keys: Keys | None = None) -> None:
         """
@@ -66,42 +101,63 @@ class DialogueServer:
         """
         self._config = config
         self._parts = parts
-        self._keys = load_keys(config.access) if keys is None else keys
-        check_exposure(config, self._keys)
+        self._is_stopping = False  # set by `drain`, and when it listens no more
+        keys = load_keys(config.access) if keys is None else keys
+        check_exposure(config, keys)
+        secrets = ClientSecrets(time.time)
         self.metrics = Metrics()
         self.load = Load(config.limits, self.metrics)
-        self._secrets = ClientSecrets(time.time)
-        self._secrets_page = http.SecretsPage(self._keys, self._secrets, parts.defaults)
-        self._static = load_pages()
-        self.calls = Calls(config, parts, self.metrics, self.load)
-        self._phone_entry = PhoneEntry(config, self._keys)
-        self.phone = PhoneCalls(config, parts, self.metrics, self.calls)
-        self._stopping = False
-        self.door = Door(
+        self.calls = CallRegistry(config, parts, self.metrics, self.load)
+        self.sockets = SocketLimits(
             config.limits,
             self.metrics,
-            self._plain_answer,
+            self._answer_plain,
             config.server.max_outbox_bytes,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
         )
         self._admission = Admission(
-            config,
-            self._keys,
-            self._secrets,
-            self.calls,
-            self.door,
-            lambda: self._stopping,
+            config, keys, secrets, self.calls, self.sockets, lambda: self._is_stopping
         )
+        self._phone_admission = PhoneAdmission(config, keys, self._has_room)
+        self._phone = PhoneCalls(config, parts, self.metrics, self.calls)
+        self._routes = self._plain_routes(keys, secrets)
+        self._upgrades: Mapping[str, _Upgrade] = {
+            PATH: _Upgrade(self._admission.admit, self._hold_client),
+            **dict.fromkeys(PHONE_PATHS, _Upgrade(self._admit_phone, self._hold_phone)),
+        }
+
+    def _plain_routes(self, keys: Keys, secrets: ClientSecrets) -> http.Routes:
+        """Return the answers to requests that begin no call."""
+        parts = self._parts
+        status = StatusPages(
+            keys,
+            parts.models,
+            parts.voice_names,
+            self._config.server.max_calls,
+            self.calls,
+            self.sockets,
+            self.load,
+            self.metrics,
+            lambda: self._is_stopping,
+        )
+        handlers = {
+            **load_pages().handlers,
+            **status.handlers,
+            **dict.fromkeys(PHONE_PATHS, self._phone_admission.page),
+            http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
+        }
+        return http.Routes(handlers, f"Connect to {PATH} with a WebSocket.")
 
     async def run(self, ready: Callable[[str], None]) -> None:
-        """Serve until SIGINT or SIGTERM; then wait for answers that are being given, at most
-        ``drain_s``, or until the second signal. ``ready`` is told the address."""
+        """Serve until SIGINT or SIGTERM; then `drain`, or stop at the second signal. Calls
+        ``ready`` with the address once it listens. This replaces the process's handlers of both
+        signals."""
         signals: asyncio.Queue[None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, signals.put_nowait, None)
-        async with self.listen() as server:
-            ready(address(server, self._scheme))
+        async with self.listen() as listening:
+            ready(address(listening, self._scheme))
             await signals.get()
             draining = asyncio.create_task(self.drain())
             again = asyncio.create_task(signals.get())
@@ -110,8 +166,9 @@ class DialogueServer:
             again.cancel()
 
     @contextlib.asynccontextmanager
-    async def listen(self) -> AsyncGenerator[Server, None]:
-        """Accept calls while the block runs; at its end, tell open ones that it is over.
+    async def listen(self) -> AsyncGenerator[WebSocketServer, None]:
+        """Accept calls while the block runs. At its end, end the open ones: their clients are
+        sent the reason.
 
         Raises:
             ConfigError: the certificate cannot be used.
@@ -126,21 +183,21 @@ class DialogueServer:
                 self._handle,
                 config.host,
                 config.port,
-                create_connection=partial(Gate, door=self.door),  # type: ignore[arg-type]
+                create_connection=partial(Gate, shared=self.sockets),  # type: ignore[arg-type]
                 process_request=self._before_upgrade,
                 select_subprotocol=_realtime_if_offered,
-                compression=None,  # ten times the CPU for audio that does not compress
+                compression=None,  # audio does not compress: docs/decisions/0045-measured-bounds.md
                 max_size=config.max_message_bytes,
                 max_queue=_QUEUED_FRAMES,
                 open_timeout=self._config.limits.handshake_s,
                 close_timeout=_CLOSE_S,
                 server_header=None,
                 ssl=tls,
-                # Sockets in a TLS handshake are not counted by the door: they get less time.
+                # Sockets in a TLS handshake are not counted by `sockets`: they get less time.
                 ssl_handshake_timeout=_TLS_S if tls else None,
             ) as listening,
-            sip_door.listening(
-                self._config, self.metrics, self.calls, self.phone, lambda: self._stopping
+            sip_admission.listening(
+                self._config, self.metrics, self.calls, self._phone, lambda: self._is_stopping
             ) as self.sip,
         ):
             try:
@@ -150,9 +207,9 @@ class DialogueServer:
                 listening.close(code=_SERVICE_RESTART, reason="the server is stopping")
 
     async def drain(self) -> None:
-        """Take no new calls; end each one that is open when nobody speaks in it, and the rest
-        after ``drain_s``."""
-        self._stopping = True
+        """Take no new calls. End each open one when nobody speaks in it; return when all have
+        ended, after ``drain_s`` at the latest. `listen` ends those that are left."""
+        self._is_stopping = True
         logger.info("stopping: %d calls are open", len(self.calls))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.drain_s):
@@ -163,16 +220,25 @@ class DialogueServer:
                     await asyncio.sleep(_LOOK_S)
 
     async def _end_all(self) -> None:
-        self._stopping = True
+        self._is_stopping = True
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
-        await self.phone.finish(_CLOSE_S)
+        await self._phone.finish(_CLOSE_S)
 
     @property
     def _scheme(self) -> str:
         return "wss" if self._config.server.tls_certificate else "ws"
 
+    def _has_room(self, principal: Principal) -> bool:
+        """Whether another call of this principal's could be held now."""
+        return not self._is_stopping and self.calls.refusal(principal) is None
+
+    # Requests.
+
+    def _answer_plain(self, request: http.HttpRequest) -> http.HttpAnswer:
+        return self._routes.answer(request)
+
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer plain requests, and callers who may not come in; None lets them in."""
+        """Answer plain requests and refused callers; None lets a caller in."""
         assert isinstance(connection, Gate)
         try:
             path = urlsplit(request.path).path
@@ -180,49 +246,49 @@ class DialogueServer:
             return _response(
                 http.problem(HTTPStatus.BAD_REQUEST, "The path cannot be read.", "invalid_request")
             )
-        headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        if path in PHONE_PATHS and "upgrade" in headers:
-            refusal = self._admit_phone(connection, request, path, headers)
-        elif path == PATH:
-            refusal = self._admission.admit(connection, request)
-        else:
+        headers = _lower_case(request)
+        upgrade = self._upgrades.get(path)
+        if upgrade is None or (path in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
-            plain = http.HttpRequest("GET", path, headers, query=query)
-            return _response(self._plain_answer(plain))
+            return _response(
+                self._answer_plain(http.HttpRequest("GET", path, headers, query=query))
+            )
+        refusal = upgrade.admit(connection, request)
         if refusal is not None:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
             return _response(refusal)
         return None
 
-    def _admit_phone(
-        self, connection: Gate, request: Request, path: str, headers: Mapping[str, str]
-    ) -> http.HttpAnswer | None:
-        """Let a phone provider in (None), or say why not."""
-        is_tls = bool(self._config.server.tls_certificate)
-        admitted = self._phone_entry.admit(
-            PhoneRequest(path, request.path, headers, is_tls=is_tls, is_stream=True)
-        )
+    def _admit_phone(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
+        """Let a phone provider in (None), or return the refusal."""
+        admitted = self._phone_admission.admit_stream(request.path, _lower_case(request))
         if isinstance(admitted, http.HttpAnswer):
             return admitted
         connection.protocol.max_message_size = MAX_MESSAGE_BYTES
         return self._admission.enter(connection, request, admitted)
 
+    # Calls.
+
     async def _handle(self, connection: ServerConnection) -> None:
-        """One socket of a caller who may come in."""
+        """Hold the call of one socket that was let in."""
         assert isinstance(connection, Gate)
         assert connection.request is not None
-        path = urlsplit(connection.request.path).path
-        if path in PHONE_PATHS:
-            await self.phone.hold(
-                connection,
-                PHONE_PATHS[path](),
-                connection.principal,
-                path.lstrip("/"),
-                self._phone_entry.switchboard(path),
-                assistant_in(urlsplit(connection.request.path).query),
-            )
-            return
-        token, after = resumes(connection.request.path)
+        target = connection.request.path
+        await self._upgrades[urlsplit(target).path].hold(connection, connection.request)
+
+    async def _hold_phone(self, connection: Gate, request: Request) -> None:
+        url = urlsplit(request.path)
+        await self._phone.hold(
+            connection,
+            PHONE_PATHS[url.path](),
+            connection.principal,
+            url.path.lstrip("/"),
+            self._phone_admission.switchboard(url.path),
+            assistant_in(url.query),
+        )
+
+    async def _hold_client(self, connection: Gate, request: Request) -> None:
+        token, after = resumes(request.path)
         if token is not None:
             await self._resume(connection, token, after)
             return
@@ -230,21 +296,22 @@ class DialogueServer:
         if refusal is not None:
             await self._refuse(connection, refusal)
             return
-        await self._open(connection, connection.request).hold(connection)
+        await self._open(connection, request).hold(connection)
 
     async def _refuse(self, connection: Gate, refusal: Refusal) -> None:
         self.calls.refuse(refusal)
         with contextlib.suppress(ConnectionClosed):
-            told = server_error(refusal.message, refusal.code)
-            await connection.send(encode(told, random_id))
+            error = server_error(refusal.message, refusal.code)
+            await connection.send(encode(error, random_id))
             await connection.close(refusal.close_code, refusal.kind.replace("_", " "))
 
-    def _open(self, caller: Gate, request: Request) -> LiveCall:
+    def _open(self, caller: Gate, request: Request) -> ResumableCall:
         headers = request.headers
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
         beta = wants_beta(headers.get_all("OpenAI-Beta"), [name.strip() for name in offered])
         start = beginning(caller.principal, request.path, self._parts)
-        return self.calls.open(caller.principal, start, caller.address, beta=beta)
+        shape: ShapeName = "beta" if beta else "ga"
+        return self.calls.open(caller.principal, start, caller.address, shape=shape)
 
     async def _resume(self, connection: Gate, token: str, after: str) -> None:
         try:
@@ -256,63 +323,17 @@ class DialogueServer:
             refusal = Refusal("resume", str(error), Code.RESUME_FAILED, POLICY_VIOLATION)
             await self._refuse(connection, refusal)
 
-    def _plain_answer(self, request: http.HttpRequest) -> http.HttpAnswer:
-        """Answer what is not a call."""
-        if request.path == http.SECRETS_PATH:
-            return self._secrets_page.answer(request)
-        phone = self._phone_entry.page(
-            request,
-            is_tls=bool(self._config.server.tls_certificate),
-            has_room=lambda caller: not self._stopping and self.calls.refusal(caller) is None,
-        )
-        if phone is not None:
-            return phone
-        pages = {
-            http.MODELS_PATH: self._models,
-            "/healthz": self._healthz,
-            "/readyz": self._readyz,
-            "/metrics": self._metrics_page,
-        }
-        page = pages.get(request.path)
-        if page is None and (static := self._static.answer(request)) is not None:
-            return static
-        if page is None:
-            message = f"Connect to {PATH} with a WebSocket."
-            return http.problem(HTTPStatus.NOT_FOUND, message, "not_found")
-        if request.method not in ("GET", "HEAD"):
-            return http.method_not_allowed("GET")
-        return page(request)
 
-    def _models(self, request: http.HttpRequest) -> http.HttpAnswer:
-        parts = self._parts
-        return http.models_page(self._keys, parts.models, parts.voice_names, request)
+@dataclass(frozen=True, slots=True)
+class _Upgrade:
+    """What becomes of a request for a WebSocket at one path."""
 
-    def _healthz(self, _: http.HttpRequest) -> http.HttpAnswer:
-        return http.HttpAnswer(HTTPStatus.OK, b"ok\n", http.TEXT)
-
-    def _readyz(self, _: http.HttpRequest) -> http.HttpAnswer:
-        """Whether to send calls here: not while it stops, is full or busy."""
-        why = "stopping" if self._stopping else self.calls.unready
-        status = HTTPStatus.OK if why is None else HTTPStatus.SERVICE_UNAVAILABLE
-        return http.HttpAnswer(status, f"{why or 'ready'}\n".encode(), http.TEXT)
-
-    def _metrics_page(self, request: http.HttpRequest) -> http.HttpAnswer:
-        owner = http.key_owner(self._keys, request)
-        if owner is None or not owner.may_read_metrics:
-            return http.unauthorized()
-        gauges = {
-            "duplex_calls_open": len(self.calls),
-            "duplex_calls_limit": self._config.server.max_calls,
-            "duplex_sockets_open": self.door.sockets,
-            "duplex_tasks": len(asyncio.all_tasks()),
-            "duplex_event_loop_lag_p95_seconds": self.load.lag_s,
-        }
-        page = self.metrics.render(gauges).encode()
-        return http.HttpAnswer(HTTPStatus.OK, page, "text/plain; version=0.0.4; charset=utf-8")
+    admit: Callable[[Gate, Request], http.HttpAnswer | None]  # None: let in
+    hold: Callable[[Gate, Request], Awaitable[None]]
 
 
-def address(server: Server, scheme: str = "ws") -> str:
-    """Where to connect, as a URL."""
+def address(server: WebSocketServer, scheme: str = "ws") -> str:
+    """Return where to connect, as a URL. ``server`` is what `Server.listen` yields."""
     host, port = next(iter(server.sockets)).getsockname()[:2]
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
@@ -329,6 +350,11 @@ def _tls(certificate: str, key: str) -> ssl.SSLContext:
 def _response(answer: http.HttpAnswer) -> Response:
     headers = Headers(answer.all_headers())
     return Response(answer.status.value, answer.status.phrase, headers, answer.body)
+
+
+def _lower_case(request: Request) -> dict[str, str]:
+    """The headers by their names in lower case."""
+    return {name.lower(): value for name, value in request.headers.raw_items()}
 
 
 def _realtime_if_offered(

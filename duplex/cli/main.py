@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from duplex import logs
 from duplex.app import build
 from duplex.cli import bench_options as bench_command
 from duplex.config import Config, load, parse_assignment
 from duplex.errors import ConfigError, DuplexError
 from duplex.model_store import Progress, render_status
-from duplex.server import logs
 
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
 EPILOG = "duplex.example.toml shows every option of the configuration file with its default."
@@ -129,8 +129,8 @@ def _add_serve(commands: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from duplex.app.server import DialogueServer
-    from duplex.phone.sip import door as sip_door
+    from duplex.app.server import Server
+    from duplex.phone.sip import admission as sip_admission
     from duplex.server import memory
     from duplex.server.keys import check_exposure, load_keys
 
@@ -138,10 +138,10 @@ def _serve(options: argparse.Namespace) -> int:
     logs.configure(config.server.log_format, verbose=options.verbose)
     keys = load_keys(config.access)
     check_exposure(config, keys)  # before minutes of loading
-    sip_door.check(config)
+    sip_admission.check(config)
     parts = build.load(config, build.open_store(config), Progress(sys.stderr))
     memory.settle()
-    server = DialogueServer(config, parts, keys=keys)
+    server = Server(config, parts, keys=keys)
     try:
         asyncio.run(server.run(_tell_ready))
     except OSError as error:

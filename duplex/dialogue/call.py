@@ -11,12 +11,12 @@ from duplex.dialogue.interfaces import Engine, EngineSession
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.metrics import Clock, Metrics
-from duplex.protocol.beta import GaShape, Shape
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
 from duplex.protocol.session_config import SessionConfig
+from duplex.protocol.shapes import GaShape, Shape
 from engine.types import GenerationOptions, Message, Sound
 
 
@@ -37,7 +37,7 @@ class Call:
     tasks: asyncio.TaskGroup = field(init=False)  # set when the call begins to run
     conversation_id: str = field(init=False)
     session_config: SessionConfig = field(init=False)  # changed by session.update
-    shape: Shape = field(default_factory=GaShape)  # what the client speaks
+    shape: Shape = field(default_factory=GaShape)  # how the client sends and gets events
     metrics: Metrics = field(default_factory=Metrics)  # the server's
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Call:
             self._put(event, audio_of)
 
     def _put(self, event: ServerEvent, audio_of: str | None = None) -> None:
-        for message in self.shape.outgoing(event, self.new_id):
+        for message in self.shape.write(event, self.new_id):
             self.outbox.put(message, audio_of)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -1,9 +1,10 @@
-"""What one client may make the server do with what it sends, whatever a message holds."""
+"""Bounds on the work that one client's messages cause, whatever they hold."""
 
 import asyncio
 
 from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
+from duplex.protocol.shapes import ClientMessage
 from duplex.rate import TokenBucket
 
 _SMALL_CHARS = 32_768  # is decoded at once, whatever it holds
@@ -12,14 +13,15 @@ _MAX_VALUES = 200_000  # commas are cheap, and long texts have many
 _BURST_S = 150.0  # of audio that may come at once: more than the longest turn
 
 
-def check_cost(message: str | bytes) -> None:
-    """Refuse JSON that would hold up the event loop: 12 MB of empty objects take a second to
-    decode, and 15 MiB of audio 40 ms.
+def check_cost(message: ClientMessage) -> None:
+    """Refuse JSON that would hold up the event loop: objects and values cost far more to decode
+    than audio of the same length (docs/decisions/0045-measured-bounds.md). Events that come
+    without JSON pass.
 
     Raises:
         ProtocolError: it has too many values.
     """
-    if len(message) <= _SMALL_CHARS:
+    if not isinstance(message, str | bytes) or len(message) <= _SMALL_CHARS:
         return
     if isinstance(message, str):
         objects = message.count("{") + message.count("[")
@@ -32,8 +34,8 @@ def check_cost(message: str | bytes) -> None:
 
 
 class AudioPace:
-    """Takes audio no faster than so many times real time; a client that sends more has to wait
-    before it is read again. Hearing costs time in proportion, which other callers need."""
+    """Takes audio no faster than ``rate`` times real time. A client that sends more has to wait
+    before it is read again: hearing costs time in proportion, which other callers need."""
 
     def __init__(self, rate: float, now_s: float) -> None:
         self._bucket = TokenBucket(rate, _BURST_S, now_s)

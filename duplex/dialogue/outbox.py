@@ -9,17 +9,19 @@ from itertools import islice
 import msgspec
 
 from duplex.errors import CallOverrun, ResumeError
+from duplex.protocol.shapes import ServerMessage, bytes_of
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    message: str
+    message: ServerMessage
+    size: int  # in bytes
     audio_of: str | None  # response id of an audio delta; None for all else
 
 
 class Outbox:
-    """Encoded events in order. Audio waits for room; control never waits, and never overflows
-    silently: past the bound the call ends."""
+    """Messages in order, as the call's shape writes them. Audio waits for room; control never
+    waits, and never overflows silently: past the bound the call ends."""
 
     def __init__(self, max_bytes: int) -> None:
         self._entries: deque[_Entry] = deque()
@@ -28,16 +30,17 @@ class Outbox:
         self._changed = asyncio.Event()  # set when something was put, taken or closed
         self._closed = False
 
-    def put(self, message: str, audio_of: str | None = None) -> None:
+    def put(self, message: ServerMessage, audio_of: str | None = None) -> None:
         """Queue ``message``.
 
         Raises:
             CallOverrun: the client reads too slowly; more than ``max_bytes`` wait.
         """
-        if self._bytes + len(message) > self._max_bytes:
+        size = bytes_of(message)
+        if self._bytes + size > self._max_bytes:
             raise CallOverrun(f"the client reads too slowly: {self._bytes} bytes wait to be sent")
-        self._entries.append(_Entry(message, audio_of))
-        self._bytes += len(message)
+        self._entries.append(_Entry(message, size, audio_of))
+        self._bytes += size
         self._changed.set()
 
     async def room(self) -> None:
@@ -49,15 +52,15 @@ class Outbox:
     def drop_audio(self, response_id: str) -> None:
         """Forget the queued audio of an interrupted reply."""
         self._entries = deque(e for e in self._entries if e.audio_of != response_id)
-        self._bytes = sum(len(e.message) for e in self._entries)
+        self._bytes = sum(e.size for e in self._entries)
         self._changed.set()
 
     def close(self) -> None:
-        """Let `messages` end once all that waits was taken."""
+        """Let `take` return None, and `messages` end, once all that waits was taken."""
         self._closed = True
         self._changed.set()
 
-    async def take(self) -> str | None:
+    async def take(self) -> ServerMessage | None:
         """Return what was put first; None once closed and empty. Cancelling it loses nothing."""
         while not self._entries:
             if self._closed:
@@ -65,11 +68,11 @@ class Outbox:
             self._changed.clear()
             await self._changed.wait()
         entry = self._entries.popleft()
-        self._bytes -= len(entry.message)
+        self._bytes -= entry.size
         self._changed.set()
         return entry.message
 
-    async def messages(self) -> AsyncGenerator[str, None]:
+    async def messages(self) -> AsyncGenerator[ServerMessage, None]:
         """Yield what was put, in order, until closed and empty."""
         while (message := await self.take()) is not None:
             yield message
@@ -80,7 +83,7 @@ class _Named(msgspec.Struct):
 
 
 class Journal:
-    """What was sent to a client last, so that it can be sent again over another socket."""
+    """The last messages that were sent over a socket, to be sent again over another one."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -12,6 +12,7 @@ from duplex.dialogue.reply_parts import ReplyAudio, ReplyEvent, Rest
 from duplex.dialogue.speech_pipeline import Reply, VoiceSetup
 from duplex.dialogue.unheard import Unheard
 from duplex.errors import ProtocolError
+from duplex.logs import call_logger
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
 from duplex.protocol.codes import Code
@@ -343,7 +344,7 @@ class Answers:
         except* EngineError as errors:
             message = str(errors.exceptions[0])
             kind = type(errors.exceptions[0]).__name__  # its message may quote what was said
-            logger.warning("%s: the engine failed: %s", self._call.call_id, kind)
+            call_logger(logger, self._call.call_id).warning("the engine failed: %s", kind)
             ending = failed(message)
         return ending
 

@@ -9,6 +9,7 @@ from duplex.dialogue.call import Call
 from duplex.dialogue.interfaces import EngineSession
 from duplex.dialogue.reply_parts import ReplyAudio, ReplyEvent, ReplyText, ReplyThought
 from duplex.dialogue.speech_pipeline import Reply
+from duplex.logs import call_logger
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
 from duplex.protocol.response_stream import ResponseStream
@@ -83,7 +84,7 @@ class Answer:
                     marks_ms=marks,
                 )
             )
-        logger.info("%s: response %s, ms %s", call.call_id, ending.type, marks)
+        call_logger(logger, call.call_id).info("response %s, ms %s", ending.type, marks)
 
     def open_next(self, call: Call, marks: TurnMarks, turn_item_id: str) -> None:
         """What follows is told as a response of its own, after the caller's turn

@@ -1,4 +1,4 @@
-"""One call: what the client sends is read and obeyed, from its first message to its last."""
+"""One call: reads and obeys what the client sends, from its first message to its last."""
 
 import asyncio
 import logging
@@ -15,9 +15,9 @@ from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.errors import ProtocolError
 from duplex.interruption.judge import InterruptionConfig
+from duplex.logs import call_logger
 from duplex.metrics import Clock, Metrics
 from duplex.protocol import client_events as wire
-from duplex.protocol.beta import BetaShape
 from duplex.protocol.codes import Code
 from duplex.protocol.ids import NewId, random_id
 from duplex.protocol.item_requests import obey
@@ -29,6 +29,7 @@ from duplex.protocol.server_events import (
     session_updated,
 )
 from duplex.protocol.session_config import SemanticVad, ServerVad, SessionConfig
+from duplex.protocol.shapes import ClientMessage, ShapeName, shape_of
 from duplex.turns.endpointing import EndpointConfig, from_eagerness, from_silence_duration
 from duplex.turns.speech_detector import DetectorConfig
 from duplex.turns.turn_detector import TurnDetection
@@ -53,26 +54,26 @@ class Session:
         *,
         clock: Clock = time.monotonic,
         new_id: NewId = random_id,
-        beta: bool = False,
+        shape: ShapeName = "ga",
         start: SessionConfig | None = None,
         metrics: Metrics | None = None,
         offer_resume: Callable[[], ServerEvent] | None = None,
     ) -> None:
-        """``start`` is the configuration to begin with, if not the server's own. ``offer_resume``
-        makes the event for clients that want to be able to take up a dropped call."""
+        """``shape`` is how the client sends and gets events: `ShapeName`. ``start`` is the
+        configuration to begin with, if not the server's own. ``offer_resume`` makes the event for
+        clients that want to be able to take up a dropped call."""
         self._call = Call(call_id, config, parts, outbox, clock, new_id, start)
         if metrics is not None:
             self._call.metrics = metrics
         self._offer_resume = offer_resume
         self._pace = AudioPace(config.limits.audio_rate, clock())
-        if beta:
-            self._call.shape = BetaShape(self._call.conversation_id)
+        self._call.shape = shape_of(shape, self._call.conversation_id)
         self._session_id = new_id("sess")
         self._dialogue = Dialogue(self._call)
         heard = self._call.session_config.audio.input.format
         self._resampler = Resampler(heard.sample_rate, SAMPLE_RATE)
 
-    async def run(self, messages: AsyncIterable[str | bytes]) -> None:
+    async def run(self, messages: AsyncIterable[ClientMessage]) -> None:
         """Obey ``messages`` until they end, then free everything the call held.
 
         Raises:
@@ -98,7 +99,7 @@ class Session:
         """Whether the call could end now without cutting anybody short."""
         return self._dialogue.is_quiet
 
-    def tell(self, event: ServerEvent) -> None:
+    def send(self, event: ServerEvent) -> None:
         """Queue an event that concerns the call as a whole.
 
         Raises:
@@ -106,16 +107,16 @@ class Session:
         """
         self._call.send(event)
 
-    async def receive(self, message: str | bytes) -> None:
+    async def receive(self, message: ClientMessage) -> None:
         """Obey one message. What cannot be obeyed becomes an `error` event."""
         event_id = None
         try:
             check_cost(message)
-            event = wire.decode(self._call.shape.incoming(message))
+            event = self._call.shape.read(message)
             event_id = event.event_id
             await self._obey(event)
         except ProtocolError as error:
-            logger.debug("%s: refused: %s", self._call.call_id, error.code)
+            call_logger(logger, self._call.call_id).debug("refused: %s", error.code)
             self._call.send(client_error(error, event_id))
 
     async def _obey(self, event: wire.ClientEvent) -> None:
@@ -130,11 +131,7 @@ class Session:
             case wire.AudioClear():
                 await dialogue.clear()
             case wire.ItemCreate() | wire.ItemDelete() | wire.ItemRetrieve():
-                call.send(*obey(event, call.conversation, call.new_id))
-                if isinstance(event, wire.ItemDelete):
-                    dialogue.answers.forget(event.item_id)
-                if not isinstance(event, wire.ItemRetrieve):
-                    dialogue.prefill()
+                self._obey_item_request(event)
             case wire.ItemTruncate():
                 dialogue.answers.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 dialogue.prefill()
@@ -146,6 +143,16 @@ class Session:
                 await dialogue.cancel(event.response_id)
             case _:
                 assert_never(event)
+
+    def _obey_item_request(
+        self, event: wire.ItemCreate | wire.ItemDelete | wire.ItemRetrieve
+    ) -> None:
+        call, dialogue = self._call, self._dialogue
+        call.send(*obey(event, call.conversation, call.new_id))
+        if isinstance(event, wire.ItemDelete):
+            dialogue.answers.forget(event.item_id)
+        if not isinstance(event, wire.ItemRetrieve):
+            dialogue.prefill()
 
     async def _append(self, audio: bytes) -> None:
         audio_format = self._call.session_config.audio.input.format

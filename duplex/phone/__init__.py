@@ -1,1 +1,1 @@
-"""The telephone: a call of a provider of phone numbers is a session like any other."""
+"""The telephone: calls of phone providers and of SIP phones, as sessions like any other."""

@@ -1,4 +1,4 @@
-"""Who answers the phone: what the configuration says of an assistant, as the session of a call."""
+"""The assistants of the configuration, as the session and the line settings of a phone call."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,33 +25,33 @@ LINE_TOOLS = frozenset({HANG_UP, TRANSFER, HOLD})
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """What the line itself knows of the assistant. Durations in seconds."""
+class LineSettings:
+    """The assistant's settings that the line itself obeys. Durations in seconds."""
 
     greeting: str = ""
     goodbye: str = ""
     out_of_time: str = ""
     trouble: str = ""
-    tools: frozenset[str] = frozenset()  # of the line: which of them the model may use
-    numbers: Mapping[str, str] = field(default_factory=dict)  # to transfer to, by name
+    tools: frozenset[str] = frozenset()  # of `LINE_TOOLS`, those that the model may use
+    numbers: Mapping[str, str] = field(default_factory=dict)  # to transfer calls to, by name
     hold_s: float = 120.0
     limit_s: float = float("inf")  # of the call
-    can_say: bool = True  # whether the voice says given words; else the model is asked to
+    can_say: bool = True  # whether the voice can say given words; else the model is asked to
 
 
 def assistant_named(config: Config, name: str | None) -> AssistantConfig | None:
-    """The assistant of that name; of None or the empty name the one that answers by default.
-    None if there is none of that name."""
+    """Return the assistant of that name, None if there is none. Without a name, return the default
+    one."""
     name = name or config.phone.assistant
     return config.assistants.get(name, None if name else AssistantConfig())
 
 
-def manners_of(
+def line_settings(
     config: Config, assistant: AssistantConfig, tools: Iterable[FunctionTool], *, can_say: bool
-) -> Manners:
-    """What the line needs to know; ``tools`` are those of `tools_of`."""
+) -> LineSettings:
+    """Return the settings of a line; ``tools`` are those of `tools_of`."""
     phone = config.phone
-    return Manners(
+    return LineSettings(
         assistant.greeting,
         assistant.goodbye,
         phone.out_of_time,
@@ -70,16 +70,16 @@ def session_of(
     encoding: Encoding,
     tools: tuple[FunctionTool, ...],
 ) -> SessionConfig:
-    """What a call with the assistant begins with. The line needs to know whether there were words
-    in what the caller said: hence the transcription."""
-    heard, spoken = defaults.audio.input, defaults.audio.output
+    """Return the session that a call with the assistant begins with. It transcribes: the line needs
+    to know whether there were words in what the caller said."""
+    input_, output = defaults.audio.input, defaults.audio.output
     wire = format_of(encoding)
     audio = structs.replace(
         defaults.audio,
         input=AudioInput(
-            format=wire, turn_detection=heard.turn_detection, transcription=Transcription()
+            format=wire, turn_detection=input_.turn_detection, transcription=Transcription()
         ),
-        output=AudioOutput(format=wire, voice=assistant.voice or spoken.voice, speed=spoken.speed),
+        output=AudioOutput(format=wire, voice=assistant.voice or output.voice, speed=output.speed),
     )
     return structs.replace(
         defaults,
@@ -91,7 +91,8 @@ def session_of(
 
 
 def format_of(encoding: Encoding) -> AudioFormat:
-    """The session's format for a line: its own if there is one, else the best."""
+    """Return the session's format for a line: the line's own if it is one of the session's, else
+    the best."""
     match encoding.name:
         case "pcmu":
             return Pcmu()
@@ -101,7 +102,7 @@ def format_of(encoding: Encoding) -> AudioFormat:
 
 
 def tools_of(assistant: AssistantConfig, *, transfers: bool) -> tuple[FunctionTool, ...]:
-    """What the assistant may do with the line."""
+    """Return the tools with which the assistant's model controls the line."""
     tools = []
     if HANG_UP in assistant.tools:
         tools.append(

@@ -1,4 +1,4 @@
-"""A phone call from its first message to its last: who answers is chosen, and the line held."""
+"""A phone call from its first message to its last: chooses the assistant, and holds the line."""
 
 import asyncio
 import contextlib
@@ -10,30 +10,31 @@ from websockets.exceptions import ConnectionClosed
 from duplex.config import AssistantConfig, Config
 from duplex.dialogue.parts import Parts
 from duplex.errors import ConfigError, ProtocolError
+from duplex.logs import CallLogger, call_logger
 from duplex.metrics import Metrics
 from duplex.phone.assistants import (
     LINE_TOOLS,
     assistant_named,
-    manners_of,
+    line_settings,
     session_of,
     tools_of,
 )
 from duplex.phone.codec import PhoneCodec
 from duplex.phone.functions import Functions, load_functions
 from duplex.phone.line.leg import Leg, PhoneSocket, Switchboard
-from duplex.phone.line.line import Line
+from duplex.phone.line.line import PhoneLine
 from duplex.phone.speech import Speaker, Spoken
 from duplex.server.gate import POLICY_VIOLATION
 from duplex.server.keys import Principal
-from duplex.server.registry import Calls
+from duplex.server.registry import CallRegistry
 
 logger = logging.getLogger(__name__)
 
 
 class PhoneCalls:
-    """All phone calls of a server, whatever they come over."""
+    """All phone calls of a server, those of providers and those of SIP phones."""
 
-    def __init__(self, config: Config, parts: Parts, metrics: Metrics, calls: Calls) -> None:
+    def __init__(self, config: Config, parts: Parts, metrics: Metrics, calls: CallRegistry) -> None:
         """
         Raises:
             ConfigError: an assistant's functions, voice or model cannot be used.
@@ -43,7 +44,7 @@ class PhoneCalls:
         self._metrics = metrics
         self._calls = calls
         self._spoken: Spoken = {}
-        self._functions = {"": Functions()}  # by the file
+        self._functions = {"": Functions()}  # by their file
         for name, assistant in config.assistants.items():
             path = assistant.functions
             if path not in self._functions:
@@ -51,7 +52,7 @@ class PhoneCalls:
             _check(name, assistant, parts, self._functions[path])
 
     async def finish(self, patience_s: float) -> None:
-        """Wait for functions that calls have left behind, so long at most."""
+        """Wait for functions that still run after their calls, ``patience_s`` at most."""
         await asyncio.gather(*(f.finish(patience_s) for f in self._functions.values()))
 
     async def hold(
@@ -62,15 +63,19 @@ class PhoneCalls:
         provider: str,
         switchboard: Switchboard | None = None,
         assistant: str = "",
+        call_id: str = "",
     ) -> None:
-        """Be on the phone until either side hangs up. ``assistant`` is who answers if the call's
-        own parameters name nobody."""
-        leg = Leg(socket, codec, switchboard, self._config.server.stall_s)
+        """Hold a phone call until either side hangs up. ``assistant`` is the one that answers if
+        the call's own parameters name none; ``call_id`` is from `CallRegistry.new_id`, if the call
+        has one already."""
+        call_id = call_id or self._calls.new_id()
+        log = call_logger(logger, call_id)
+        leg = Leg(socket, codec, switchboard, self._config.server.stall_s, call_id)
         try:
             async with asyncio.timeout(self._config.limits.handshake_s):
                 started = await leg.receive_start()
         except (ProtocolError, TimeoutError):
-            logger.info("a phone line of %s did not begin as it should", provider)
+            log.info("a phone line of %s did not begin as it should", provider)
             self._metrics.count("duplex_refused_total", reason="phone_start")
             await socket.close(POLICY_VIOLATION, "no start")
             return
@@ -81,7 +86,7 @@ class PhoneCalls:
             self._calls.refuse(refusal)
             await socket.close(refusal.close_code, refusal.kind.replace("_", " "))
             return
-        answering = self._assistant(started.parameters.get("assistant") or assistant)
+        answering = self._assistant(started.parameters.get("assistant") or assistant, log)
         functions = self._functions[answering.functions]
         tools = tools_of(answering, transfers=switchboard is not None)
         session = session_of(
@@ -89,23 +94,26 @@ class PhoneCalls:
         )
         speed, output = self._config.voice.speed, session.audio.output
         speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)
-        line = Line(
+        line = PhoneLine(
             started.encoding,
             session.audio.input.format,
-            manners_of(self._config, answering, tools, can_say=speaker.can_say),
+            line_settings(self._config, answering, tools, can_say=speaker.can_say),
             frame_ms=codec.frame_ms,
             has_marks=codec.has_marks,
         )
         self._metrics.count("duplex_phone_calls_total", provider=provider)
         async with leg.running(line, speaker, functions):
             with contextlib.suppress(ConnectionClosed):
-                await self._calls.open(principal, session, provider).hold(leg)
+                call = self._calls.open(
+                    principal, session, provider, shape="typed", call_id=call_id
+                )
+                await call.hold(leg)
 
-    def _assistant(self, name: str) -> AssistantConfig:
-        """Who answers to that name."""
+    def _assistant(self, name: str, log: CallLogger) -> AssistantConfig:
+        """Return the assistant of that name, the default one if there is none."""
         assistant = assistant_named(self._config, name)
         if assistant is None:
-            logger.warning("a call names an assistant that is not configured: the default answers")
+            log.warning("names an assistant that is not configured: the default answers")
             assistant = assistant_named(self._config, None)
         assert assistant is not None, "the configuration was checked"
         return assistant
@@ -114,7 +122,8 @@ class PhoneCalls:
 def _check(name: str, assistant: AssistantConfig, parts: Parts, functions: Functions) -> None:
     """
     Raises:
-        ConfigError: the assistant names what is not there, or a function as the line names its own.
+        ConfigError: the assistant names what is not loaded, or a function has the name of one of
+            the line's own.
     """
     for kind, wanted, known in (
         ("voice", assistant.voice, parts.voice_names),

@@ -1,8 +1,8 @@
-"""What the codecs of all providers have in common: their interface, and strict reading.
+"""The interface of the providers' codecs, and strict reading for all of them.
 
 A codec is sans-IO: messages in, events out; one object a call. A message that does not belong
-there is a `ProtocolError`, which ends the call: providers do not send garbage. Kinds of messages
-that are not known are passed over, as providers add some.
+there is a `ProtocolError`, which ends the call: providers do not send garbage. Unknown kinds of
+messages are ignored, as providers add some.
 """
 
 import base64
@@ -27,7 +27,7 @@ class PhoneCodec(Protocol):
     """One provider's messages, of one call."""
 
     frame_ms: int  # of audio in one message
-    has_marks: bool  # whether the provider tells what was played
+    has_marks: bool  # whether the provider reports what was played
 
     def receive(self, message: Wire) -> Sequence[PhoneEvent]:
         """Read one message.
@@ -37,50 +37,51 @@ class PhoneCodec(Protocol):
         """
 
     def play(self, audio: bytes) -> Wire:
-        """Have audio played, behind what is queued."""
+        """Return the message that has audio played, behind what is queued."""
 
     def mark(self, name: str) -> Wire:
-        """Have it told when all audio so far is played; only if ``has_marks``."""
+        """Return the message that has the provider report when all audio so far is played. Use it
+        only if ``has_marks``."""
 
     def clear(self) -> Wire | None:
-        """Forget the audio that is queued; None where that cannot be said."""
+        """Return the message that has queued audio forgotten; None if there is no such message."""
 
     def hang_up(self) -> Wire | None:
-        """What is said before the connection is closed, if anything."""
+        """Return the last message before the connection is closed; None if there is none."""
 
 
 def read_object(message: Wire) -> dict[str, Any]:
-    """One JSON object.
+    """Read one JSON object.
 
     Raises:
-        ProtocolError: it is not that.
+        ProtocolError: ``message`` is none.
     """
     with protocol_errors():
         return msgspec.json.decode(message, type=dict[str, Any])
 
 
 def read(message: dict[str, Any], shape: type[T]) -> T:
-    """Check that ``message`` has the fields of ``shape``; numbers may be strings.
+    """Return ``message`` as a ``shape``; numbers may be strings.
 
     Raises:
-        ProtocolError: it has not.
+        ProtocolError: a field is missing or wrong.
     """
     with protocol_errors():
         return msgspec.convert(message, shape, strict=False)
 
 
 def write(**fields: Any) -> str:
-    """One JSON object."""
+    """Write one JSON object."""
     return _ENCODER.encode(fields).decode()
 
 
 def to_base64(audio: bytes) -> str:
-    """For JSON."""
+    """Return audio as it stands in JSON."""
     return base64.b64encode(audio).decode("ascii")
 
 
 def from_base64(payload: str) -> bytes:
-    """Audio out of JSON.
+    """Return the audio that stands in JSON as ``payload``.
 
     Raises:
         ProtocolError: it is no base64.
@@ -92,12 +93,12 @@ def from_base64(payload: str) -> bytes:
 
 
 def key_pressed(digit: str) -> list[PhoneEvent]:
-    """The event of a key, nothing if there is no such key."""
+    """Return the event of a key, nothing if there is no such key."""
     return [KeyPressed(digit)] if digit in KEYS else []
 
 
 def texts(parameters: dict[str, Any]) -> dict[str, str]:
-    """Those parameters that are texts.
+    """Return those parameters that are texts.
 
     Raises:
         ProtocolError: there are too many.
@@ -108,5 +109,5 @@ def texts(parameters: dict[str, Any]) -> dict[str, str]:
 
 
 def refused(why: str) -> ProtocolError:
-    """The error for a message that does not belong there."""
+    """Return the error for a message that does not belong there."""
     return ProtocolError(f"The phone line: {why}.", code=Code.INVALID_VALUE)

@@ -1,4 +1,4 @@
-"""What a phone line tells, whichever provider it is of, and what it is told."""
+"""The events of a phone line, the same for all providers, and the encodings of its audio."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ _CODECS = {"pcmu": ULAW, "pcma": ALAW, "pcm16": PCM16}
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How the line's audio is written: mono; pcm16 is little-endian."""
+    """How the line's audio is encoded: mono; pcm16 is little-endian."""
 
     name: Literal["pcmu", "pcma", "pcm16"]
     rate_hz: int
 
     @property
     def codec(self) -> Codec:
-        """Its reader and writer."""
+        """What decodes and encodes it."""
         return _CODECS[self.name]
 
     @property
     def bytes_per_sample(self) -> int:
-        """Of one sample."""
+        """Size of one sample."""
         return self.codec.bytes_per_sample
 
     @property
@@ -36,21 +36,21 @@ PCMU = Encoding("pcmu", 8_000)
 PCMA = Encoding("pcma", 8_000)
 
 
-# What comes from the line.
+# Events.
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The call begins. ``parameters`` are what its maker sent along."""
+    """The call begins. ``parameters`` are those that its maker set."""
 
     call_id: str  # the provider's
-    account_id: str  # empty if the provider tells none
+    account_id: str  # empty if the provider names none
     encoding: Encoding
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CallerAudio:
     """Audio of the caller, in the line's encoding."""
 
     audio: bytes
@@ -58,7 +58,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class KeyPressed:
-    """One key of the telephone: 0 to 9, star, ``#`` or A to D."""
+    """The caller presses a key of the telephone: 0 to 9, star, ``#`` or A to D."""
 
     key: str
 
@@ -75,6 +75,6 @@ class Stopped:
     """The caller has hung up."""
 
 
-PhoneEvent = Started | Heard | KeyPressed | Played | Stopped
+PhoneEvent = Started | CallerAudio | KeyPressed | Played | Stopped
 
 KEYS = frozenset("0123456789*#ABCD")

@@ -1,7 +1,7 @@
 """Functions of an assistant's own, which the model may call: a Python file of plain functions.
 
-The file names them in a list, ``FUNCTIONS``. A function's docstring tells the model what it is for,
-its annotated parameters what to give it; what it returns, as JSON, is what the model is told.
+The file names them in a list, ``FUNCTIONS``. The model sees a function's docstring and its
+annotated parameters, and gets what it returns as JSON.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from duplex.errors import ConfigError
+from duplex.logs import AnyLogger
 from duplex.phone.threads import in_thread
 from duplex.protocol.tools import FunctionTool
 
@@ -34,7 +35,7 @@ class _Function:
 
 
 class Functions:
-    """The functions of one file, for all calls: they hold what they share themselves."""
+    """The functions of one file, for all calls. What they share, they hold themselves."""
 
     def __init__(self, functions: Mapping[str, _Function] | None = None) -> None:
         self._functions = dict(functions or {})
@@ -42,29 +43,29 @@ class Functions:
 
     @property
     def tools(self) -> tuple[FunctionTool, ...]:
-        """As the model is told of them."""
+        """Their descriptions for the model."""
         return tuple(function.tool for function in self._functions.values())
 
     def __contains__(self, name: str) -> bool:
         return name in self._functions
 
-    async def call(self, name: str, arguments: str) -> str:
+    async def call(self, name: str, arguments: str, log: AnyLogger = logger) -> str:
         """Call a function with its arguments as JSON; returns its result as JSON, or, as
         ``{"error": ...}``, what went wrong, for the model to tell the caller.
 
         If this is cancelled, because the caller has hung up, the function goes on: a booking is
         not left half made."""
-        task = asyncio.create_task(self._call(name, arguments))
+        task = asyncio.create_task(self._call(name, arguments, log))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def finish(self, patience_s: float) -> None:
-        """Wait for what still runs, so long at most."""
+        """Wait for what still runs, ``patience_s`` at most."""
         if self._running:
             await asyncio.wait(self._running, timeout=patience_s)
 
-    async def _call(self, name: str, arguments: str) -> str:
+    async def _call(self, name: str, arguments: str, log: AnyLogger) -> str:
         function = self._functions.get(name)
         if function is None:  # models make names up
             return json.dumps({"error": "there is no such function"})
@@ -77,10 +78,10 @@ class Functions:
                 result = await _call(function.call, msgspec.structs.asdict(given))
             return msgspec.json.encode(result).decode()
         except TimeoutError:
-            logger.warning("function %s took longer than %g s", name, LIMIT_S)
+            log.warning("function %s took longer than %g s", name, LIMIT_S)
             return json.dumps({"error": "it took too long"})
         except Exception:  # whatever it is, the call goes on
-            logger.exception("function %s failed", name)
+            log.exception("function %s failed", name)
             return json.dumps({"error": "it failed"})
 
 

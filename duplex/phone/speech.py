@@ -1,4 +1,4 @@
-"""Fixed words, spoken by the voice of a call."""
+"""Fixed words, spoken by a call's voice: greetings and goodbyes."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -14,13 +14,13 @@ from tts.types import MIN_SPEED, SpokenWord
 
 Piece = tuple[bytes, list[SpokenWord]]
 Spoken = dict[tuple[str, str, str, int, float], list[Piece]]
-"""What was said before; bounded by the texts of the configuration."""
+"""What was synthesised before, for all calls. Only texts of the configuration are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """How a call sounds. ``speed`` is the server's, to which the call's own is relative.
-    ``spoken`` is shared by all calls: nobody waits twice for the same greeting."""
+    """Speaks fixed words in a call. ``speed`` is the server's, to which the call's own is relative.
+    ``spoken`` is shared by all calls: a greeting is synthesised once."""
 
     parts: Parts
     output: AudioOutput
@@ -30,11 +30,11 @@ class Speaker:
 
     @property
     def can_say(self) -> bool:
-        """Whether the voice says what it is given; one that the brain drives does not."""
+        """Whether the voice can say given words; a voice that the brain drives cannot."""
         return not self.parts.voice_of(self.output.voice).takes_codes
 
     async def say(self, text: str) -> AsyncGenerator[Piece, None]:
-        """Speak ``text``: audio in the line's encoding, and the words by their ends in it."""
+        """Yield ``text`` spoken: audio in the line's encoding, and words by their ends in it."""
         speed = max(MIN_SPEED, self.speed * self.output.speed)
         encoding = self.encoding
         key = (text, self.output.voice, encoding.name, encoding.rate_hz, speed)

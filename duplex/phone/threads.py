@@ -1,5 +1,8 @@
-"""Blocking work beside the loop, in threads that hold up neither others nor the end of the process:
-those of asyncio's own executor are few, and waited for."""
+"""Blocking work in threads of its own.
+
+asyncio's executor has few threads, and the process waits for them at its end: work that never
+returns would hold up both other work and the end.
+"""
 
 import asyncio
 import concurrent.futures
@@ -13,7 +16,8 @@ _places = threading.BoundedSemaphore(MAX_THREADS)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises. If this is cancelled, the work goes on.
+    """Run ``work`` in a thread; return or raise what it does. If this is cancelled, the work goes
+    on.
 
     Raises:
         RuntimeError: `MAX_THREADS` are at work.

@@ -1,12 +1,10 @@
 """The shape that the API had in its beta, for clients that were written for it.
 
-A call has one shape from its beginning to its end. Inside the server there is only the GA shape;
-a `Shape` stands at the door: what comes in is rewritten before it is decoded, what goes out after
-it was built.
+Inside the server there is only the GA shape: what a beta client sends is rewritten before it is
+decoded, what it gets after it was built. See `duplex.protocol.shapes`.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import msgspec
 
@@ -20,50 +18,33 @@ from duplex.protocol.beta_fields import (
     response_to_beta,
     session_to_beta,
 )
+from duplex.protocol.client_events import ClientEvent, decode
 from duplex.protocol.decoding import find_event_id
 from duplex.protocol.ids import NewId
-from duplex.protocol.server_events import ServerEvent, encode
+from duplex.protocol.server_events import ServerEvent
 
 BETA_HEADER = "realtime=v1"  # of OpenAI-Beta
 BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 
 
-class Shape(Protocol):
-    """How the events of one call are spelt on the wire."""
-
-    def incoming(self, message: str | bytes) -> str | bytes:
-        """Return what is to be decoded.
-
-        Raises:
-            ProtocolError: it cannot be put in the GA shape.
-        """
-        ...
-
-    def outgoing(self, event: ServerEvent, new_id: NewId) -> list[str]:
-        """Return the messages that tell ``event``, each with an id of its own; maybe none."""
-        ...
-
-
-class GaShape:
-    """The shape that the server itself uses."""
-
-    def incoming(self, message: str | bytes) -> str | bytes:
-        """Nothing to do."""
-        return message
-
-    def outgoing(self, event: ServerEvent, new_id: NewId) -> list[str]:
-        """One message for each event."""
-        return [encode(event, new_id)]
-
-
 class BetaShape:
-    """The beta's. ``conversation_id`` is told right after the session, as the beta did."""
+    """A `duplex.protocol.shapes.Shape`: JSON in the beta's spelling. ``conversation_id`` is
+    reported right after the session, as the beta did."""
 
     def __init__(self, conversation_id: str) -> None:
         self._conversation_id = conversation_id
 
-    def incoming(self, message: str | bytes) -> str | bytes:
-        """Rewrite the three events that differ; see `Shape`."""
+    def read(self, message: str | bytes | ClientEvent) -> ClientEvent:
+        """See `Shape`."""
+        assert isinstance(message, str | bytes), "a socket carries text"
+        return decode(self.rewrite(message))
+
+    def rewrite(self, message: str | bytes) -> str | bytes:
+        """Return ``message`` in the GA's spelling; three events differ.
+
+        Raises:
+            ProtocolError: that is not possible.
+        """
         try:
             if msgspec.json.decode(message, type=_Typed).type not in _TO_GA:
                 return message
@@ -78,10 +59,12 @@ class BetaShape:
         except RecursionError:
             return message
 
-    def outgoing(self, event: ServerEvent, new_id: NewId) -> list[str]:
+    def write(self, event: ServerEvent, new_id: NewId) -> list[str]:
         """See `Shape`; events that the beta did not have are left out."""
-        told = to_beta(msgspec.to_builtins(event), self._conversation_id)
-        return [msgspec.json.encode(each | {"event_id": new_id("event")}).decode() for each in told]
+        rewritten = to_beta(msgspec.to_builtins(event), self._conversation_id)
+        return [
+            msgspec.json.encode(each | {"event_id": new_id("event")}).decode() for each in rewritten
+        ]
 
 
 class _Typed(msgspec.Struct):
@@ -106,21 +89,21 @@ def to_ga(event: Json) -> Json:
 
 
 def to_beta(event: Json, conversation_id: str) -> list[Json]:
-    """Return the beta events that tell what the GA ``event`` tells, in order."""
+    """Return the beta events that report what the GA ``event`` reports, in order."""
     kind = event["type"]
-    if kind.startswith("duplex."):  # our own namespace: whoever asked for it knows it
+    if kind.startswith("duplex."):  # our own namespace, the same in both
         return [event]
     name = _RENAMED.get(kind, kind)
     if name not in _BETA_EVENTS:
         return []
-    told = event | {"type": name}
+    beta = event | {"type": name}
     for field, rewrite in _REWRITTEN.items():
-        if field in told:
-            told[field] = rewrite(told[field])
+        if field in beta:
+            beta[field] = rewrite(beta[field])
     if kind == "session.created":
         conversation = {"id": conversation_id, "object": "realtime.conversation"}
-        return [told, {"type": "conversation.created", "conversation": conversation}]
-    return [told]
+        return [beta, {"type": "conversation.created", "conversation": conversation}]
+    return [beta]
 
 
 def _session_update(event: Json) -> Json:

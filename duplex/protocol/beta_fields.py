@@ -75,13 +75,13 @@ def fields_to_ga(flat: Json, param: str) -> Json:
 
 
 def session_to_beta(session: Json) -> Json:
-    """Return the flat form of a session as the server tells it."""
+    """Return the flat form of a session as the server sends it."""
     flat = {key: value for key, value in session.items() if key in _SAME}
     return flat | _flattened(session)
 
 
 def response_to_beta(response: Json) -> Json:
-    """Return the flat form of a response as the server tells it."""
+    """Return the flat form of a response as the server sends it."""
     flat = {
         key: value for key, value in response.items() if key not in ("audio", "output_modalities")
     }
@@ -102,7 +102,7 @@ def item_to_ga(item: object) -> object:
 
 
 def item_to_beta(item: Json) -> Json:
-    """Return the beta form of an item that the server tells."""
+    """Return the beta form of an item that the server sends."""
     if "content" not in item:
         return item
     return item | {"content": [_renamed(part, _PART_TYPES) for part in item["content"]]}

@@ -1,4 +1,4 @@
-"""What clients send: the GA Realtime client events, read strictly where we use them and
+"""The events that clients send: those of the GA Realtime API, read strictly where we use them and
 tolerantly where we do not."""
 
 from typing import Annotated, Any, Literal
@@ -65,7 +65,7 @@ class ItemRetrieve(_Event, frozen=True, tag="conversation.item.retrieve"):
 
 
 class ItemTruncate(_Event, frozen=True, tag="conversation.item.truncate"):
-    """The caller heard only the first ``audio_end_ms`` of an answer."""
+    """The caller heard only the first ``audio_end_ms`` of a response's item."""
 
     item_id: GivenId
     content_index: Annotated[int, Meta(ge=0)]
@@ -92,7 +92,7 @@ class ResponseAudio(Struct, frozen=True, omit_defaults=True):
 
 
 class ResponseParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is different for one response; null keeps the session's."""
+    """The settings of one response; null keeps the session's."""
 
     instructions: Text | None = None
     output_modalities: Modalities | None = None
@@ -107,13 +107,13 @@ class ResponseParams(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResponseCreate(_Event, frozen=True, tag="response.create"):
-    """Answer now."""
+    """Begin a response now."""
 
     response: ResponseParams | None = None
 
 
 class ResponseCancel(_Event, frozen=True, tag="response.cancel"):
-    """Stop answering; null means whichever response is active."""
+    """Stop a response; null means the active one."""
 
     response_id: GivenId | None = None
 
@@ -149,6 +149,18 @@ def decode(message: str | bytes) -> ClientEvent:
         error.event_id = find_event_id(message)
         raise
     return event
+
+
+def checked(event: ClientEvent) -> ClientEvent:
+    """Check an event of a client in the same process as `decode` checks those of sockets.
+
+    Raises:
+        ProtocolError: a socket's client could not have sent it.
+    """
+    with protocol_errors():
+        known: ClientEvent = msgspec.convert(msgspec.to_builtins(event), ClientEvent)
+    _check(known)
+    return known
 
 
 def encode(event: ClientEvent) -> str:

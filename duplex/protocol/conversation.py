@@ -48,11 +48,11 @@ class Conversation:
         return item_id in self._items
 
     def shown(self) -> list[Item]:
-        """Return what the model is shown: finished items, without those that have no words."""
+        """Return the items that the model is shown: finished ones that have words."""
         return [item for item in self.items if is_shown(item)]
 
     def check_call(self, call_id: str) -> None:
-        """Refuse what a function gave that was not called.
+        """Refuse the output of a function that was not called.
 
         Raises:
             ProtocolError: item_create_invalid_call_id.
@@ -122,7 +122,7 @@ class Conversation:
 
         Raises:
             ProtocolError: item_truncate_invalid_item_id, invalid_value (no such content) or
-                unsupported_content_type (not a spoken answer).
+                unsupported_content_type (no spoken response).
         """
         item = self._get(item_id, Code.ITEM_TRUNCATE_INVALID, "truncating")
         if not isinstance(item, Message) or item.role != "assistant":
@@ -146,7 +146,7 @@ class Conversation:
         return item
 
     def truncate(self, item_id: str, content_index: int, heard: str) -> Message:
-        """Cut the transcript of a spoken answer to the words that were ``heard``.
+        """Cut the transcript of a spoken response to the words that were ``heard``.
 
         The caller knows which words were voiced by when; the conversation does not. An answer
         that is still being given stays cut when it finishes.
@@ -162,7 +162,7 @@ class Conversation:
         return cut
 
     def finish(self, item: Item) -> None:
-        """Put the final form of an answer or a call in the place of the unfinished one.
+        """Put the final form of a response's words or call in the place of the unfinished one.
 
         Nothing happens if the client has deleted it or cut it in the meantime: what the client
         said about it stands.

@@ -104,7 +104,9 @@ class InputStream:
             ProtocolError: as `check_commit`.
         """
         self.check_commit()
-        if self._item_id in self._conversation:  # the client took it; speech_started told it
+        if (
+            self._item_id in self._conversation
+        ):  # the client took the id, which speech_started showed
             self._item_id = self._new_id("item")
         item = Message(id=self._item_id, role="user", content=(InputAudio(),))
         previous = self._conversation.insert(item)

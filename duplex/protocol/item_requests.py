@@ -1,4 +1,4 @@
-"""What clients ask of the conversation's items, where no engine is needed to answer."""
+"""Carries out what clients ask of the conversation's items; no engine is needed."""
 
 from typing import assert_never
 

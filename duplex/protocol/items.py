@@ -1,7 +1,7 @@
 """Conversation items, as clients send them and as the server keeps and sends them.
 
 Items never hold audio: what a caller said is kept as its transcript, so a call's memory does not
-grow with its length. `conversation.item.retrieve` therefore answers with the transcript only.
+grow with its length. `conversation.item.retrieve` therefore returns the transcript only.
 """
 
 from typing import Annotated, Literal, assert_never
@@ -42,13 +42,13 @@ class InputAudio(Struct, frozen=True, tag_field="type", tag="input_audio"):
 
 
 class OutputText(Struct, frozen=True, tag_field="type", tag="output_text"):
-    """A written answer."""
+    """Written words of a response."""
 
     text: Text
 
 
 class OutputAudio(Struct, frozen=True, tag_field="type", tag="output_audio"):
-    """A spoken answer; ``transcript`` is null until it has ended."""
+    """Spoken words of a response; ``transcript`` is null until it has ended."""
 
     audio: Audio | UnsetType | None = UNSET
     transcript: Text | None = None
@@ -90,14 +90,14 @@ class FunctionCall(Struct, frozen=True, kw_only=True, tag_field="type", tag="fun
 
     @property
     def text(self) -> str:
-        """What it adds to the conversation's size."""
+        """The text that counts for the conversation's size."""
         return self.arguments
 
 
 class FunctionCallOutput(
     Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"
 ):
-    """What the client's function gave."""
+    """The output of the client's function."""
 
     id: str
     object: Literal["realtime.item"] = "realtime.item"
@@ -107,16 +107,16 @@ class FunctionCallOutput(
 
     @property
     def text(self) -> str:
-        """What it adds to the conversation's size."""
+        """The text that counts for the conversation's size."""
         return self.output
 
 
 Item = Message | FunctionCall | FunctionCallOutput
-"""Of a conversation."""
+"""An item of a conversation."""
 
 
 class FunctionCallParam(Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call"):
-    """A call as a client tells it, of an earlier conversation."""
+    """A call as a client sends it, of an earlier conversation."""
 
     name: FunctionName
     call_id: CallId
@@ -138,7 +138,7 @@ class FunctionCallParam(Struct, frozen=True, kw_only=True, tag_field="type", tag
 class FunctionCallOutputParam(
     Struct, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"
 ):
-    """What a function gave, as a client tells it."""
+    """The output of a function, as a client sends it."""
 
     call_id: CallId
     output: Text
@@ -153,7 +153,7 @@ class FunctionCallOutputParam(
 
 
 class MessageParam(Struct, frozen=True, kw_only=True, tag_field="type", tag="message"):
-    """A message as a client asks for it; see `to_item`."""
+    """A message as a client sends it; see `to_item`."""
 
     role: Role
     content: Annotated[tuple[Content, ...], Meta(max_length=64)]
@@ -168,7 +168,7 @@ class MessageParam(Struct, frozen=True, kw_only=True, tag_field="type", tag="mes
 
 
 ItemParam = MessageParam | FunctionCallParam | FunctionCallOutputParam
-"""As a client asks for it."""
+"""An item as a client sends it."""
 
 
 def check_content(item: ItemParam, param: str = "item") -> None:
@@ -189,7 +189,7 @@ def check_content(item: ItemParam, param: str = "item") -> None:
 
 
 def check_known_words(item: ItemParam, param: str = "item") -> None:
-    """Refuse audio that nobody has transcribed: the history is words.
+    """Refuse audio without a transcript: the history is words.
 
     Raises:
         ProtocolError: unsupported_content_type.
@@ -224,5 +224,5 @@ def without_audio(part: Content) -> Content:
 
 
 def _finished(status: Status | None) -> Status:
-    """The status of an item that a client tells."""
+    """Return the status of an item that a client sends."""
     return "incomplete" if status == "incomplete" else "completed"

@@ -1,4 +1,4 @@
-"""What a response answers instead of the conversation, if the client says so."""
+"""The items that a response answers in place of the conversation, if the client gives any."""
 
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What one response is to be: the session's configuration with the response's own on top."""
+"""The plan of one response: the session's configuration with the response's own on top."""
 
 from dataclasses import dataclass, replace
 
@@ -38,16 +38,16 @@ class ResponsePlan:
     speed: float
     metadata: dict[str, str] | None
     thoughts: bool
-    tools: tuple[FunctionTool, ...] = ()  # none if the model may not call any
-    must_call: bool = False  # one of them
-    call_name: str | None = None  # this one
+    tools: tuple[FunctionTool, ...] = ()  # empty if the model may not call any
+    must_call: bool = False  # call one of ``tools``
+    call_name: str | None = None  # the one that it must call
     parallel_calls: bool = True
     in_conversation: bool = True
-    input: tuple[Item, ...] | None = None  # None: what the conversation says
+    input: tuple[Item, ...] | None = None  # None: the conversation
     note: str = ""
 
     def sounds_like(self, other: "ResponsePlan") -> bool:
-        """Whether an answer by one plan can be gone on with by the other."""
+        """Whether a response by one plan can continue one by the other in the same voice."""
         mine = (self.modality, self.audio_format, self.voice)
         return mine == (other.modality, other.audio_format, other.voice)
 
@@ -98,11 +98,11 @@ def plan_response(
 
 
 def plan_continuation(config: SessionConfig) -> ResponsePlan:
-    """Return the plan for more of an answer that came to its limit."""
+    """Return the plan for more of a response that reached its token limit."""
     return replace(plan_response(config), note=_GO_ON)
 
 
 def plan_prompt(config: SessionConfig) -> ResponsePlan:
-    """Return the plan for words to a caller who says nothing: not for the call of a function."""
+    """Return the plan for words to a caller who says nothing; it calls no function."""
     plan = plan_response(config)
     return replace(plan, note=_CALLER_IS_SILENT, must_call=False, call_name=None)

@@ -118,7 +118,7 @@ class ResponseStream:
 
     @property
     def words(self) -> str:
-        """The answer as sent so far: the transcript of the audio, or the text."""
+        """The words sent so far: the transcript of the audio, or the text."""
         return "".join(self._words)
 
     @property
@@ -184,8 +184,8 @@ class ResponseStream:
         """Close everything that is open and end the response.
 
         ``ending`` is `COMPLETED`, `TURN_DETECTED`, `CLIENT_CANCELLED`, `MAX_OUTPUT_TOKENS` or
-        `failed`. The transcript told is that of all audio sent; if the caller heard less, cut
-        it afterwards with `Conversation.truncate`.
+        `failed`. The transcript in the events is that of all audio sent; if the caller heard less,
+        cut it afterwards with `Conversation.truncate`.
         """
         was = self._state
         self._move("finish")
@@ -225,15 +225,15 @@ class ResponseStream:
 
     def _add(self, item: Message | FunctionCall) -> list[ServerEvent]:
         """Open an item of the output."""
-        told = replace(item, content=()) if isinstance(item, Message) else item
+        empty = replace(item, content=()) if isinstance(item, Message) else item
         events: list[ServerEvent] = [
             wire.OutputItemAdded(
-                response_id=self.response_id, item=told, output_index=len(self._output)
+                response_id=self.response_id, item=empty, output_index=len(self._output)
             )
         ]
         if self.plan.in_conversation:
             self._previous_item_id = self._conversation.insert(item)
-            events.append(wire.ItemAdded(item=told, previous_item_id=self._previous_item_id))
+            events.append(wire.ItemAdded(item=empty, previous_item_id=self._previous_item_id))
         return events
 
     def _done(self, item: Message | FunctionCall) -> list[ServerEvent]:

@@ -1,4 +1,4 @@
-"""What response events carry: the response itself, its parts, how it ended and what it cost."""
+"""The contents of response events: the response, its parts, its ending and its token counts."""
 
 from typing import Literal
 
@@ -9,13 +9,13 @@ from duplex.protocol.session_config import AudioFormat, MaxTokens, Modality
 
 
 class AudioPart(Struct, frozen=True, tag_field="type", tag="audio"):
-    """A content part of a spoken answer."""
+    """A content part of a spoken response."""
 
     transcript: str
 
 
 class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
-    """A content part of a written answer."""
+    """A content part of a written response."""
 
     text: str
 
@@ -37,14 +37,14 @@ class StatusDetails(Struct, frozen=True):
 
 
 class CachedTokens(Struct, frozen=True):
-    """Of the cached input tokens."""
+    """Counts of the cached input tokens."""
 
     text_tokens: int
     audio_tokens: int
 
 
 class InputTokens(Struct, frozen=True):
-    """Of the input tokens."""
+    """Counts of the input tokens."""
 
     text_tokens: int
     audio_tokens: int
@@ -53,7 +53,7 @@ class InputTokens(Struct, frozen=True):
 
 
 class OutputTokens(Struct, frozen=True):
-    """Of the output tokens."""
+    """Counts of the output tokens."""
 
     text_tokens: int
     audio_tokens: int
@@ -99,7 +99,7 @@ class ResponseAudio(Struct, frozen=True):
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """A response as it is told at its beginning and its end."""
+    """A response as its first and its last event report it."""
 
     id: str
     object: Literal["realtime.response"] = "realtime.response"

@@ -1,4 +1,4 @@
-"""What the server sends: the one place where server events have their shape.
+"""The events that the server sends: the one place where they have their shape.
 
 Nulls are left out except where clients need to see them: a field that may be absent defaults to
 UNSET, one that is sent as null to None. An event gets its ``event_id`` when it is encoded.
@@ -36,7 +36,7 @@ class SessionUpdated(_Event, frozen=True, tag="session.updated"):
 
 
 class ItemAdded(_Event, frozen=True, tag="conversation.item.added"):
-    """An item is in the conversation; an answer's is still empty."""
+    """An item is in the conversation; a response's is still empty."""
 
     item: Item
     previous_item_id: str | None
@@ -50,7 +50,7 @@ class ItemDone(_Event, frozen=True, tag="conversation.item.done"):
 
 
 class ItemRetrieved(_Event, frozen=True, tag="conversation.item.retrieved"):
-    """The answer to conversation.item.retrieve; without audio, see `duplex.protocol.items`."""
+    """The reply to conversation.item.retrieve, without audio: see `duplex.protocol.items`."""
 
     item: Item
 
@@ -62,7 +62,7 @@ class ItemDeleted(_Event, frozen=True, tag="conversation.item.deleted"):
 
 
 class ItemTruncated(_Event, frozen=True, tag="conversation.item.truncated"):
-    """The answer now ends at ``audio_end_ms``."""
+    """The item now ends at ``audio_end_ms``."""
 
     item_id: str
     content_index: int
@@ -95,7 +95,7 @@ class SpeechStopped(_Event, frozen=True, tag="input_audio_buffer.speech_stopped"
 
 
 class TimeoutTriggered(_Event, frozen=True, tag="input_audio_buffer.timeout_triggered"):
-    """The caller has said nothing for as long as ``idle_timeout_ms`` since an answer was played.
+    """The caller has said nothing for as long as ``idle_timeout_ms`` since a response was played.
     That silence is committed as the item. Milliseconds count from the first sample of the call."""
 
     item_id: str
@@ -169,7 +169,7 @@ class ResponseDone(_Event, frozen=True, tag="response.done"):
 
 
 class OutputItemAdded(_Event, frozen=True, tag="response.output_item.added"):
-    """The answer's item has been opened."""
+    """The response's item has been opened."""
 
     response_id: str
     item: Item
@@ -177,7 +177,7 @@ class OutputItemAdded(_Event, frozen=True, tag="response.output_item.added"):
 
 
 class OutputItemDone(_Event, frozen=True, tag="response.output_item.done"):
-    """The answer's item is final."""
+    """The response's item is final."""
 
     response_id: str
     item: Item
@@ -251,7 +251,7 @@ class FunctionArgumentsDelta(_CallEvent, frozen=True, tag="response.function_cal
 
 
 class FunctionArgumentsDone(_CallEvent, frozen=True, tag="response.function_call_arguments.done"):
-    """All of it; of a call that was cut off, as far as it came."""
+    """All of the text; of a call that was cut off, as far as it came."""
 
     name: str
     arguments: str
@@ -353,7 +353,7 @@ def session_created(session_id: str, config: SessionConfig) -> SessionCreated:
 
 
 def session_updated(session_id: str, config: SessionConfig) -> SessionUpdated:
-    """Return the answer to a session.update."""
+    """Return the event that confirms a session.update."""
     return SessionUpdated(session=_session(session_id, config))
 
 

@@ -48,7 +48,7 @@ AudioFormat = Pcm | Pcmu | Pcma
 
 class ServerVad(Struct, frozen=True, tag_field="type", tag="server_vad"):
     """A turn ends after ``silence_duration_ms`` of silence. A caller who says nothing for
-    ``idle_timeout_ms`` after an answer is prompted, if that is not None."""
+    ``idle_timeout_ms`` after a response is prompted, if that is not None."""
 
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
     prefix_padding_ms: Annotated[int, Meta(ge=0, le=10_000)] = 300
@@ -85,7 +85,7 @@ class NoiseReduction(Struct, frozen=True):
 
 
 class AudioInput(Struct, frozen=True):
-    """What the caller sends and how it is cut into turns; ``turn_detection`` None is manual."""
+    """The caller's audio and how it is cut into turns; ``turn_detection`` None is manual."""
 
     format: AudioFormat = Pcm()
     turn_detection: TurnDetection | None = ServerVad()
@@ -94,7 +94,7 @@ class AudioInput(Struct, frozen=True):
 
 
 class AudioOutput(Struct, frozen=True):
-    """How the answer sounds."""
+    """How responses sound."""
 
     format: AudioFormat = Pcm()
     voice: Name = "default"
@@ -109,7 +109,7 @@ class AudioConfig(Struct, frozen=True):
 
 
 class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """Our own namespace: events that only those receive who ask for them."""
+    """Our own namespace: events that a client receives only if it asks for them."""
 
     metrics: bool = False
     thoughts: bool = False
@@ -119,7 +119,7 @@ class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class SessionConfig(Struct, frozen=True, kw_only=True):
     """Everything a client may set, in effect. Changed only by `merge`.
 
-    Fields that this server has no use for are kept as sent and told back, as clients expect.
+    Fields that this server has no use for are kept and sent back, as clients expect.
     """
 
     type: Literal["realtime"] = "realtime"
@@ -161,7 +161,7 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         return config
 
     def to_dict(self) -> Json:
-        """Return the configuration as it is told to the client.
+        """Return the configuration as the client gets it.
 
         Nulls are left out, because clients reject some of them; turn_detection's stays, as
         without it a client cannot see that it is in manual mode. Our own namespace is shown to

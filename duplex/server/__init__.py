@@ -1,1 +1,1 @@
-"""The server's edge: who may call, how much, and what a socket may do before it is dropped."""
+"""The server's edge: decides who may call, how much they may use, and which sockets are dropped."""

@@ -1,4 +1,4 @@
-"""Which callers are let in, before anything is allocated for them."""
+"""Decides which callers are let in, before anything is allocated for them."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from duplex.config import Config
 from duplex.protocol.codes import Code
 from duplex.rate import TokenBucket
 from duplex.server import http
-from duplex.server.gate import BAN_S, Door, Gate
+from duplex.server.gate import BAN_S, Gate, SocketLimits
 from duplex.server.keys import ClientSecrets, Keys, Principal, allows_origin, presented_key
-from duplex.server.registry import Calls
+from duplex.server.registry import CallRegistry
 
 
 class Admission:
@@ -25,15 +25,15 @@ class Admission:
         config: Config,
         keys: Keys,
         secrets: ClientSecrets,
-        calls: Calls,
-        door: Door,
+        calls: CallRegistry,
+        sockets: SocketLimits,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._config = config
         self._keys = keys
         self._secrets = secrets
         self._calls = calls
-        self._door = door
+        self._sockets = sockets
         self._is_stopping = is_stopping
 
     def admit(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
@@ -72,7 +72,7 @@ class Admission:
             return http.problem(status, "The server is stopping.", Code.SERVER_STOPPING, retry)
         connection.principal = principal
         now = asyncio.get_running_loop().time()
-        if not is_resumed and self._door.is_banned(connection.source, now):
+        if not is_resumed and self._sockets.is_banned(connection.source, now):
             message = "A call of yours was dropped for sending too much. Wait a little."
             status, retry = HTTPStatus.TOO_MANY_REQUESTS, (("Retry-After", str(int(BAN_S))),)
             return http.problem(status, message, Code.RATE_LIMIT, retry)
@@ -88,7 +88,7 @@ class Admission:
 
 
 def resumes(path: str) -> tuple[str | None, str]:
-    """The token of the call that is to be taken up, None for a new one; and the last event that
-    its client has."""
+    """Return the token of the call that is to be taken up, None for a new one, and the id of the
+    last event that its client has."""
     query = parse_qs(urlsplit(path).query, keep_blank_values=True)
     return query.get("resume", [None])[0], query.get("after", [""])[0]

@@ -1,8 +1,12 @@
 """One socket of the server: tells calls from plain requests, and drops what does harm.
 
 websockets does the protocol of calls. What it leaves to its user is here: requests with a body,
-handshakes that never end, floods of frames that are cheap to send and dear to receive, and pongs
-that nobody reads.
+handshakes that never end, floods of frames that are cheap to send and expensive to receive, and
+pongs that nobody reads.
+
+`Gate` overrides `process_event`, which websockets calls and does not document. Another major
+release may not call it: pyproject.toml bounds the version, and the tests of abuse fail if floods
+are no longer seen.
 """
 
 import asyncio
@@ -34,23 +38,23 @@ _GRACE_S = 1.0  # for a dropped client to read why
 
 
 @dataclass(slots=True)
-class Door:
-    """What the sockets of one server share."""
+class SocketLimits:
+    """What all sockets of one server share: their bounds, and who was dropped lately."""
 
     limits: LimitsConfig
     metrics: Metrics
     answer: Callable[[HttpRequest], HttpAnswer]  # of plain requests
     max_unsent_bytes: int
     max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
-    sockets: int = 0
+    open: int = 0
     waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
     banned: dict[str, float] = field(default_factory=dict)  # source -> until when, loop time
 
     def enter(self, gate: "Gate") -> None:
-        """A socket was opened. Past the bound the oldest that waits is dropped: an honest client
-        sends its request at once."""
-        self.sockets += 1
-        if self.sockets > self.max_sockets:
+        """Count a socket that was opened. Past the bound the oldest one without a request is
+        dropped: an honest client sends its request at once."""
+        self.open += 1
+        if self.open > self.max_sockets:
             self.metrics.count("duplex_dropped_total", reason="sockets")
             gate.transport.abort()
             return
@@ -62,8 +66,8 @@ class Door:
             oldest.transport.abort()
 
     def ban(self, source: str, now_s: float) -> None:
-        """One of this source's calls was dropped. Dropping costs the server more than calling
-        again costs the client, so it has to wait."""
+        """Have ``source`` wait before its next call, because one was dropped. Dropping costs the
+        server more than calling again costs the client."""
         self.banned[source] = now_s + BAN_S
         if len(self.banned) > _MAX_BANNED:
             self.banned = {s: until_s for s, until_s in self.banned.items() if until_s > now_s}
@@ -73,38 +77,37 @@ class Door:
         return self.banned.get(source, now_s) > now_s
 
     def leave(self, gate: "Gate") -> None:
-        """A socket was closed."""
-        self.sockets -= 1
+        """Count a socket that was closed."""
+        self.open -= 1
         self.waiting.pop(gate, None)
 
 
 class Gate(ServerConnection):
-    """A socket from its opening to its end. ``principal`` and ``may_receive`` are set when the
-    request of a call is admitted."""
+    """A socket from its opening to its end."""
 
-    def __init__(self, *args: Any, door: Door, **options: Any) -> None:
+    def __init__(self, *args: Any, shared: SocketLimits, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.principal = _NOBODY
-        self.may_receive: Callable[[int], bool] = lambda _: True
+        self.principal = _NOBODY  # set when the request of a call is admitted
+        self.may_receive: Callable[[int], bool] = lambda _: True  # likewise, if there is a rate
         self.address = ""  # set when the socket opens
-        self._door = door
+        self._shared = shared
         self._head = b""  # the first bytes, until they tell what this is
         self._head_bytes = 0  # until the request is whole
         self._begins_call = False  # set when the first bytes say so
         self._plain: PlainHttp | None = None  # set when it is a plain request
         self.was_dropped = False  # set when nothing more is read from it
         self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
-        rate = door.limits.messages_per_s
+        rate = shared.limits.messages_per_s
         self._frames = TokenBucket(rate, rate * _BURST_S, self.loop.time())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")  # none if it has gone again already
         self.address = str(peer[0]) if peer else "unknown"
-        self._door.enter(self)
+        self._shared.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self)
+        self._shared.leave(self)
         if self._aborting is not None:
             self._aborting.cancel()
         super().connection_lost(exc)
@@ -112,7 +115,7 @@ class Gate(ServerConnection):
     def data_received(self, data: bytes) -> None:
         if self.was_dropped:
             return
-        self._door.metrics.count("duplex_received_bytes_total", len(data))
+        self._shared.metrics.count("duplex_received_bytes_total", len(data))
         if self._plain is not None:
             self._receive_plain(self._plain, data)
         elif self.request is None:
@@ -126,7 +129,7 @@ class Gate(ServerConnection):
         if self.was_dropped:
             return
         if not isinstance(event, Frame):
-            self._door.waiting.pop(self, None)
+            self._shared.waiting.pop(self, None)
         elif not self._frames.take(1, self.loop.time()):
             self.drop("messages", "more messages a second than a client may send")
             return
@@ -134,19 +137,19 @@ class Gate(ServerConnection):
 
     @property
     def source(self) -> str:
-        """Who is behind it, as far as is known: the owner of the key, else the address. The users
-        of a key's client secrets do not answer for each other."""
+        """The sender as far as it is known: the owner of the key, else the address. The users of
+        a key's client secrets do not answer for each other."""
         principal = self.principal
         return f"{principal.name} {principal.secret_id}" if principal.name else self.address
 
     def drop(self, kind: str, reason: str) -> None:
         """End this connection, without waiting for the client to agree."""
         self.was_dropped = True
-        self._door.metrics.count("duplex_dropped_total", reason=kind)
-        self._door.ban(self.source, self.loop.time())
+        self._shared.metrics.count("duplex_dropped_total", reason=kind)
+        self._shared.ban(self.source, self.loop.time())
         if self.protocol.state is OPEN:
-            told = server_error(reason, Code.RATE_LIMIT)
-            self.protocol.send_text(encode(told, random_id).encode())
+            error = server_error(reason, Code.RATE_LIMIT)
+            self.protocol.send_text(encode(error, random_id).encode())
             self.protocol.fail(POLICY_VIOLATION, reason)
             self.send_data()
         self._abort_soon()
@@ -168,7 +171,7 @@ class Gate(ServerConnection):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._door.metrics.count("duplex_dropped_total", reason="head")
+            self._shared.metrics.count("duplex_dropped_total", reason="head")
             self.transport.abort()
             return
         self._receive_frames(data)
@@ -177,7 +180,7 @@ class Gate(ServerConnection):
         request = plain.receive(data)
         if request is None:
             return
-        answer = request if isinstance(request, HttpAnswer) else self._door.answer(request)
+        answer = request if isinstance(request, HttpAnswer) else self._shared.answer(request)
         self.was_dropped = True  # whatever else comes is not read
         self.transport.write(plain.serialize(answer))
         self.transport.close()
@@ -189,8 +192,8 @@ class Gate(ServerConnection):
                 return
         if self.protocol.close_expected():  # of its own accord: too big, not WebSocket, a goodbye
             self._abort_soon()
-        if self.transport.get_write_buffer_size() > self._door.max_unsent_bytes:
-            self._door.metrics.count("duplex_dropped_total", reason="unread")
+        if self.transport.get_write_buffer_size() > self._shared.max_unsent_bytes:
+            self._shared.metrics.count("duplex_dropped_total", reason="unread")
             self.transport.abort()
 
     def _abort_soon(self) -> None:

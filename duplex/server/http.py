@@ -1,7 +1,7 @@
-"""The few plain requests that the port answers beside calls. Sans-IO: requests in, answers out."""
+"""Plain requests, which the port answers alongside calls. Sans-IO: requests in, answers out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -45,7 +45,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What is answered; the connection is closed after it."""
+    """The answer to a request; the connection is closed after it."""
 
     status: HTTPStatus
     body: bytes
@@ -54,7 +54,7 @@ class HttpAnswer:
     cache: str = "no-store"
 
     def all_headers(self) -> list[tuple[str, str]]:
-        """With those that every answer has."""
+        """Return its own headers and those that every answer has."""
         return [
             ("Content-Type", self.content_type),
             ("Content-Length", str(len(self.body))),
@@ -62,6 +62,36 @@ class HttpAnswer:
             ("Connection", "close"),
             *self.headers,
         ]
+
+
+Handler = Callable[[HttpRequest], HttpAnswer]
+
+
+class Routes:
+    """Which handler answers which path. Built once for a server."""
+
+    def __init__(self, handlers: Mapping[str, Handler], otherwise: str) -> None:
+        """``otherwise`` is the message for paths that have no handler."""
+        self._handlers = dict(handlers)
+        self._otherwise = otherwise
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Answer ``request``, with 404 if its path has no handler."""
+        handler = self._handlers.get(request.path)
+        if handler is None:
+            return problem(HTTPStatus.NOT_FOUND, self._otherwise, "not_found")
+        return handler(request)
+
+
+def read_only(handler: Handler) -> Handler:
+    """Return ``handler`` for GET and HEAD; other methods are refused."""
+
+    def answer(request: HttpRequest) -> HttpAnswer:
+        if request.method not in ("GET", "HEAD"):
+            return method_not_allowed("GET")
+        return handler(request)
+
+    return answer
 
 
 def problem(
@@ -125,37 +155,37 @@ class SecretsPage:
             return problem(HTTPStatus.BAD_REQUEST, str(error), error.code or Code.INVALID_VALUE)
         except TooManySecrets as error:
             return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), Code.RATE_LIMIT)
-        told = {
+        made = {
             "value": secret.value,
             "expires_at": secret.expires_at,
             "session": {"object": "realtime.session", **session.to_dict()},
         }
-        return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(told))
+        return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(made))
 
 
 def models_page(
     keys: Keys, models: Sequence[str], voices: Sequence[str], request: HttpRequest
 ) -> HttpAnswer:
-    """``GET /v1/models``: what a call may name as its model, in the OpenAI API's shape, and,
-    beside it, as its voice."""
+    """``GET /v1/models``: the models that a call may name, in the OpenAI API's shape, and the
+    voices."""
     if key_owner(keys, request) is None:
         return unauthorized()
-    told = {
+    known = {
         "object": "list",
         "data": [{"id": name, "object": "model", "owned_by": "duplex-r1"} for name in models],
         "voices": [{"id": name, "name": name} for name in voices],
     }
-    return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(told))
+    return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(known))
 
 
 def key_owner(keys: Keys, request: HttpRequest) -> Principal | None:
-    """Whose key, not client secret, a plain request bears."""
+    """Return the owner of the key that a plain request bears; a client secret is no key here."""
     return keys.find(presented_key(request.headers.get("authorization"), None))
 
 
 class PlainHttp:
-    """Reads one request that is not the beginning of a call. Bounded in size by what it keeps;
-    in time, by whoever owns the socket."""
+    """Reads one request that does not begin a call. It bounds the request's size; the owner of the
+    socket bounds its time."""
 
     def __init__(self) -> None:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)

@@ -1,4 +1,4 @@
-"""Who may call: API keys, short-lived client secrets, and the web pages they may come from.
+"""Decides who may call: API keys, short-lived client secrets, and the web pages of callers.
 
 No key is kept in clear: only its SHA-256, which for a random key of this length is enough.
 """
@@ -30,7 +30,7 @@ _ANYBODY = "*"
 
 
 class _KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One table of the keys file; what is absent is as the configuration says."""
+    """One table of the keys file; absent values are those of the configuration."""
 
     sha256: str
     calls: int | None = None
@@ -41,14 +41,14 @@ class _KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a key belongs to. ``session`` is what a client secret brings along."""
+    """The owner of a key. ``session`` comes with a client secret."""
 
     name: str
     allowance: Allowance
     may_read_metrics: bool = False
     session: SessionConfig | None = None
     secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
-    is_key: bool = False  # else the name is not that of a key, but of a door that needs none
+    is_key: bool = False  # else the name is that of a path which needs no key
 
 
 class Keys:
@@ -62,7 +62,7 @@ class Keys:
         return len(self._entries)
 
     def find(self, key: str | None) -> Principal | None:
-        """The owner of ``key``; None if it is nobody's."""
+        """Return the owner of ``key``; None if there is none."""
         if not self._entries:
             return self._anybody
         if key is None:
@@ -125,7 +125,7 @@ def _owner(name: str, entry: _KeyEntry, usual: Allowance) -> Principal:
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """What its maker is told; ``value`` is not kept."""
+    """A client secret as its maker gets it; the server does not keep ``value``."""
 
     value: str
     expires_at: int
@@ -159,8 +159,8 @@ class ClientSecrets:
         return ClientSecret(value, int(expires_s))
 
     def find(self, value: str | None) -> Principal | None:
-        """The owner of a secret that has not expired. It is looked up by its digest, whose
-        comparison tells a guesser nothing of the secret."""
+        """Return the owner of a secret that has not expired. It is looked up by its digest, whose
+        comparison shows a guesser nothing of the secret."""
         if value is None or not value.startswith(SECRET_PREFIX):
             return None
         found = self._alive.get(_digest(value))
@@ -179,8 +179,8 @@ class ClientSecrets:
 
 
 def presented_key(authorization: str | None, subprotocols: str | None) -> str | None:
-    """The key of a request: ``Authorization: Bearer KEY``, or, as browsers cannot send that, the
-    sub-protocol ``openai-insecure-api-key.KEY``."""
+    """Return the key of a request: ``Authorization: Bearer KEY``, or, as browsers cannot send
+    that, the sub-protocol ``openai-insecure-api-key.KEY``."""
     scheme, _, value = (authorization or "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()

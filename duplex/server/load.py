@@ -1,4 +1,4 @@
-"""Whether this machine can take another call, by what is measured while it holds the others."""
+"""Decides whether this machine can take another call, by measurements while it holds the others."""
 
 import asyncio
 import contextlib
@@ -36,12 +36,13 @@ class Load:
             await asyncio.wait([watching])
 
     def note_lag(self, late_s: float) -> None:
-        """One measurement of the event loop."""
+        """Note one measurement of the event loop."""
         self._late_s.append(late_s)
         self._metrics.observe("duplex_event_loop_lag_seconds", late_s)
 
     def refusal(self, now_s: float) -> str | None:
-        """Why another call would be held badly, in words for the caller; None if it would not."""
+        """Return why another call would be held badly, in words for the caller; None if it would
+        not."""
         lag_ms = self.lag_s * 1000
         if self._limits.refuse_lag_ms and lag_ms > self._limits.refuse_lag_ms:
             return f"The server is busy: its event loop is {lag_ms:.0f} ms late."

@@ -1,4 +1,4 @@
-"""Memory that was used goes back to the system."""
+"""Keeps garbage collection short, and gives memory that is not used back to the system."""
 
 import ctypes
 import gc
@@ -13,16 +13,16 @@ _TRIM: Callable[[int], int] = getattr(ctypes.CDLL(None), "malloc_trim", _no_trim
 
 
 def settle() -> None:
-    """Call it when all that stays is loaded. Collections of garbage pass over it from then on:
-    with it they hold up every call for a tenth of a second."""
+    """Have garbage collections pass over all that is loaded now. Call it once, when all that stays
+    is loaded: collections that look at the models hold up every call
+    (docs/decisions/0045-measured-bounds.md)."""
     gc.collect()
     gc.freeze()
 
 
 def give_back() -> None:
-    """Free what ended calls have left behind in cycles, and have glibc return the pages that
-    nothing lies in any more; a process stays as large as its most demanding callers have made it
-    otherwise. Takes milliseconds after `settle`. Where the C library is another, it returns
-    nothing."""
+    """Free what ended calls have left behind in cycles, and have glibc return empty pages to the
+    system; otherwise a process stays as large as it ever was. Takes milliseconds after `settle`.
+    Another C library returns no pages."""
     gc.collect()
     _TRIM(0)

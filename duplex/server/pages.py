@@ -1,4 +1,4 @@
-"""The page that is served at `/`: a few static files, read once. Sans-IO: requests in, answers out.
+"""The page that is served at `/`: static files, read once. Sans-IO: requests in, answers out.
 
 Only the files that are listed exist, so a path can lead nowhere else.
 """
@@ -6,11 +6,12 @@ Only the files that are listed exist, so a path can lead nowhere else.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from duplex.server.http import HttpAnswer, HttpRequest, method_not_allowed
+from duplex.server.http import Handler, HttpAnswer, HttpRequest, method_not_allowed
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -73,18 +74,25 @@ class Pages:
         """All that is served."""
         return frozenset(self._pages)
 
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """One for each path."""
+        return {path: partial(_serve, page) for path, page in self._pages.items()}
+
     def answer(self, request: HttpRequest) -> HttpAnswer | None:
         """Return the file, or None if there is none of that path."""
         page = self._pages.get(request.path)
-        if page is None:
-            return None
-        if request.method not in ("GET", "HEAD"):
-            return method_not_allowed("GET, HEAD")
-        headers = (*_HEADERS, ("ETag", page.etag))
-        if _names(request.headers.get("if-none-match", ""), page.etag):
-            unchanged = HTTPStatus.NOT_MODIFIED
-            return HttpAnswer(unchanged, b"", page.content_type, headers, "no-cache")
-        return HttpAnswer(HTTPStatus.OK, page.body, page.content_type, headers, "no-cache")
+        return None if page is None else _serve(page, request)
+
+
+def _serve(page: _Page, request: HttpRequest) -> HttpAnswer:
+    if request.method not in ("GET", "HEAD"):
+        return method_not_allowed("GET, HEAD")
+    headers = (*_HEADERS, ("ETag", page.etag))
+    if _names(request.headers.get("if-none-match", ""), page.etag):
+        unchanged = HTTPStatus.NOT_MODIFIED
+        return HttpAnswer(unchanged, b"", page.content_type, headers, "no-cache")
+    return HttpAnswer(HTTPStatus.OK, page.body, page.content_type, headers, "no-cache")
 
 
 def load_pages() -> Pages:

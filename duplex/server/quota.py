@@ -1,4 +1,4 @@
-"""Bounds on what one client, or all clients of one key, may use. Pure: callers pass the time."""
+"""Bounds what one client, or all clients of one key, may use. Pure: callers pass the time."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What the calls of one key may use together; 0 is no limit."""
+    """The limits of all calls of one key together; 0 is no limit."""
 
     calls: int = 0  # at a time
     minutes_per_day: float = 0.0  # days begin at midnight UTC
@@ -35,7 +35,7 @@ class Account:
             self._bucket = TokenBucket(allowance.bytes_per_s, capacity, now_s)
 
     def refusal(self, now_s: float) -> str | None:
-        """Why another call cannot begin, in words for the caller; None if it can."""
+        """Return why another call cannot begin, in words for the caller; None if it can."""
         if self._allowance.calls and self._open >= self._allowance.calls:
             return f"This key may hold {self._allowance.calls} calls at a time."
         if self.left_s(now_s) <= 0:
@@ -53,7 +53,7 @@ class Account:
         self._open -= 1
 
     def left_s(self, now_s: float) -> float:
-        """How long the calls that are open may go on together; infinite without a limit."""
+        """Return how long the open calls may go on together; infinite without a limit."""
         if not self._allowance.minutes_per_day:
             return float("inf")
         self._charge(now_s)

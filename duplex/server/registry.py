@@ -1,5 +1,5 @@
-"""The calls that a server holds: whether there is room for another, and each from its admission to
-its end."""
+"""The calls that a server holds: decides whether there is room for another, and runs each from
+its admission to its end."""
 
 import asyncio
 import logging
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 from duplex.config import Config
 from duplex.dialogue.parts import Parts
+from duplex.logs import call_logger
 from duplex.metrics import Metrics
 from duplex.protocol.codes import Code
 from duplex.protocol.session_config import SessionConfig
+from duplex.protocol.shapes import ShapeName
 from duplex.server import memory
 from duplex.server.gate import POLICY_VIOLATION
 from duplex.server.keys import Principal
 from duplex.server.load import Load
 from duplex.server.quota import Account
-from duplex.server.resumable_call import Ending, LiveCall, token_digest
+from duplex.server.resumable_call import Ending, ResumableCall, token_digest
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ OUT_OF_MINUTES = Ending(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call is not taken: for the metrics, and for the caller."""
+    """Why a call is not taken. ``kind`` is for the metrics, the rest for the caller."""
 
     kind: str
     message: str
@@ -39,7 +41,7 @@ class Refusal:
     close_code: int
 
 
-class Calls:
+class CallRegistry:
     """All calls of one process. Models are shared; everything else belongs to a call."""
 
     def __init__(self, config: Config, parts: Parts, metrics: Metrics, load: Load) -> None:
@@ -48,18 +50,19 @@ class Calls:
         self._metrics = metrics
         self._load = load
         self._accounts: dict[tuple[bool, str], Account] = {}  # by kind and name
-        self._calls: dict[LiveCall, asyncio.Task[None]] = {}
-        self._numbered = 0  # calls ever opened, for ids in the log
+        self._calls: dict[ResumableCall, asyncio.Task[None]] = {}
+        self._numbered = 0  # ids ever given to calls
         self._trimming: asyncio.TimerHandle | None = None  # set when a call has ended
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def __iter__(self) -> Iterator[LiveCall]:
+    def __iter__(self) -> Iterator[ResumableCall]:
         return iter(list(self._calls))
 
     def account(self, principal: Principal) -> Account:
-        """What the calls of a key use, or those of nobody's."""
+        """Return what the calls of a key use, or, without a key, those of an address that needs
+        none."""
         burst_bytes = 2 * self._config.server.max_message_bytes
         return self._accounts.setdefault(
             (principal.is_key, principal.name),
@@ -68,7 +71,7 @@ class Calls:
 
     @property
     def unready(self) -> str | None:
-        """Why no call of anybody's can be held now, in a word."""
+        """Why the server can hold no further call now, in a word; None if it can."""
         if len(self._calls) >= self._config.server.max_calls:
             return "full"
         return "busy" if self._calls and self._load.refusal(time.monotonic()) else None
@@ -92,25 +95,37 @@ class Calls:
         logger.info("refused a call: %s", refusal.kind)
         self._metrics.count("duplex_refused_total", reason=refusal.kind)
 
-    def open(
-        self, principal: Principal, start: SessionConfig, origin: str, *, beta: bool = False
-    ) -> LiveCall:
-        """Begin a call with the session ``start``. It runs as a task of its own, as it may outlive
-        the socket. ``origin`` is for the log."""
+    def new_id(self) -> str:
+        """Return an id for a call that has not been opened yet, for what is logged before."""
         self._numbered += 1
-        call_id = f"call-{self._numbered}"
-        call = LiveCall(
-            call_id, self._config, self._parts, self._metrics, principal, start, beta=beta
+        return f"call-{self._numbered}"
+
+    def open(
+        self,
+        principal: Principal,
+        start: SessionConfig,
+        origin: str,
+        *,
+        shape: ShapeName = "ga",
+        call_id: str = "",
+    ) -> ResumableCall:
+        """Begin a call with the session ``start``. It runs as a task of its own, as it may outlive
+        the socket. ``origin`` is for the log, ``call_id`` is from `new_id` if there was one."""
+        call_id = call_id or self.new_id()
+        call = ResumableCall(
+            call_id, self._config, self._parts, self._metrics, principal, start, shape=shape
         )
-        logger.info("%s opened from %s by %s", call_id, origin, principal.name or "anybody")
+        call_logger(logger, call_id).info(
+            "opened from %s by %s", origin, principal.name or "anybody"
+        )
         self._metrics.count("duplex_calls_total")
         account = self.account(principal)
-        account.begin(time.time())  # at once: others of the key may be at the door
+        account.begin(time.time())  # at once: others of the key may call in this moment
         self._calls[call] = asyncio.create_task(self._run(call, account))
         return call
 
-    def find(self, token: str | None) -> LiveCall | None:
-        """The call that may be taken up with ``token``."""
+    def find(self, token: str | None) -> ResumableCall | None:
+        """Return the call that may be taken up with ``token``, None if there is none."""
         if token is None:
             return None
         digest = token_digest(token)
@@ -125,7 +140,7 @@ class Calls:
             for task in late:
                 task.cancel()
 
-    async def _run(self, call: LiveCall, account: Account) -> None:
+    async def _run(self, call: ResumableCall, account: Account) -> None:
         loop = asyncio.get_running_loop()
         charging: asyncio.TimerHandle | None = None
 

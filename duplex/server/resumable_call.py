@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from msgspec import structs
@@ -18,10 +18,12 @@ from duplex.dialogue.outbox import Journal, Outbox
 from duplex.dialogue.parts import Parts
 from duplex.dialogue.session import Session
 from duplex.errors import CallOverrun, ResumeError
+from duplex.logs import call_logger
 from duplex.metrics import Metrics
 from duplex.protocol.codes import Code
 from duplex.protocol.server_events import ResumeOffered, server_error
 from duplex.protocol.session_config import SessionConfig
+from duplex.protocol.shapes import ClientMessage, ServerMessage, ShapeName, bytes_of
 from duplex.server.gate import POLICY_VIOLATION
 from duplex.server.keys import Principal
 
@@ -52,7 +54,8 @@ FAULT = Ending("fault", _INTERNAL_ERROR, "internal error", Code.SERVER_ERROR)
 
 
 class Socket(Protocol):
-    """What a call is held over: a `Gate`, or what looks like one."""
+    """What a call is held over: a `Gate`, or a client in the same process that looks like one.
+    The call's shape says what passes over it."""
 
     @property
     def was_dropped(self) -> bool:
@@ -62,27 +65,27 @@ class Socket(Protocol):
     def close_code(self) -> int | None:
         """How it was closed; None while it is open."""
 
-    async def recv(self) -> str | bytes:
-        """The client's next message.
+    async def recv(self) -> ClientMessage:
+        """Return the client's next message.
 
         Raises:
             ConnectionClosed: there is none.
         """
 
-    async def send(self, message: str) -> None:
-        """Send an event."""
+    async def send(self, message: Any) -> None:
+        """Send a message in the call's shape: text over a `Gate`, an event in the same process."""
 
     async def close(self, code: int = _NORMAL, reason: str = "") -> None:
-        """End it."""
+        """Close it."""
 
     async def wait_closed(self) -> None:
-        """Until it is closed."""
+        """Wait until it is closed."""
 
     def abort(self) -> None:
-        """End it without a word."""
+        """Close it at once."""
 
 
-class LiveCall:
+class ResumableCall:
     """One call from its admission to its end: `run` is its life, `hold` lends it a socket."""
 
     def __init__(
@@ -94,10 +97,11 @@ class LiveCall:
         principal: Principal,
         start: SessionConfig,
         *,
-        beta: bool,
+        shape: ShapeName,
     ) -> None:
         self.call_id = call_id
         self.principal = principal
+        self._log = call_logger(logger, call_id)
         self._config = config.server
         self._metrics = metrics
         self._outbox = Outbox(config.server.max_outbox_bytes)
@@ -107,7 +111,7 @@ class LiveCall:
             parts,
             self._outbox,
             clock=asyncio.get_running_loop().time,
-            beta=beta,
+            shape=shape,
             start=start,
             metrics=metrics,
             offer_resume=self._offer_resume,
@@ -124,7 +128,7 @@ class LiveCall:
 
     @property
     def token_digest(self) -> bytes:
-        """What the call is found by when it is taken up again."""
+        """The key by which `CallRegistry.find` finds the call when it is taken up again."""
         return token_digest(self._token)
 
     @property
@@ -145,7 +149,8 @@ class LiveCall:
             self._timers.append(loop.call_later(_FIRM_S, self._obeying.cancel))
 
     async def run(self) -> None:
-        """Obey the client over whichever socket there is; what goes wrong in the call ends here."""
+        """Obey the client over the socket that is there, until the call ends. An error in the
+        call ends only this call."""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(self._config.max_call_s, self.end, TOO_LONG))
         self._obeying = asyncio.create_task(self._session.run(self._messages()))
@@ -157,7 +162,7 @@ class LiveCall:
             for timer in self._timers:
                 timer.cancel()
         self._ending = ending  # from here on it cannot be taken up again
-        logger.info("%s ended: %s", self.call_id, ending.kind)
+        self._log.info("ended: %s", ending.kind)
         self._metrics.count("duplex_calls_ended_total", reason=ending.kind)
         await self._part(ending)
 
@@ -170,7 +175,7 @@ class LiveCall:
         error = _innermost(fault)
         if isinstance(error, CallOverrun):
             return Ending("overrun", POLICY_VIOLATION, str(error), Code.RATE_LIMIT)
-        logger.error("%s failed", self.call_id, exc_info=fault)
+        self._log.error("failed", exc_info=fault)
         return FAULT
 
     async def hold(self, socket: Socket, after: str | None = None) -> None:
@@ -201,8 +206,8 @@ class LiveCall:
             self._journal = Journal(self._config.resume_bytes)
         return ResumeOffered(token=self._token, resume_s=self._config.resume_s)
 
-    async def _messages(self) -> AsyncGenerator[str | bytes, None]:
-        """What the client sends, over one socket after the other, until the call is to end."""
+    async def _messages(self) -> AsyncGenerator[ClientMessage, None]:
+        """Yield what the client sends, over one socket after the other, until the call ends."""
         while self._ending is None:
             socket = self._socket
             try:
@@ -220,7 +225,7 @@ class LiveCall:
                 elif message is not None:
                     yield message
 
-    async def _next(self, socket: Socket | None) -> str | bytes | None:
+    async def _next(self, socket: Socket | None) -> ClientMessage | None:
         """The client's next message; None when there is a socket where there was none.
 
         Raises:
@@ -242,7 +247,7 @@ class LiveCall:
         if socket is not self._socket:  # another has taken its place
             return
         if self._may_return(socket):
-            logger.info("%s lost its socket", self.call_id)
+            self._log.info("lost its socket")
             self._let_go()
         else:
             self._ending = self._ending or (DROPPED if socket.was_dropped else HUNG_UP)
@@ -264,29 +269,29 @@ class LiveCall:
             for message in missed:
                 await self._send(socket, message)
             while (queued := await self._outbox.take()) is not None:
-                if self._journal is not None:
+                if self._journal is not None and isinstance(queued, str):
                     self._journal.note(queued)
                 await self._send(socket, queued)
         except ConnectionClosed:
             pass
         except TimeoutError:
-            logger.info("%s: its client takes nothing", self.call_id)
+            self._log.info("its client takes nothing")
             self._metrics.count("duplex_dropped_total", reason="stalled")
             socket.abort()
         except Exception:
-            logger.exception("%s failed in sending", self.call_id)
+            self._log.exception("failed in sending")
             self.end(FAULT)
 
-    async def _send(self, socket: Socket, message: str) -> None:
+    async def _send(self, socket: Socket, message: ServerMessage) -> None:
         async with asyncio.timeout(self._config.stall_s):
             await socket.send(message)
-        self._metrics.count("duplex_sent_bytes_total", len(message))
+        self._metrics.count("duplex_sent_bytes_total", bytes_of(message))
 
     async def _part(self, ending: Ending) -> None:
-        """Tell the client why, if it does not know, and close."""
+        """Send the client the reason, if it does not know it, and close."""
         if ending.error is not None:
             with contextlib.suppress(CallOverrun):
-                self._session.tell(server_error(ending.reason, ending.error))
+                self._session.send(server_error(ending.reason, ending.error))
         self._outbox.close()
         if self._writer is not None:
             await asyncio.wait([self._writer], timeout=_FAREWELL_S)
@@ -296,8 +301,8 @@ class LiveCall:
 
 
 def beginning(principal: Principal, path: str, parts: Parts) -> SessionConfig:
-    """What a call begins with: its client secret's session, or the server's; and the model that
-    its address names, if that is one of ours."""
+    """Return the session that a call begins with: its client secret's or the server's, with the
+    model that its address names if that one is loaded."""
     session = principal.session or parts.defaults
     for name in parse_qs(urlsplit(path).query).get("model", []):
         if name in parts.models:
@@ -306,7 +311,7 @@ def beginning(principal: Principal, path: str, parts: Parts) -> SessionConfig:
 
 
 def token_digest(token: str) -> bytes:
-    """What a resume token is looked up by: comparing digests tells a guesser nothing."""
+    """Return what a resume token is looked up by: comparing digests shows a guesser nothing."""
     return hashlib.sha256(token.encode(errors="replace")).digest()
 
 

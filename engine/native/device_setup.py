@@ -1,5 +1,6 @@
 """Setting a device up for a model: caches, graphs, compiled kernels, and the thread."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,8 +8,9 @@ import numpy as np
 import torch
 
 from engine.features import SAMPLE_RATE_HZ
-from engine.native.audio_stream import AudioConfig
+from engine.native.audio_stream import AudioConfig, AudioStream
 from engine.native.audio_tower import AudioTower
+from engine.native.fit import BLOCK_TOKENS, LEFT_FOR_VOICE, LEFT_FREE, ear_blocks
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.decoder import Decoder
@@ -19,11 +21,21 @@ from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.scheduler import Scheduler
 from engine.ops.dispatch import MATVEC_ROWS
 
-_GIB = 1024**3
-_LEFT_FREE = 3 * _GIB  # for activations, graphs, and the latents of long calls
-_LEFT_FOR_VOICE = 2 * _GIB  # token2wav, which is loaded afterwards, and its utterances
+logger = logging.getLogger(__name__)
+
 _TOKENS_ON_CPU = 16_384
-_BLOCK_TOKENS = 16
+# Calls that end their turns together, and the turns' seconds: by both, kernels choose their tiles.
+_WARM_TURNS = (
+    (1, 0.3),
+    (1, 0.9),
+    (1, 1.7),
+    (1, 3.0),
+    (1, 12.0),
+    (1, 24.0),
+    (4, 0.9),
+    (4, 3.0),
+    (8, 3.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +56,8 @@ class NativeOptions:
 
 def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> AudioTower:
     """The audio tower, with a cache for one open block of every call and one more that closes."""
-    blocks = (options.calls + 1) * -(-encoder.shape.context // _BLOCK_TOKENS)
-    pool = encoder.pool(blocks=blocks, block_tokens=_BLOCK_TOKENS)
+    blocks = ear_blocks(encoder.shape, options.calls)
+    pool = encoder.pool(blocks=blocks, block_tokens=BLOCK_TOKENS)
     return AudioTower(encoder, adaptor, pool, options.audio)
 
 
@@ -60,7 +72,13 @@ def open_scheduler(
     tokens = options.cache_tokens or _tokens_that_fit(decoder, options)
     if tokens < context_tokens:
         raise ValueError(f"a cache of {tokens} tokens cannot hold a context of {context_tokens}")
-    pool = decoder.open_pool(-(-tokens // _BLOCK_TOKENS), _BLOCK_TOKENS)
+    logger.info(
+        "the cache holds %d tokens: %.1f full contexts for at most %d calls",
+        tokens,
+        tokens / context_tokens,
+        options.calls,
+    )
+    pool = decoder.open_pool(-(-tokens // BLOCK_TOKENS), BLOCK_TOKENS)
     graphs = None
     if decoder.device.type == "cuda":
         torch.cuda.set_device(decoder.device)
@@ -80,22 +98,43 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
     log = pool.open()
     room = min(pool.blocks * pool.block_tokens, runner.decoder.shape.max_positions)
     for context in (0, 256, 2048, room // 2):  # by which kernels choose how to split the keys
-        for count in (1, 2, 5, 12, 24, 48, 96, limits.prefill_beside_decode, limits.prefill_alone):
+        for count in (
+            1,
+            2,
+            3,
+            5,
+            12,
+            24,
+            48,
+            96,
+            limits.prefill_beside_decode,
+            limits.prefill_alone,
+        ):
             if context + count <= room:
                 log.extend([0] * context)  # what was never written is zeros, which is good enough
                 runner.step([StepInput(log, [0] * count, wants_scores=True)])
                 log.truncate(0)
     log.close()
     if tower is not None:
-        stream = tower.open()
-        stream.feed(np.zeros(3 * SAMPLE_RATE_HZ, np.float32))
-        while stream.due():
-            tower.encode([stream.step()])
-        if (rest := stream.finish()) is not None:
-            tower.encode([rest])
-        stream.close()
+        for calls, seconds in _WARM_TURNS:
+            _hear_once(tower, calls, seconds)
     if runner.decoder.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def _hear_once(tower: AudioTower, calls: int, seconds: float) -> None:
+    """Turns of silence that end together, heard in chunks and once more in the exact pass."""
+    streams = [tower.open() for _ in range(calls)]
+    for stream in streams:
+        stream.feed(np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32))
+    while all(stream.due() for stream in streams):
+        tower.encode([stream.step() for stream in streams])
+    for ending in (AudioStream.finish, AudioStream.exact):
+        rests = [rest for stream in streams if (rest := ending(stream)) is not None]
+        if rests:
+            tower.encode(rests)
+    for stream in streams:
+        stream.close()
 
 
 def _tokens_that_fit(decoder: Decoder, options: NativeOptions) -> int:
@@ -103,5 +142,5 @@ def _tokens_that_fit(decoder: Decoder, options: NativeOptions) -> int:
         return max(_TOKENS_ON_CPU, options.context_tokens)
     torch.cuda.empty_cache()  # what quantising left
     free, _ = torch.cuda.mem_get_info(decoder.device)
-    left = _LEFT_FREE + (_LEFT_FOR_VOICE if options.speaks else 0)
+    left = LEFT_FREE + (LEFT_FOR_VOICE if options.speaks else 0)
     return (free - left) // decoder.shape.kv_bytes_per_token(decoder.dtype.itemsize)

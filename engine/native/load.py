@@ -1,11 +1,13 @@
 """Loads a model from its directory and sets its device up."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
 from engine.native.answer_format import AnswerFormat
@@ -15,7 +17,7 @@ from engine.native.device_setup import NativeOptions, open_scheduler, open_tower
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.checkpoint import full_keys, load_checkpoint
-from engine.native.model.config import StepAudioConfig, read_config
+from engine.native.model.config import R1_32B, StepAudioConfig, read_config
 from engine.native.model.decoder import Decoder
 from engine.native.model.encoder import Encoder
 from engine.native.model.gguf_weights import GgufModel
@@ -26,6 +28,8 @@ from engine.native.ta4_renderer import Ta4Renderer
 from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 
 Progress = Callable[[str, float], None]
+logger = logging.getLogger(__name__)
+
 _NO_THOUGHTS = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n"
 
 
@@ -56,26 +60,35 @@ def load_model(path: Path, options: NativeOptions, progress: Progress) -> Native
     renderer = (
         Ta4Renderer(tokenizer, chat_format, speech) if speech else Renderer(tokenizer, chat_format)
     )
-    decoder = Decoder(config.decoder, device=options.device, dtype=options.dtype)
+    decoder = Decoder(
+        config.decoder,
+        device=options.device,
+        dtype=options.dtype,
+        bits=16 if gguf else options.weight_bits,
+    )
     encoder, adaptor = _ear_parts(config, options)
     destinations = full_keys(
         decoder.destinations(),
         encoder.destinations() if encoder else None,
         adaptor.destinations() if adaptor else None,
     )
+
+    def place(key: str, tensor: Tensor) -> None:
+        if not decoder.place(key, tensor):
+            destinations[key].copy_(tensor)
+
     if gguf:
         gguf.load(destinations, progress)
+        if options.weight_bits != 16:
+            decoder.quantise(options.weight_bits)
     else:
-        load_checkpoint(
-            path, destinations, progress, tied_embeddings=config.decoder.tied_embeddings
-        )
-    if options.weight_bits != 16:
-        decoder.quantise(options.weight_bits)
+        tied = config.decoder.tied_embeddings
+        load_checkpoint(path, destinations, progress, tied_embeddings=tied, placed=place)
     tower = open_tower(encoder, adaptor, options) if encoder and adaptor else None
     brain = NativeBrain(
         open_scheduler(decoder, tower, options, context),
         renderer,
-        _answer_format(path, renderer, speech, options.pace),
+        _answer_format(path, config, renderer, speech, options.pace),
         context_tokens=context,
         sound_marks=([special.audio_start], [special.audio_end]) if special else None,
     )
@@ -120,11 +133,11 @@ def _speech(path: Path, special: SpecialTokens | None) -> Ta4Ids:
 
 
 def _answer_format(
-    path: Path, renderer: Renderer, speech: Ta4Ids | None, pace: Pace
+    path: Path, config: StepAudioConfig, renderer: Renderer, speech: Ta4Ids | None, pace: Pace
 ) -> AnswerFormat:
     """The format of the checkpoint's answers."""
     begin = (speech.start,) if speech else ()
-    no_thoughts = renderer.plain(_NO_THOUGHTS) if _always_thinks(path) else []
+    no_thoughts = renderer.plain(_NO_THOUGHTS) if always_thinks(path, config) else []
     return AnswerFormat(
         renderer,
         think_open=tuple(renderer.plain(f"{THINK_OPEN}\n")),
@@ -135,13 +148,27 @@ def _answer_format(
     )
 
 
-def _always_thinks(path: Path) -> bool:
-    """Whether the checkpoint was trained to begin every answer with a think block: its template
-    then does."""
+def always_thinks(path: Path, config: StepAudioConfig) -> bool:
+    """Whether the checkpoint was trained to begin every answer with a think block.
+
+    Its chat template says so, if there is one. Step-Audio-R1 is published without: its README
+    gives vLLM the template on the command line. R1 is told from Step-Audio-2 mini by its width.
+    """
+    template = _chat_template(path)
+    if template:
+        thinks, rule = "<think>" in template, "its chat template"
+    else:
+        is_r1 = config.encoder is not None and config.decoder.hidden == R1_32B.decoder.hidden
+        thinks, rule = is_r1, "its shape, for want of a chat template"
+    logger.info("%s: answers begin with a think block: %s, by %s", path.name, thinks, rule)
+    return thinks
+
+
+def _chat_template(path: Path) -> str:
     template = path / "chat_template.jinja"
     if template.is_file():
-        return THINK_OPEN in template.read_text()
+        return template.read_text("utf-8")
     settings = path / "tokenizer_config.json"
     if not settings.is_file():
-        return False
-    return THINK_OPEN in str(json.loads(settings.read_text()).get("chat_template", ""))
+        return ""
+    return str(json.loads(settings.read_text("utf-8")).get("chat_template") or "")

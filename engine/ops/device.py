@@ -7,6 +7,15 @@ import torch
 INTERPRETED_PROCESSORS = 4  # without a device kernels are interpreted: few programs
 
 
+def with_index(device: torch.device | str) -> torch.device:
+    """The device with its number, as `torch.cuda.set_device` wants it: ``cuda`` alone is refused.
+    It is the current one of the calling thread."""
+    device = torch.device(device)
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def multiprocessors(device: torch.device) -> int:
     """Streaming multiprocessors of a device, for choosing how work is split."""
     if device.type != "cuda":

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from calls import LoudnessVad, PatientJudge
 
-from duplex.app.server import DialogueServer, address
+from duplex.app.server import Server, address
 from duplex.config import Config, LimitsConfig, ServerConfig
 from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
@@ -103,7 +103,7 @@ async def serving(scenario: str) -> AsyncIterator[str]:
     )
     keys = load_keys(config.access, {config.access.key_env: KEY})
     try:
-        async with DialogueServer(config, parts, keys=keys).listen() as server:
+        async with Server(config, parts, keys=keys).listen() as server:
             yield address(server)
     finally:
         worker.close()

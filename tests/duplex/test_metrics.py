@@ -1,6 +1,8 @@
 """Counts and histograms as Prometheus reads them, and what is recent."""
 
 import pytest
+from metrics_page import samples
+from prometheus_client.parser import text_string_to_metric_families
 
 from duplex.config import LimitsConfig
 from duplex.metrics import Metrics, TurnMarks, percentile
@@ -21,28 +23,77 @@ def test_marks_are_milliseconds_after_the_speech_and_the_first_time_counts() -> 
 
 def test_the_page() -> None:
     metrics = Metrics()
-    metrics.count("calls_total")
-    metrics.count("calls_total", 2)
-    metrics.count("refused_total", reason="full")
-    metrics.observe("delay_seconds", 0.05, stage="ear")
-    metrics.observe("delay_seconds", 0.06, stage="ear")
-    metrics.observe("delay_seconds", 99.0, stage="ear")
-    lines = metrics.render({"open": 3}).splitlines()
-    assert lines[:2] == ["# TYPE open gauge", "open 3"]
-    assert "calls_total 3" in lines
-    assert 'refused_total{reason="full"} 1' in lines
-    assert 'delay_seconds_bucket{stage="ear",le="0.05"} 1' in lines
-    assert 'delay_seconds_bucket{stage="ear",le="0.1"} 2' in lines
-    assert 'delay_seconds_bucket{stage="ear",le="10.0"} 2' in lines
-    assert 'delay_seconds_bucket{stage="ear",le="+Inf"} 3' in lines
-    assert 'delay_seconds_sum{stage="ear"} 99.11' in lines
-    assert 'delay_seconds_count{stage="ear"} 3' in lines
+    metrics.count("duplex_calls_total")
+    metrics.count("duplex_calls_total", 2)
+    metrics.count("duplex_refused_total", reason="full")
+    metrics.observe("duplex_stage_seconds", 0.05, stage="ear")
+    metrics.observe("duplex_stage_seconds", 0.06, stage="ear")
+    metrics.observe("duplex_stage_seconds", 99.0, stage="ear")
+    page = metrics.render({"duplex_calls_open": 3})
+    assert page.splitlines()[1:3] == ["# TYPE duplex_calls_open gauge", "duplex_calls_open 3.0"]
+    counted = samples(page)
+    assert counted["duplex_calls_open"] == 3
+    assert counted["duplex_calls_total"] == 3
+    assert counted['duplex_refused_total{reason="full"}'] == 1
+    assert counted['duplex_stage_seconds_bucket{le="0.05",stage="ear"}'] == 1
+    assert counted['duplex_stage_seconds_bucket{le="0.1",stage="ear"}'] == 2
+    assert counted['duplex_stage_seconds_bucket{le="10.0",stage="ear"}'] == 2
+    assert counted['duplex_stage_seconds_bucket{le="+Inf",stage="ear"}'] == 3
+    assert counted['duplex_stage_seconds_sum{stage="ear"}'] == pytest.approx(99.11)
+    assert counted['duplex_stage_seconds_count{stage="ear"}'] == 3
+
+
+def test_the_page_has_these_names_each_with_its_type_and_what_it_means() -> None:
+    page = Metrics().render({"duplex_tasks": 1})
+    families = {
+        family.name: (family.type, family.documentation)
+        for family in text_string_to_metric_families(page)
+    }
+    assert {name: kind for name, (kind, _) in families.items()} == {
+        "duplex_tasks": "gauge",
+        "duplex_calls": "counter",  # the parser leaves out _total
+        "duplex_calls_ended": "counter",
+        "duplex_refused": "counter",
+        "duplex_dropped": "counter",
+        "duplex_received_bytes": "counter",
+        "duplex_sent_bytes": "counter",
+        "duplex_phone_calls": "counter",
+        "duplex_responses": "counter",
+        "duplex_interruptions": "counter",
+        "duplex_stage_seconds": "histogram",
+        "duplex_event_loop_lag_seconds": "histogram",
+    }
+    assert all(documentation for _, documentation in families.values())
+    assert "_created" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("duplex_lunches_total", {}),
+        ("duplex_calls_total", {"reason": "full"}),
+        ("duplex_refused_total", {}),
+        ("duplex_refused_total", {"said": "full"}),
+    ],
+)
+def test_a_name_or_a_label_that_is_not_in_the_table_is_refused(
+    name: str, labels: dict[str, str]
+) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        Metrics().count(name, **labels)
+
+
+def test_two_servers_of_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.count("duplex_calls_total")
+    assert samples(one.render({}))["duplex_calls_total"] == 1
+    assert samples(other.render({}))["duplex_calls_total"] == 0
 
 
 def test_large_counts_are_exact() -> None:
     metrics = Metrics()
-    metrics.count("bytes_total", 123_456_789_012)
-    assert "bytes_total 123456789012" in metrics.render({})
+    metrics.count("duplex_received_bytes_total", 123_456_789_012)
+    assert samples(metrics.render({}))["duplex_received_bytes_total"] == 123456789012
 
 
 def test_percentile() -> None:

@@ -20,7 +20,7 @@ from duplex.protocol.session_config import SessionConfig
 from duplex.server.keys import Principal
 from duplex.server.load import Load
 from duplex.server.quota import Allowance
-from duplex.server.registry import Calls
+from duplex.server.registry import CallRegistry
 from duplex.testing.engine import FakeEngine, Script
 from duplex.testing.voice import FakeVoice
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
@@ -164,7 +164,7 @@ async def calling(
         defaults=SessionConfig(instructions="Be brief."),
         open_judge=PatientJudge,
     )
-    calls = Calls(config, parts, metrics, Load(config.limits, metrics))
+    calls = CallRegistry(config, parts, metrics, Load(config.limits, metrics))
     phones = PhoneCalls(config, parts, metrics, calls)
     end = TwilioEnd(parameters=parameters or {})
     wire = Wire(end)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from calls import LoudnessVad, PatientJudge
 from msgspec.structs import replace
 
-from duplex.app.server import DialogueServer, address
+from duplex.app.server import Server, address
 from duplex.config import Config, ServerConfig
 from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
@@ -29,7 +29,7 @@ class Running:
     url: str
     http: str
     engine: FakeEngine
-    server: DialogueServer
+    server: Server
 
 
 @contextlib.asynccontextmanager
@@ -59,7 +59,7 @@ async def running_server(
         voices=voices or {},
     )
     try:
-        server = DialogueServer(config, parts, keys=keys)
+        server = Server(config, parts, keys=keys)
         async with server.listen() as listening:
             url = address(listening, "wss" if config.server.tls_certificate else "ws")
             http = url.replace("ws", "http", 1).removesuffix("/v1/realtime")

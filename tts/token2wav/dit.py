@@ -168,10 +168,13 @@ class TimeEmbedder(nn.Module):
         )
 
     def forward(self, time: Tensor) -> Tensor:
+        """The embedding of times ``[B]`` in [0, 1], which are fp32 whatever the weights are: a time
+        that is rounded before it is multiplied by 1000 gives another angle."""
         half = FREQUENCIES // 2
         rates = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
-        angles = time[:, None].float() * 1000 * rates
-        embedded = torch.cat([angles.cos(), angles.sin()], dim=-1).to(time.dtype)
+        angles = time[:, None] * 1000 * rates
+        first = cast(nn.Linear, self.mlp[0])
+        embedded = torch.cat([angles.cos(), angles.sin()], dim=-1).to(first.weight.dtype)
         out: Tensor = self.mlp(embedded)
         return out
 
@@ -205,7 +208,7 @@ class Dit(nn.Module):
     def modulation(self, time: float) -> Modulation:
         """What ``time`` in [0, 1] does to every block."""
         weight = self.in_proj.weight
-        embedded = self.t_embedder(torch.tensor([time], device=weight.device, dtype=weight.dtype))
+        embedded = self.t_embedder(torch.tensor([time], device=weight.device))
         embedded = embedded[:, None]
         layers = (cast(DitBlock, block).adaLN_modulation for block in self.blocks)
         blocks = (layer(embedded).chunk(9, dim=-1) for layer in layers)

@@ -49,6 +49,11 @@ class _Solver(nn.Module):
         self.estimator = Dit(config.dit)
 
 
+def solver_times(steps: int = STEPS) -> tuple[float, ...]:
+    """t = 1 - cos(pi/2 * s/steps) for s = 0, ..., steps."""
+    return tuple(1 - math.cos(0.5 * math.pi * step / steps) for step in range(steps + 1))
+
+
 class Flow(nn.Module):
     """Weights only, and the fixed noise; names are those of the checkpoint."""
 
@@ -67,8 +72,8 @@ class Flow(nn.Module):
         self.register_buffer("noise", noise, persistent=False)
 
     def schedule(self, steps: int = STEPS) -> Schedule:
-        """The solver's times t = 1 - cos(pi/2 * s/steps) for s = 0, ..., steps."""
-        times = tuple(1 - math.cos(0.5 * math.pi * step / steps) for step in range(steps + 1))
+        """What every step of the solver needs to know of its time."""
+        times = solver_times(steps)
         with torch.inference_mode():
             return Schedule(times, tuple(map(self.decoder.estimator.modulation, times[:-1])))
 

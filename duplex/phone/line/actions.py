@@ -1,4 +1,4 @@
-"""What a `duplex.phone.line.line.Line` wants done."""
+"""What a `duplex.phone.line.line.PhoneLine` wants done."""
 
 import json
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from duplex.protocol.items import FunctionCallOutputParam, InputText, MessagePar
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """An event for the session."""
+class SendEvent:
+    """Send the session an event."""
 
     event: ClientEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """The line is to forget the audio it has; overtakes all other."""
+    """Have the provider forget the audio that it has; overtakes all other actions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """These words are to be synthesised and given to `Line.announce`."""
+    """Synthesise these words, and give the audio to `PhoneLine.announce`."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A function of the assistant's own is to be called; its result goes to `Line.called`."""
+class CallFunction:
+    """Call a function of the assistant's, and give its result to `PhoneLine.function_returned`."""
 
     name: str
     arguments: str
@@ -39,44 +39,38 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """The call is over, from our side."""
+    """End the call, from our side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """The line is to be connected with ``number``; if it cannot be, `Line.not_transferred`."""
+    """Connect the caller with ``number``; if that fails, call `PhoneLine.transfer_failed`."""
 
     number: str
 
 
-@dataclass(slots=True)
-class Ending:
-    """What happens to the call when the last words are played."""
-
-    action: HangUp | Transfer
-    by_s: float  # at the latest
-    function_call: str = ""  # the model's, for a transfer that fails
-    says_goodbye: bool = False  # set when the model has no words of its own
-    may_play: bool = False  # set when no more words will come
+Action = SendEvent | Frame | Mark | Clear | Say | CallFunction | HangUp | Transfer
 
 
-Action = Tell | Frame | Mark | Clear | Say | Call | HangUp | Transfer
-
-
-def note(text: str) -> Tell:
-    """What the model is to know of the line."""
+def line_note(text: str) -> SendEvent:
+    """Return the event that lets the model know what happens on the line."""
     content = (InputText(text=f"[{text}]"),)
-    return Tell(ItemCreate(item=MessageParam(role="user", content=content)))
+    return SendEvent(ItemCreate(item=MessageParam(role="user", content=content)))
 
 
-def output(call_id: str, result: str) -> Tell:
-    """What a function that the model has called has given, as JSON."""
-    return Tell(ItemCreate(item=FunctionCallOutputParam(call_id=call_id, output=result)))
+def function_output(call_id: str, result: str) -> SendEvent:
+    """Return the event with the result, as JSON, of a function that the model has called."""
+    return SendEvent(ItemCreate(item=FunctionCallOutputParam(call_id=call_id, output=result)))
 
 
-def told_again(result: str) -> ResponseParams | None:
-    """How the model is asked when it has called the same function twice: only to say the result,
-    without functions. None if there is none: it is asked as always."""
+def function_failed(call_id: str, reason: str) -> SendEvent:
+    """Return the event for a function that could not be done."""
+    return function_output(call_id, json.dumps({"status": "failed", "reason": reason}))
+
+
+def only_to_say(result: str) -> ResponseParams | None:
+    """Return how a model is asked that has called the same function twice: to say the result,
+    without functions. None if ``result`` is empty: then it is asked as always."""
     if not result:
         return None
     text = f"Tell the caller this, in one short spoken sentence: {result}"
@@ -84,8 +78,8 @@ def told_again(result: str) -> ResponseParams | None:
     return ResponseParams(tool_choice="none", input=(asked,))
 
 
-def argument(arguments: str, name: str) -> str:
-    """An argument of a call that is a text; empty if there is none."""
+def text_argument(arguments: str, name: str) -> str:
+    """Return the argument ``name`` of a function call if it is a text, else an empty one."""
     try:
         given: Any = json.loads(arguments)
     except ValueError:

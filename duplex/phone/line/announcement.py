@@ -1,7 +1,7 @@
-"""Words that nobody has to think of: the greeting, the goodbye. Played like an answer, and known
-to the conversation as far as they were heard.
+"""Fixed words: the greeting, the goodbye. They are played like a reply, and stand in the
+conversation as far as they were heard.
 
-A caller's sound stops the greeting as it stops an answer. If there were no words in it, because it
+A caller's sound stops an announcement as it stops a reply. If there were no words in it, because it
 was a cough, the rest is played.
 """
 
@@ -15,15 +15,15 @@ from tts.types import SpokenWord
 
 
 class Announcement:
-    """At most one at a time."""
+    """The announcement of a call; another one takes its place."""
 
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
         self._count = 0  # announcements, and rests of them
-        self._is_dropped = True  # whether nobody wants to hear what still comes
-        self.is_held = False  # whether it waits for the caller's sound to mean nothing
+        self._is_dropped = True  # whether what still comes is not played
+        self.is_held = False  # whether it waits until the caller's sound is known to mean nothing
         # Of the announcement, or of the rest of it. See `_restart`.
-        self._told: bool
+        self._is_in_conversation: bool
         self._audio: bytearray
         self._words: list[SpokenWord]
         self._before: int
@@ -33,7 +33,7 @@ class Announcement:
 
     @property
     def item_id(self) -> str:
-        """Of what is played, and in the conversation."""
+        """The id of what is played, also in the conversation."""
         return f"announcement_{self._count}"
 
     @property
@@ -43,17 +43,17 @@ class Announcement:
 
     @property
     def samples(self) -> int:
-        """How much of it has come, of the rest if it was cut."""
+        """How much of it was synthesised; of the rest, if it was cut."""
         return len(self._audio) // self._encoding.bytes_per_sample
 
     def begin(self) -> None:
-        """Another one, in place of the one before."""
-        self.is_held = self._is_dropped = self._told = False
+        """Begin another one."""
+        self.is_held = self._is_dropped = self._is_in_conversation = False
         self._restart(b"", ())
 
     def feed(self, audio: bytes, words: Sequence[SpokenWord]) -> bytes:
-        """Take what was synthesised, words by their ends in all of it; returns what is to be
-        played of it now."""
+        """Take what was synthesised, with words by their ends in the whole announcement. Returns
+        what is to be played of it now."""
         if self._is_dropped:
             return b""
         shifted = [SpokenWord(w.text, max(0, w.end_sample - self._before)) for w in words]
@@ -63,15 +63,17 @@ class Announcement:
         return b"" if self.is_held else audio
 
     def finish(self) -> list[wire.ClientEvent]:
-        """All of it was synthesised; it is told to the conversation ahead of its playing."""
+        """All of it was synthesised. Returns the events that put it into the conversation, ahead of
+        its playing."""
         self.is_made = True
-        return [] if self._is_dropped or self.is_held else self._tell(self._words)
+        return [] if self._is_dropped or self.is_held else self._put_into_conversation(self._words)
 
     def cut(self, heard_samples: int, *, hold: bool) -> list[wire.ClientEvent]:
-        """The caller interrupts; with ``hold`` perhaps only by a cough."""
+        """The caller interrupts; with ``hold`` the rest is kept, as it may be a cough. Returns the
+        events that leave in the conversation what was heard."""
         text = self._ledger.text_heard(heard_samples)
         events: list[wire.ClientEvent] = []
-        if self._told:
+        if self._is_in_conversation:
             events.append(wire.ItemDelete(item_id=self.item_id))
         if text:
             events += [self._item(text)]
@@ -83,25 +85,25 @@ class Announcement:
         return events
 
     def resume(self) -> tuple[bytes, list[wire.ClientEvent]]:
-        """The caller's sound meant nothing: the rest as far as it is made, and what the
-        conversation is told of it."""
+        """The caller's sound meant nothing. Returns the rest as far as it is made, and the events
+        that put it into the conversation."""
         if not self.is_held:
             return b"", []
         self.is_held = False
-        return bytes(self._audio), self._tell(self._words) if self.is_made else []
+        return bytes(self._audio), self._put_into_conversation(self._words) if self.is_made else []
 
     def drop(self) -> None:
-        """Nobody wants to hear the rest."""
+        """Do not play the rest."""
         self.is_held, self._is_dropped = False, True
 
     def drop_held(self) -> None:
-        """The caller's sound meant something."""
+        """The caller's sound meant something: do not play a rest that was kept."""
         if self.is_held:
             self.drop()
 
     def _restart(self, audio: bytes, words: Sequence[SpokenWord]) -> None:
         self._count += 1
-        self._told = False
+        self._is_in_conversation = False
         self._audio = bytearray(audio)  # not played yet, or being played
         self._words = list(words)  # likewise; their ends are samples of it
         self._before = 0  # samples of the announcement before it
@@ -109,9 +111,9 @@ class Announcement:
         self._ledger = PlaybackLedger(self._encoding.rate_hz)
         self._ledger.feed(len(audio) // self._encoding.bytes_per_sample, words, 0.0)
 
-    def _tell(self, words: Sequence[SpokenWord]) -> list[wire.ClientEvent]:
+    def _put_into_conversation(self, words: Sequence[SpokenWord]) -> list[wire.ClientEvent]:
         text = "".join(word.text for word in words)
-        self._told = bool(text)
+        self._is_in_conversation = bool(text)
         return [self._item(text)] if text else []
 
     def _item(self, text: str) -> wire.ItemCreate:
@@ -122,7 +124,7 @@ class Announcement:
 
 
 def _after(heard: str, words: Sequence[SpokenWord], samples: int) -> list[SpokenWord]:
-    """The words that follow the text that was heard, counted from ``samples``."""
+    """Return the words that follow the text that was heard, counted from ``samples``."""
     rest, spoken = list(words), ""
     while len(spoken) < len(heard):
         spoken += rest.pop(0).text

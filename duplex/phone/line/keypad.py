@@ -1,6 +1,6 @@
-"""Keys that a caller presses, collected to what they mean together: an order number, a choice."""
+"""Collects the keys that a caller presses to what they mean together: an order number, a choice."""
 
-PAUSE_S = 1.5  # without a further key: that was all
+PAUSE_S = 1.5  # without a further key, after which the keys are complete
 MAX_KEYS = 64  # at a time
 _END = "#"
 
@@ -10,7 +10,7 @@ class Keypad:
 
     def __init__(self) -> None:
         self._pressed = ""
-        self.due_s: float | None = None  # when the keys so far are taken to be all
+        self.due_s: float | None = None  # when the keys so far count as complete
 
     def press(self, key: str, now_s: float) -> str | None:
         """Return all keys if this one ends them; ``#`` does, and goes along if it is alone."""

@@ -1,4 +1,5 @@
-"""The asyncio shell around a `Line`: to the provider a socket, to the call a client's socket."""
+"""The asyncio shell around a `PhoneLine`: reads and writes the provider's socket, and is itself the
+socket of a call, over which typed events pass in place of JSON."""
 
 import asyncio
 import contextlib
@@ -10,19 +11,29 @@ from typing import Any, Protocol
 from websockets.exceptions import ConnectionClosed
 
 from duplex.errors import ProtocolError
+from duplex.logs import AnyLogger, call_logger
 from duplex.phone.codec import PhoneCodec, Wire, refused
 from duplex.phone.events import PhoneEvent, Started
-from duplex.phone.line.actions import Action, Call, Clear, HangUp, Say, Tell, Transfer
-from duplex.phone.line.line import Line
+from duplex.phone.line.actions import (
+    Action,
+    CallFunction,
+    Clear,
+    HangUp,
+    Say,
+    SendEvent,
+    Transfer,
+)
+from duplex.phone.line.line import PhoneLine
 from duplex.phone.line.playout import Frame, Mark
 from duplex.phone.speech import Speaker
-from duplex.protocol import client_events, server_events
+from duplex.protocol.client_events import ClientEvent
+from duplex.protocol.server_events import ServerEvent
 from duplex.server.gate import POLICY_VIOLATION
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024  # two seconds of the widest audio in base64; providers send 20 ms
-_INBOX = 100  # messages for the session, 2 s of audio; past it the provider has to wait
+_INBOX = 100  # events for the session, 2 s of audio; past it the provider has to wait
 _REDIRECTED_S = 5.0  # for the provider to end a stream whose call it has redirected
 
 
@@ -58,22 +69,22 @@ class PhoneSocket(Protocol):
 
 
 class Switchboard(Protocol):
-    """What can be done with a provider's call beside its stream."""
+    """What can be done with a provider's call apart from its stream."""
 
-    async def transfer(self, call: Started, number: str) -> bool:
-        """Connect the caller with ``number``; whether that was accepted."""
+    async def transfer(self, call: Started, number: str, log: AnyLogger) -> bool:
+        """Connect the caller with ``number``; return whether that was accepted."""
 
 
 class Functions(Protocol):
-    """What an assistant can do beside the line."""
+    """The functions of an assistant's own."""
 
-    async def call(self, name: str, arguments: str) -> str:
+    async def call(self, name: str, arguments: str, log: AnyLogger) -> str:
         """Call one; returns JSON, also of what went wrong, and if there is none of that name."""
 
 
 class Leg:
-    """One phone call's socket. `receive_start` comes first, then `running`, around which
-    `LiveCall` uses it as it uses any client's socket."""
+    """One phone call's socket. Call `receive_start` first, then enter `running`; inside,
+    `ResumableCall` uses it as it uses any client's socket."""
 
     def __init__(
         self,
@@ -81,32 +92,36 @@ class Leg:
         codec: PhoneCodec,
         switchboard: Switchboard | None,
         stall_s: float,
+        call_id: str,
     ) -> None:
+        """``call_id`` is the call's, for the log. A provider that takes nothing for ``stall_s`` is
+        hung up on."""
+        self._log = call_logger(logger, call_id)
         self._socket = socket
         self._codec = codec
         self._switchboard = switchboard
         self._stall_s = stall_s
         self._clock = asyncio.get_running_loop().time
         self._call: Started  # set by `receive_start`
-        self._line: Line  # set by `running`, as the three below
+        self._line: PhoneLine  # set by `running`, as the three below
         self._speaker: Speaker
         self._functions: Functions
         self._tasks: asyncio.TaskGroup
         self._working: set[asyncio.Task[None]] = set()
         self._saying: asyncio.Task[None] | None = None
-        # Bounded by whoever reads the provider; what else is put there follows from what the
-        # session itself sends.
-        self._inbox: asyncio.Queue[str | Exception] = asyncio.Queue()
+        # `_read` bounds what comes from the provider; what else is put there follows from what
+        # the session itself sends.
+        self._inbox: asyncio.Queue[ClientEvent | Exception] = asyncio.Queue()
         self._taken = asyncio.Event()  # set when the session has taken something
         self._outgoing: deque[Frame | Mark | Clear | HangUp] = deque()
         self._wake = asyncio.Event()  # set when something is outgoing, or the deadline is another
 
     async def receive_start(self) -> Started:
-        """The provider's first words.
+        """Return the provider's first event.
 
         Raises:
-            ProtocolError: it says something else.
-            ConnectionClosed: it says no more.
+            ProtocolError: it is another one.
+            ConnectionClosed: it sends none.
         """
         while True:
             for event in self._decode(await self._socket.recv()):
@@ -116,9 +131,9 @@ class Leg:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, line: Line, speaker: Speaker, functions: Functions
+        self, line: PhoneLine, speaker: Speaker, functions: Functions
     ) -> AsyncGenerator[None, None]:
-        """Hold the line while the block runs; nothing that it has begun is waited for."""
+        """Hold the line while the block runs; at its end, cancel all that the line has begun."""
         self._line, self._speaker, self._functions = line, speaker, functions
         async with asyncio.TaskGroup() as self._tasks:
             self._spawn(self._read())
@@ -129,7 +144,7 @@ class Leg:
                 for task in self._working:
                     task.cancel()
 
-    # What `LiveCall` sees.
+    # As the socket of a `ResumableCall`.
 
     @property
     def was_dropped(self) -> bool:
@@ -141,8 +156,8 @@ class Leg:
         """Of the provider's socket."""
         return self._socket.close_code
 
-    async def recv(self) -> str:
-        """The next client event.
+    async def recv(self) -> ClientEvent:
+        """Return the next event for the session.
 
         Raises:
             ConnectionClosed: the line is gone.
@@ -153,9 +168,9 @@ class Leg:
             raise message
         return message
 
-    async def send(self, message: str) -> None:
-        """A server event."""
-        self._perform(self._line.hear(server_events.decode(message), self._clock()))
+    async def send(self, message: ServerEvent) -> None:
+        """Take an event of the session."""
+        self._perform(self._line.handle_server_event(message, self._clock()))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Hang up at once."""
@@ -175,12 +190,12 @@ class Leg:
         try:
             while True:
                 for event in self._decode(await self._socket.recv()):
-                    self._perform(self._line.receive(event, self._clock()))
+                    self._perform(self._line.handle_phone_event(event, self._clock()))
                 while self._inbox.qsize() >= _INBOX:
                     self._taken.clear()
                     await self._taken.wait()
         except ProtocolError as error:
-            logger.info("a phone line was closed: %s", error.code)
+            self._log.info("its phone line was closed: %s", error.code)
             await self._socket.close(POLICY_VIOLATION, "not what belongs there")
             await self._read()  # to its end
 
@@ -190,7 +205,7 @@ class Leg:
         return self._codec.receive(message)
 
     async def _write(self) -> None:
-        """Send what is to be sent, at its time."""
+        """Send what is outgoing, and what falls due, at its time."""
         while True:
             while self._outgoing:
                 await self._transmit(self._outgoing.popleft())
@@ -224,15 +239,15 @@ class Leg:
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Tell(event):
-                    self._inbox.put_nowait(client_events.encode(event))
+                case SendEvent(event):
+                    self._inbox.put_nowait(event)
                 case Say(text):
                     if self._saying is not None:
                         self._saying.cancel()
                     self._saying = self._spawn(self._say(text))
                 case Transfer(number):
                     self._spawn(self._transfer(number))
-                case Call(name, arguments, call_id):
+                case CallFunction(name, arguments, call_id):
                     self._spawn(self._call_function(name, arguments, call_id))
                 case Clear():
                     kept = (a for a in self._outgoing if not isinstance(a, Frame | Mark))
@@ -248,12 +263,14 @@ class Leg:
         self._perform(self._line.announce(b"", (), self._clock(), is_last=True))
 
     async def _call_function(self, name: str, arguments: str, call_id: str) -> None:
-        result = await self._functions.call(name, arguments)
-        self._perform(self._line.called(call_id, result))
+        result = await self._functions.call(name, arguments, self._log)
+        self._perform(self._line.function_returned(call_id, result))
 
     async def _transfer(self, number: str) -> None:
-        if self._switchboard is None or not await self._switchboard.transfer(self._call, number):
-            self._perform(self._line.not_transferred(self._clock()))
+        if self._switchboard is None or not await self._switchboard.transfer(
+            self._call, number, self._log
+        ):
+            self._perform(self._line.transfer_failed(self._clock()))
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_REDIRECTED_S):
@@ -267,10 +284,10 @@ class Leg:
         return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """What goes wrong here ends this call, by way of what it reads."""
+        """Have an error here end this call: `recv` raises it."""
         try:
             await work
         except Exception as error:
             if not isinstance(error, ConnectionClosed):
-                logger.debug("a phone line failed", exc_info=True)
+                self._log.debug("its phone line failed", exc_info=True)
             self._inbox.put_nowait(error)

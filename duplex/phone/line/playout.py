@@ -1,7 +1,8 @@
-"""Audio on its way to the caller's ear: in frames, at the line's pace, and how far it was played.
+"""Audio on its way to the caller's ear: cuts frames, sends them at the line's pace, and knows how
+far they were played.
 
-The line keeps what it is sent in a buffer of its own. It is kept short: what is in it can be taken
-back only by a message (`clear`), and not everywhere.
+The provider buffers what it is sent. That buffer is kept short: only a message (`clear`) takes back
+what is in it, and not with every provider.
 """
 
 from collections import deque
@@ -9,29 +10,29 @@ from dataclasses import dataclass
 
 from duplex.phone.events import Encoding
 
-LEAD_S = 0.2  # at most so much is sent that is not played; a jittering network needs some
+LEAD_S = 0.2  # sent and not played, at most; a jittering network needs some
 MARK_S = 0.1  # of audio between two marks
-_PATIENCE_S = 3.0  # for marks that do not come back: then the time counts alone
-_MAX_MARKS = 256  # not come back; of a provider that has forgotten them
+_PATIENCE_S = 3.0  # for marks that do not come back; after it only the time counts
+_MAX_MARKS = 256  # that have not come back; a provider may have forgotten them
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """To be played now, behind what was sent before."""
+    """Audio to send now, behind what was sent before."""
 
     audio: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """To be sent behind the last frame."""
+    """A mark to send behind the last frame."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An item that was not heard to its end, and how many of its samples were."""
+    """An item that was not heard to its end, and how many of its samples were heard."""
 
     item_id: str
     heard_samples: int
@@ -47,7 +48,8 @@ class _Span:
 
 
 class Playout:
-    """What waits and what was sent. Pure: the caller passes the time in monotonic seconds."""
+    """The audio that waits, and the position of what was sent. Pure: the caller passes the time in
+    monotonic seconds."""
 
     def __init__(self, encoding: Encoding, frame_ms: int, *, has_marks: bool) -> None:
         self._encoding = encoding
@@ -78,7 +80,7 @@ class Playout:
         self._spans[-1].end += len(audio) // self._encoding.bytes_per_sample
 
     def finish(self) -> None:
-        """Nothing more comes of the last item: its last frame is filled with silence."""
+        """No more comes of the last item: fill its last frame with silence."""
         if not self._is_open:
             return
         self._is_open = False
@@ -93,7 +95,8 @@ class Playout:
         return self._ends_s + self._frame_s - LEAD_S
 
     def tick(self, now_s: float) -> list[Frame | Mark]:
-        """What is to be sent now. Deadlines follow from the audio sent, so they do not drift."""
+        """Return what is to be sent now. Deadlines follow from the audio sent, so they do not
+        drift."""
         out: list[Frame | Mark] = []
         while (due_s := self.due_s) is not None and due_s <= now_s:
             if self._is_played(now_s):
@@ -110,7 +113,7 @@ class Playout:
         return out
 
     def played(self, name: str, now_s: float) -> None:
-        """A mark has come back. Those that were cleared, or never sent, tell nothing."""
+        """A mark has come back. One that was cleared, or never sent, is ignored."""
         if all(name != known for known, _ in self._marks):
             return
         while self._marks:
@@ -121,8 +124,8 @@ class Playout:
         self._forget(now_s)
 
     def heard(self, now_s: float) -> int:
-        """Samples of the call that were played by now: what the marks say, and between them what
-        the time says, never more than the next mark allows."""
+        """Return how many samples of the call were played by now: by the marks, and between them by
+        the time, never past the next mark."""
         most = self._marks[0][1] if self._marks else self._sent
         by_time = (now_s - self._anchor_s) * self._encoding.rate_hz if self._sent else 0
         return min(most, self._anchor + round(min(by_time, most)))
@@ -141,7 +144,7 @@ class Playout:
         return self._ends_s + (_PATIENCE_S if self._marks else 0)
 
     def clear(self, now_s: float) -> list[Cut]:
-        """Forget everything that is not heard; tell the items that were cut short by it."""
+        """Forget everything that is not heard. Returns the items that this cuts short."""
         heard = self.heard(now_s)
         cuts = [
             Cut(span.item_id, max(0, heard - span.start))
@@ -177,7 +180,7 @@ class Playout:
         return Mark(name)
 
     def _forget(self, now_s: float) -> None:
-        """Items that were heard to their end are of no interest."""
+        """Forget items that were heard to their end."""
         heard = self.heard(now_s)
         last = 1 if self._is_open else 0
         while len(self._spans) > last and self._spans[0].end <= heard:

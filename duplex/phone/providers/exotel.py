@@ -40,7 +40,7 @@ class ExotelCodec(MediaStream):
         rate = str(start.media_format.sample_rate)
         if not rate.isdecimal() or int(rate) not in _RATES:
             raise refused("the audio is not PCM at 8, 16 or 24 kHz")
-        told = start.custom_parameters
-        parameters = texts(told) if isinstance(told, dict) else {}
+        fields = start.custom_parameters
+        parameters = texts(fields) if isinstance(fields, dict) else {}
         encoding = Encoding("pcm16", int(rate))
         return start.stream_sid, Started(start.call_sid, start.account_sid, encoding, parameters)

@@ -1,4 +1,4 @@
-"""What the JSON streams of Twilio, Telnyx, Plivo and Exotel have in common: all but names.
+"""The JSON streams of Twilio, Telnyx, Plivo and Exotel, which differ only in names.
 
 A stream starts once, everything behind its start names it, and its audio, keys and marks stand in
 objects of the same shape. Twilio's was the first (https://www.twilio.com/docs/voice/media-streams).
@@ -20,7 +20,7 @@ from duplex.phone.codec import (
     to_base64,
     write,
 )
-from duplex.phone.events import Heard, PhoneEvent, Played, Started, Stopped
+from duplex.phone.events import CallerAudio, PhoneEvent, Played, Started, Stopped
 
 
 class _Media(msgspec.Struct, frozen=True):
@@ -64,14 +64,14 @@ class MediaStream(ABC):
 
     @abstractmethod
     def begin(self, message: dict[str, Any]) -> tuple[str, Started]:
-        """The id of the stream that the message starts, and what it tells.
+        """Read a start: return the stream's id, and the event.
 
         Raises:
             ProtocolError: it cannot be read, or its audio is none that is known.
         """
 
     def played(self, message: dict[str, Any]) -> str:
-        """The mark that has come back.
+        """Return the mark that has come back.
 
         Raises:
             ProtocolError: it cannot be read.
@@ -80,31 +80,33 @@ class MediaStream(ABC):
 
     def receive(self, message: Wire) -> Sequence[PhoneEvent]:
         """See `PhoneCodec`."""
-        told = read_object(message)
-        kind = told.get("event")
+        fields = read_object(message)
+        kind = fields.get("event")
         if kind == "start":
-            return [self._start(told)]
+            return [self._start(fields)]
         if kind not in ("media", "dtmf", "stop", self.played_event):
             return ()
         if not self._stream:
             raise refused(f"{kind} before start")
         unnamed = None if self.must_name else self._stream
-        if told.get(self.stream_field, unnamed) != self._stream:
+        if fields.get(self.stream_field, unnamed) != self._stream:
             raise refused(f"{kind} of another stream")
         match kind:
             case "media":
-                media = read(told, _MediaMessage).media
-                return [Heard(from_base64(media.payload))] if media.track in self.tracks else []
+                media = read(fields, _MediaMessage).media
+                return (
+                    [CallerAudio(from_base64(media.payload))] if media.track in self.tracks else []
+                )
             case "dtmf":
-                return key_pressed(read(told, _DtmfMessage).dtmf.digit)
+                return key_pressed(read(fields, _DtmfMessage).dtmf.digit)
             case "stop":
                 return [Stopped()]
-        return [Played(self.played(told))]
+        return [Played(self.played(fields))]
 
-    def _start(self, told: dict[str, Any]) -> Started:
+    def _start(self, fields: dict[str, Any]) -> Started:
         if self._stream:
             raise refused("a second start")
-        stream, started = self.begin(told)
+        stream, started = self.begin(fields)
         if not stream:
             raise refused("a start without a stream")
         self._stream = stream
@@ -126,5 +128,5 @@ class MediaStream(ABC):
         return self._write("clear")
 
     def hang_up(self) -> Wire | None:
-        """Nothing is said: the call goes on with what its maker has told the provider."""
+        """No message: the call goes on with the instructions that its maker gave the provider."""
         return None

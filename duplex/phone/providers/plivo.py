@@ -40,11 +40,11 @@ class PlivoCodec(MediaStream):
 
     def begin(self, message: dict[str, Any]) -> tuple[str, Started]:
         """See `MediaStream`."""
-        told = read(message, _StartMessage)
-        start = told.start
+        fields = read(message, _StartMessage)
+        start = fields.start
         if (start.media_format.encoding, start.media_format.sample_rate) != (_TYPE, 8000):
             raise refused("the audio is not mu-law at 8 kHz")
-        pairs = (pair.partition("=") for pair in told.extra_headers.strip("{}").split(","))
+        pairs = (pair.partition("=") for pair in fields.extra_headers.strip("{}").split(","))
         # Plivo may put "X-PH-" before the names that were given to it.
         parameters = {k.strip().removeprefix("X-PH-"): v.strip() for k, _, v in pairs if k.strip()}
         return start.stream_id, Started(start.call_id, start.account_id, PCMU, parameters)

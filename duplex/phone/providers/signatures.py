@@ -1,4 +1,4 @@
-"""Whether a request comes from the provider that it says it comes from.
+"""Checks that a request comes from the provider that it claims to come from.
 
 Twilio signs what it sends, streams and webhooks alike
 (https://www.twilio.com/docs/usage/security): the public address and the sorted parameters of a
@@ -20,7 +20,7 @@ Form = Mapping[str, Sequence[str]]
 
 
 def twilio_signature(token: str, url: str, form: Form) -> str:
-    """What Twilio sends as ``X-Twilio-Signature``."""
+    """Return what Twilio sends as ``X-Twilio-Signature``."""
     signed = url + "".join(
         name + value for name in sorted(form) for value in sorted(set(form[name]))
     )
@@ -51,11 +51,11 @@ def _with_and_without_port(url: str) -> tuple[str, str]:
 def public_url(
     config: PhoneConfig, headers: Mapping[str, str], target: str, *, is_tls: bool, is_stream: bool
 ) -> str:
-    """The address that the provider asked for, of a request for ``target`` that came with
+    """Return the address that the provider asked for. The request for ``target`` came with
     ``headers`` (names in lower case).
 
     Raises:
-        ValueError: nothing tells it.
+        ValueError: the request does not show it.
     """
     scheme, host, prefix = "https" if is_tls else "http", headers.get("host", ""), ""
     if config.public_url:
@@ -76,7 +76,7 @@ def public_url(
 
 
 def key_of(headers: Mapping[str, str], query: str) -> str | None:
-    """The key that a provider was told to send."""
+    """Return the key that a provider sends, None if there is none."""
     bearer = presented_key(headers.get("authorization"), None)
     if bearer is not None:
         return bearer

@@ -39,13 +39,13 @@ class TelnyxCodec(MediaStream):
 
     def begin(self, message: dict[str, Any]) -> tuple[str, Started]:
         """See `MediaStream`."""
-        told = read(message, _StartMessage)
-        start = told.start
+        fields = read(message, _StartMessage)
+        start = fields.start
         encoding = _ENCODINGS.get(start.media_format.encoding)
         if encoding is None or start.media_format.sample_rate != encoding.rate_hz:
             raise refused("the audio is neither PCMU nor PCMA")
         parameters = texts(start.custom_parameters or {})
-        return told.stream_id, Started(start.call_control_id, "", encoding, parameters)
+        return fields.stream_id, Started(start.call_control_id, "", encoding, parameters)
 
     def _write(self, event: str, **fields: Any) -> Wire:
         return write(event=event, **fields)

@@ -1,4 +1,4 @@
-"""The one thing that is asked of Twilio's REST API: to go on with a call elsewhere."""
+"""The one request that is made of Twilio's REST API: to go on with a call elsewhere."""
 
 import base64
 import logging
@@ -9,6 +9,7 @@ from http import HTTPStatus
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape
 
+from duplex.logs import AnyLogger
 from duplex.phone.events import Started
 from duplex.phone.threads import in_thread
 
@@ -24,11 +25,11 @@ class TwilioSwitchboard:
         self._api = api.rstrip("/")
         self._token = token
 
-    async def transfer(self, call: Started, number: str) -> bool:
-        """Connect the caller with ``number``; whether Twilio has accepted that."""
-        return await in_thread(partial(self._transfer, call, number))
+    async def transfer(self, call: Started, number: str, log: AnyLogger = logger) -> bool:
+        """Connect the caller with ``number``; return whether Twilio has accepted that."""
+        return await in_thread(partial(self._transfer, call, number, log))
 
-    def _transfer(self, call: Started, number: str) -> bool:
+    def _transfer(self, call: Started, number: str, log: AnyLogger) -> bool:
         account, call_id = quote(call.account_id, safe=""), quote(call.call_id, safe="")
         url = f"{self._api}/2010-04-01/Accounts/{account}/Calls/{call_id}.json"
         twiml = f"<Response><Dial>{escape(number)}</Dial></Response>"
@@ -40,7 +41,7 @@ class TwilioSwitchboard:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
                 return bool(answer.status == HTTPStatus.OK)
         except urllib.error.HTTPError as error:
-            logger.warning("Twilio refused a transfer: status %d", error.code)
+            log.warning("Twilio refused a transfer: status %d", error.code)
         except OSError as error:
-            logger.warning("Twilio could not be asked for a transfer: %s", error)
+            log.warning("Twilio could not be asked for a transfer: %s", error)
         return False

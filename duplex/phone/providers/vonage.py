@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from duplex.phone.codec import Wire, key_pressed, read, read_object, refused, texts, write
-from duplex.phone.events import Encoding, Heard, PhoneEvent, Played, Started
+from duplex.phone.events import CallerAudio, Encoding, PhoneEvent, Played, Started
 
 _RATES = {f"audio/l16;rate={rate}": rate for rate in (8000, 16000, 24000)}
 
@@ -36,29 +36,29 @@ class VonageCodec:
                 raise refused("audio before websocket:connected")
             if len(message) % 2:
                 raise refused("a sample cut in two")
-            return [Heard(message)]
-        told = read_object(message)
-        match told.get("event"):
+            return [CallerAudio(message)]
+        fields = read_object(message)
+        match fields.get("event"):
             case "websocket:connected":
-                return [self._start(told)]
+                return [self._start(fields)]
             case "websocket:dtmf":
                 # The digit stood in an object of its own in older versions.
-                older = told.get("dtmf")
-                digit = told.get("digit", older.get("digit") if isinstance(older, dict) else None)
+                older = fields.get("dtmf")
+                digit = fields.get("digit", older.get("digit") if isinstance(older, dict) else None)
                 return key_pressed(str(digit))
             case "websocket:notify":
-                mark = read(told, _Notified).payload.get("mark")
+                mark = read(fields, _Notified).payload.get("mark")
                 return [Played(mark)] if mark is not None else []
         return ()
 
-    def _start(self, told: dict[str, Any]) -> Started:
+    def _start(self, fields: dict[str, Any]) -> Started:
         if self._has_started:
             raise refused("a second start")
-        rate = _RATES.get(read(told, _Connected).content_type.replace(" ", "").lower())
+        rate = _RATES.get(read(fields, _Connected).content_type.replace(" ", "").lower())
         if rate is None:
             raise refused("the audio is not PCM at 8, 16 or 24 kHz")
         self._has_started = True
-        parameters = texts(told)
+        parameters = texts(fields)
         return Started(parameters.get("uuid", ""), "", Encoding("pcm16", rate), parameters)
 
     def play(self, audio: bytes) -> Wire:

@@ -1,5 +1,5 @@
-"""The doors of the phone: which paths there are, who may come in, and what plain requests are
-answered (the provider asks what to do with a call before it opens its stream)."""
+"""The paths of the phone providers: which there are, who may use them, and what plain requests are
+answered (a provider asks what to do with a call before it opens its stream)."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ _MAX_FIELDS = 200
 
 @dataclass(frozen=True, slots=True)
 class PhoneRequest:
-    """Of a stream or a plain one; the names of ``headers`` are in lower case."""
+    """A provider's request, for a stream or a plain one. Names of ``headers`` are in lower case."""
 
     path: str
     target: str  # path and query
@@ -50,20 +50,33 @@ class PhoneRequest:
     form: Form = field(default_factory=dict)
 
 
-class PhoneEntry:
-    """Shared by all phone calls of a server."""
+class PhoneAdmission:
+    """Decides which calls of phone providers are let in, streams and the requests before them."""
 
     def __init__(
-        self, config: Config, keys: Keys, environment: Mapping[str, str] = os.environ
+        self,
+        config: Config,
+        keys: Keys,
+        has_room: Callable[[Principal], bool],
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
+        """``has_room`` says whether another call of a principal's could be held now."""
         self._config = config
         self._keys = keys
+        self._has_room = has_room
+        self._is_tls = bool(config.server.tls_certificate)
         name = config.phone.twilio_token_env
         self._twilio_token = environment.get(name, "") if name else ""
 
-    def admit(self, request: PhoneRequest) -> Principal | HttpAnswer:
-        """Who calls, or why they may not. Without a Twilio token everybody may who may call a
-        server without keys that no others reach."""
+    def admit_stream(self, target: str, headers: Mapping[str, str]) -> Principal | HttpAnswer:
+        """Return the principal of a stream, or the refusal. ``target`` is the path and query that
+        it was asked for with."""
+        path = urlsplit(target).path
+        return self._admit(PhoneRequest(path, target, headers, is_tls=self._is_tls, is_stream=True))
+
+    def _admit(self, request: PhoneRequest) -> Principal | HttpAnswer:
+        """Return the caller's principal, or the refusal. Without a Twilio token, Twilio may call
+        if anybody may: if there are no keys and the server is not public."""
         is_closed = self._twilio_token or len(self._keys) or self._config.phone.is_public
         if request.path == TWILIO and is_closed:
             if self._is_signed(request):
@@ -80,16 +93,16 @@ class PhoneEntry:
             return False
         signature = request.headers.get("x-twilio-signature", "")
         try:
-            url = self.url_of(request)
+            url = self._url_of(request)
         except ValueError:
             return False
         return is_signed_by_twilio(self._twilio_token, url, request.form, signature)
 
-    def url_of(self, request: PhoneRequest) -> str:
-        """The address that the provider asked for.
+    def _url_of(self, request: PhoneRequest) -> str:
+        """Return the address that the provider asked for.
 
         Raises:
-            ValueError: nothing tells it.
+            ValueError: the request does not show it.
         """
         return public_url(
             self._config.phone,
@@ -99,33 +112,28 @@ class PhoneEntry:
             is_stream=request.is_stream,
         )
 
-    def page(
-        self, plain: HttpRequest, *, is_tls: bool, has_room: Callable[[Principal], bool]
-    ) -> HttpAnswer | None:
-        """What a provider is to do with a call; None for other paths. ``has_room`` tells whether a
-        call of somebody's could be held now."""
-        if plain.path not in CODECS:
-            return None
+    def page(self, plain: HttpRequest) -> HttpAnswer:
+        """Answer a provider that asks what to do with a call, at one of the paths of `CODECS`."""
         if plain.method not in ("GET", "POST"):
             return method_not_allowed("GET, POST")
         target = f"{plain.path}?{plain.query}" if plain.query else plain.path
         try:
             form = parse_qs(plain.body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
             request = PhoneRequest(
-                plain.path, target, plain.headers, is_tls=is_tls, is_stream=False, form=form
+                plain.path, target, plain.headers, is_tls=self._is_tls, is_stream=False, form=form
             )
-            url = urlsplit(self.url_of(request))
+            url = urlsplit(self._url_of(request))
         except ValueError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error), "invalid_request")
-        admitted = self.admit(request)
+        admitted = self._admit(request)
         if isinstance(admitted, HttpAnswer):
             return admitted
         stream = url._replace(scheme="wss" if url.scheme == "https" else "ws")
-        does = _Instructions(plain, stream.geturl(), self._config.phone.busy)
-        return does.answer(is_full=not has_room(admitted))
+        instructions = _Instructions(plain, stream.geturl(), self._config.phone.busy)
+        return instructions.answer(is_full=not self._has_room(admitted))
 
     def switchboard(self, path: str) -> Switchboard | None:
-        """What can be done with calls of that path."""
+        """Return what can transfer a call of that path, None if nothing can."""
         if path != TWILIO or not self._twilio_token:
             return None
         return TwilioSwitchboard(self._config.phone.twilio_api, self._twilio_token)
@@ -133,14 +141,14 @@ class PhoneEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Instructions:
-    """What a provider does with a call, in its own language."""
+    """Tells a provider what to do with a call, in its own language."""
 
     request: HttpRequest
     url: str  # of the stream
     busy: str
 
     def answer(self, *, is_full: bool) -> HttpAnswer:
-        """Open the stream, or say that nobody can answer."""
+        """Have the provider open the stream, or say that the line is busy."""
         match self.request.path:
             case "/vonage":
                 action: dict[str, object] = {"action": "talk", "text": self.busy}

@@ -1,4 +1,4 @@
-"""One SIP call as a phone line: its dialog, its sound, and what is asked of it.
+"""One SIP call as a phone line: its dialog and its sound.
 
 To the rest of the telephone it looks like the socket of a phone provider: `SipCodec` reads and
 writes what passes over it.
@@ -16,8 +16,9 @@ from websockets.exceptions import ConnectionClosedOK
 
 from duplex.config import SipConfig
 from duplex.errors import CallOverrun
+from duplex.logs import AnyLogger, call_logger
 from duplex.phone.codec import Wire
-from duplex.phone.events import Heard, KeyPressed, PhoneEvent, Played, Started, Stopped
+from duplex.phone.events import CallerAudio, KeyPressed, PhoneEvent, Played, Started, Stopped
 from duplex.phone.sip.rtp import FRAME_MS, Address, RtpSocket, RtpStream
 from duplex.phone.sip.sdp import Offer, answer, read_offer
 from duplex.phone.sip.socket import SipSocket
@@ -41,7 +42,7 @@ class SipCodec:
         self._call = call
 
     def receive(self, message: Wire) -> Sequence[PhoneEvent]:
-        """Whatever the message, all that the line has told."""
+        """Return all events of the line, whatever the message."""
         return self._call.take()
 
     def play(self, audio: bytes) -> Wire:
@@ -65,15 +66,23 @@ class SipCall:
     """From the INVITE to the BYE of either side."""
 
     def __init__(
-        self, call: IncomingCall, offer: Offer, socket: SipSocket, config: SipConfig, who: str
+        self,
+        call: IncomingCall,
+        offer: Offer,
+        socket: SipSocket,
+        config: SipConfig,
+        assistant: str,
+        call_id: str,
     ) -> None:
-        """``who`` is the assistant that is called."""
+        """``assistant`` is the one that is called; ``call_id`` is the server's, not SIP's."""
+        self.call_id = call_id
+        self._log = call_logger(logger, call_id)
         self._call = call
         self._offer = offer
         self._socket = socket
         self._config = config
-        self._told: list[PhoneEvent] = []  # and not taken
-        self._wake = asyncio.Event()  # set when something was told, or there is no more
+        self._events: list[PhoneEvent] = []  # that `take` has not returned
+        self._wake = asyncio.Event()  # set when there is an event, or there will be no more
         self._closed = asyncio.Event()  # set at the end
         self._fault: Exception | None = None  # set if that ended it
         self._media: asyncio.Task[None] | None = None  # set while it is answered
@@ -84,13 +93,13 @@ class SipCall:
         self.stream = RtpStream(
             offer.payload_type,
             offer.key_type,
-            on_key=lambda key: self._tell(KeyPressed(key)),
-            on_played=lambda mark: self._tell(Played(mark)),
+            on_key=lambda key: self._put(KeyPressed(key)),
+            on_played=lambda mark: self._put(Played(mark)),
             now=time.monotonic,
         )
         self.stream.is_held = offer.is_hold
         self._rtp = RtpSocket(self.stream, *self._places(offer))
-        self._tell(Started(call.call_id, "", self.stream.encoding, {"assistant": who}))
+        self._put(Started(call.call_id, "", self.stream.encoding, {"assistant": assistant}))
 
     @property
     def is_answered(self) -> bool:
@@ -98,15 +107,15 @@ class SipCall:
         return self._port != 0
 
     def owns(self, request: SipRequest) -> bool:
-        """Whether it is the caller's: a stranger may know the Call-ID, but neither our tag nor
-        the branch of the INVITE, which a CANCEL repeats."""
+        """Whether ``request`` is the caller's: a stranger may know the Call-ID, but neither our
+        tag nor the branch of the INVITE, which a CANCEL repeats."""
         if request.method == "CANCEL":
             return request.via[0].branch == self._call.invite.via[0].branch
         return dialog_matches(self._call.dialog, request)
 
     @property
     def _host(self) -> str:
-        """What the caller is told that we are."""
+        """The address of ours that the caller is given."""
         return self._config.public_address or self._socket.local_addr[0]
 
     async def pick_up(self) -> bool:
@@ -136,13 +145,13 @@ class SipCall:
     close_code: int | None = None  # set when it is over
 
     async def recv(self) -> bytes:
-        """Wait until the line has told something.
+        """Wait until the line has events for `take`.
 
         Raises:
-            ConnectionClosedOK: it is over.
-            CallOverrun: what it told was not taken for too long.
+            ConnectionClosedOK: the call is over.
+            CallOverrun: events were not taken for too long.
         """
-        while not self._told:
+        while not self._events:
             if self._fault is not None:
                 raise self._fault
             if self._closed.is_set():
@@ -152,9 +161,9 @@ class SipCall:
         return b""
 
     def take(self) -> list[PhoneEvent]:
-        """All that the line has told."""
-        told, self._told = self._told, []
-        return told
+        """Return the events of the line since the last time."""
+        events, self._events = self._events, []
+        return events
 
     async def send(self, message: Wire) -> None:
         """Obey what `SipCodec` writes."""
@@ -189,9 +198,9 @@ class SipCall:
             self._end(_GONE)
             self._call.hangup()
 
-    async def transfer(self, call: Started, number: str) -> bool:
-        """Have the caller's phone call ``number`` instead (REFER, RFC 3515); whether it was
-        connected."""
+    async def transfer(self, call: Started, number: str, log: AnyLogger) -> bool:
+        """Have the caller's phone call ``number`` instead (REFER, RFC 3515); return whether it
+        was connected."""
         refer = self._request("REFER")
         is_uri = number.startswith(("sip:", "sips:", "tel:"))
         target = number if is_uri else f"sip:{number}@{self._call.source_addr[0]}"
@@ -199,9 +208,9 @@ class SipCall:
         refer.headers.set_single("Referred-By", f"<{self._call.dialog.local_uri}>")
         self._transferred = asyncio.get_running_loop().create_future()
         try:
-            told = await self._socket.ask(refer, self._call.source_addr)
-            if not 200 <= told.status_code < 300:
-                logger.info("a transfer was refused: %d", told.status_code)
+            answered = await self._socket.ask(refer, self._call.source_addr)
+            if not 200 <= answered.status_code < 300:
+                log.info("a transfer was refused: %d", answered.status_code)
                 return False
             async with asyncio.timeout(_TRANSFER_S):
                 return await self._transferred
@@ -215,16 +224,16 @@ class SipCall:
     def stopped(self) -> None:
         """The caller has hung up, or given up."""
         if not self._closed.is_set():
-            self.transfer_told(200)  # it calls the other number now
-            self._tell(Stopped())
+            self.transfer_progressed(200)  # it calls the other number now
+            self._put(Stopped())
             self._end(_NORMAL)
 
     def acknowledged(self) -> None:
         """The caller has seen that we answered: it is where it says, and wants to hear us."""
         self._rtp.is_wanted = True
 
-    def transfer_told(self, status: int) -> None:
-        """How the phone fares in calling the other number."""
+    def transfer_progressed(self, status: int) -> None:
+        """The caller's phone has got ``status`` from the other number."""
         if status >= 200 and self._transferred is not None and not self._transferred.done():
             self._transferred.set_result(status < 300)
 
@@ -234,7 +243,7 @@ class SipCall:
         try:
             offer = read_offer(call.invite, only=self.stream.payload_type)
         except SdpNegotiationError as error:
-            logger.info("a change was refused: %s", error)
+            self._log.info("a change was refused: %s", error)
             self._socket.send_reply(call.dialog.create_response(call.invite, 488))
             return
         self._version += 1
@@ -267,13 +276,13 @@ class SipCall:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time()
         try:
-            while len(self._told) < _MAX_WAITING:
+            while len(self._events) < _MAX_WAITING:
                 deadline_s += FRAME_MS / 1000
                 await asyncio.sleep(max(0.0, deadline_s - loop.time()))
-                self._tell(Heard(self._rtp.tick()))
+                self._put(CallerAudio(self._rtp.tick()))
                 silent_s = time.monotonic() - self.stream.heard_at_s
                 if silent_s > self._config.silent_s and not self.stream.is_held:
-                    logger.info("a call was ended: nothing came for %d s", silent_s)
+                    self._log.info("is ended: nothing came for %d s", silent_s)
                     self.abort()
                     return
             raise CallOverrun("the call is not kept up with")
@@ -281,8 +290,8 @@ class SipCall:
             self._fault = error
             self.abort()
 
-    def _tell(self, event: PhoneEvent) -> None:
-        self._told.append(event)
+    def _put(self, event: PhoneEvent) -> None:
+        self._events.append(event)
         self._wake.set()
 
     def _end(self, code: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a SIP caller knows the password: digest authentication (RFC 7616), the server's side."""
+"""Checks that a SIP caller knows the password: digest authentication (RFC 7616), server side."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ _FRESH_S = 60.0  # how long a challenge may be answered
 
 
 class Verdict(Enum):
-    """What came of it."""
+    """The result of a check."""
 
     WELCOME = "welcome"
     ASK = "ask"  # nothing was presented, or for a challenge that is too old
@@ -21,8 +21,8 @@ class Verdict(Enum):
 
 
 class Digest:
-    """One user and password. No state is kept of a caller who does not know them: what was asked
-    can be told from the answer. An answer opens one call, of one host, to the number that was
+    """One user and password. No state is kept of callers that do not know them: the answer to a
+    challenge shows what it was. An answer opens one call, of one host, to the number that was
     dialled; until that is taken (`spend`) it may be given again, as UDP makes phones do."""
 
     def __init__(self, user: str, password: str, clock: Callable[[], float]) -> None:
@@ -35,7 +35,7 @@ class Digest:
     def challenge(self, request: SipRequest, host: str) -> str:
         """The value of WWW-Authenticate for ``request``, which came from ``host``."""
         nonce = self._nonce(f"{int(self._clock() * 1000):x}", request, host)
-        # MD5 is what phones know; its weakness bears on who sees the call, and so hears it.
+        # Phones know only MD5. Its weakness helps only those who see the signalling anyway.
         return f'Digest realm="{_REALM}", nonce="{nonce}", algorithm=MD5, qop="auth"'
 
     def check(self, request: SipRequest, host: str) -> Verdict:

@@ -1,10 +1,8 @@
-"""Packets of sound that come late, twice, in the wrong order or never, made into one frame every
-20 ms.
+"""Makes one frame every 20 ms of packets that come late, twice, in the wrong order or never.
 
-How long a frame is held back follows from how late the packets of the last seconds were. More is
-held back only when a frame is missing at its time, less only where the caller is silent: neither
-is heard. aiortp's own buffers were tried first: in one call of four with 60 ms of jitter, its
-`AdaptivePlayout` took every third frame for lost, all through the call (aiortp 0.8.0).
+How long a frame is held back follows from how late the packets of the last seconds were. The delay
+grows only when a frame is missing at its time, and shrinks only where the caller is silent: neither
+is heard. Why aiortp's own buffers are not used: docs/decisions/0044-jitter-buffer.md.
 """
 
 from collections import deque

@@ -76,7 +76,7 @@ class RtpStream:
         now: Callable[[], float],
     ) -> None:
         """``key_type`` is the payload type of telephone events (RFC 4733), None without.
-        ``on_played`` is told each mark when the audio before it is sent."""
+        ``on_played`` is called with each mark when the audio before it is sent."""
         self.encoding: Encoding = PAYLOAD_TYPES[payload_type]
         self.heard_at_s = now()  # when the last packet came
         self.malformed = 0
@@ -170,11 +170,11 @@ class RtpStream:
             self._queue.append(frame + self._silence[len(frame) :])
 
     def mark(self, name: str) -> None:
-        """Have it told when all audio so far was sent."""
+        """Call ``on_played`` with ``name`` when all audio so far was sent."""
         self._queue.append(_Mark(name))
 
     def clear(self) -> None:
-        """Forget what waits to be sent. Its marks are told at once, as phone providers do."""
+        """Forget what waits to be sent. Its marks are reported at once, as phone providers do."""
         marks = [entry for entry in self._queue if isinstance(entry, _Mark)]
         self._queue.clear()
         for mark in marks:

@@ -1,4 +1,4 @@
-"""What a SIP caller offers, and what is answered: G.711 in plain RTP (RFC 3264)."""
+"""Reads what a SIP caller offers, and answers it: G.711 in plain RTP (RFC 3264)."""
 
 import ipaddress
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ _SILENT = ("sendonly", "inactive")  # of an offer: its maker does not want to he
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a caller can do, as far as it concerns us."""
+    """What a caller offers, as far as it concerns us."""
 
     sdp: SdpMessage
     payload_type: int  # the first that both know
@@ -67,7 +67,7 @@ def _remote(sdp: SdpMessage) -> tuple[Address | None, bool]:
 
 
 def answer(offer: Offer, host: str, port: int, session_id: int, version: int) -> SdpMessage:
-    """The answer: one codec, the caller's keys, 20 ms."""
+    """Return the answer: one codec, the caller's keys, frames of 20 ms."""
     sdp, _ = negotiate_sdp(
         offer.sdp,
         host,

@@ -201,7 +201,7 @@ def _note_source(request: SipRequest, source: Address) -> None:
 
 
 def _branch(message: SipMessage) -> str:
-    """What tells a request and its answers from others.
+    """Return the branch, which a request and its answers share with no others.
 
     Raises:
         ValueError: it has none.

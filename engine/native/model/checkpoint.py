@@ -52,6 +52,7 @@ def load_checkpoint(
     progress: Progress,
     *,
     tied_embeddings: bool = False,
+    placed: Callable[[str, Tensor], None] | None = None,
 ) -> None:
     """Copy every tensor of the checkpoint to its destination, in that one's dtype and device.
 
@@ -59,6 +60,7 @@ def load_checkpoint(
     copy of more than one tensor. Nothing is copied unless everything fits. ``progress`` is called
     after each tensor with the file's name and the share of all bytes.
 
+    ``placed``: called with each key and tensor of the files in place of the copy.
     ``tied_embeddings``: the output head is the embedding, and a copy of it in the files is passed
     over.
 
@@ -78,7 +80,7 @@ def load_checkpoint(
             stored.pop(HEAD, None)
         shapes = {key: tensor.shape for key, tensor in stored.items()}
         compare_shapes(directory, shapes, destinations)
-        _copy(opened, stored, destinations, progress)
+        _copy(opened, stored, destinations, progress, placed)
 
 
 def _files(directory: Path) -> dict[str, list[str]]:
@@ -152,6 +154,7 @@ def _copy(
     stored: Mapping[str, _Stored],
     wanted: Mapping[str, Tensor],
     progress: Progress,
+    placed: Callable[[str, Tensor], None] | None,
 ) -> None:
     total = sum(to.nbytes for to in wanted.values()) or 1
     done = 0
@@ -159,7 +162,10 @@ def _copy(
         for key in file.offset_keys():  # in the order of the file: a disk reads ahead
             if key not in wanted or stored[key].file != name:
                 continue
-            wanted[key].copy_(file.get_tensor(key))
+            if placed is None:
+                wanted[key].copy_(file.get_tensor(key))
+            else:
+                placed(key, file.get_tensor(key))
             done += wanted[key].nbytes
             progress(name, done / total)
 

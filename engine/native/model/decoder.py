@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.native.kv_cache import BlockPool, Log
 from engine.native.model.config import DecoderShape
 from engine.ops import dispatch as ops
+from engine.ops.device import with_index
 
 Weight = Tensor | ops.QuantWeight
 
@@ -63,23 +64,44 @@ def make_batch(rows: Sequence[Rows], device: torch.device | str) -> Batch:
     )
 
 
+_MATRICES = ("qkv", "out", "gate_up", "down")  # of a layer, which may be quantised
+
+
 class _Layer:
     """Weights of one layer; q, k, v and gate, up lie one below the other in one matrix each."""
 
-    def __init__(self, shape: DecoderShape, device: torch.device | str, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        shape: DecoderShape,
+        device: torch.device | str,
+        dtype: torch.dtype,
+        *,
+        is_late: bool = False,
+    ) -> None:
+        """``is_late``: the matrices take no memory before `allocate`."""
+
         def empty(*size: int) -> Tensor:
             return torch.empty(size, device=device, dtype=dtype)
+
+        def matrix(*size: int) -> Tensor:
+            return torch.empty(size, device="meta" if is_late else device, dtype=dtype)
 
         self.heads = shape.heads
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         self._splits = (queries, keys, keys)
         self.input_norm = empty(shape.hidden)
-        self.qkv: Weight = empty(queries + 2 * keys, shape.hidden)
+        self.qkv: Weight = matrix(queries + 2 * keys, shape.hidden)
         self.qkv_bias = empty(queries + 2 * keys)
-        self.out: Weight = empty(shape.hidden, queries)
+        self.out: Weight = matrix(shape.hidden, queries)
         self.mlp_norm = empty(shape.hidden)
-        self.gate_up: Weight = empty(2 * shape.intermediate, shape.hidden)
-        self.down: Weight = empty(shape.hidden, shape.intermediate)
+        self.gate_up: Weight = matrix(2 * shape.intermediate, shape.hidden)
+        self.down: Weight = matrix(shape.hidden, shape.intermediate)
+
+    def allocate(self) -> None:
+        """Give the matrices memory, where the norms lie."""
+        for name in _MATRICES:
+            matrix = _unquantised(getattr(self, name))
+            setattr(self, name, torch.empty_like(matrix, device=self.input_norm.device))
 
     def destinations(self) -> dict[str, Tensor]:
         matrices = (self.qkv, self.out, self.gate_up, self.down)
@@ -103,7 +125,7 @@ class _Layer:
         }
 
     def quantise(self, bits: Literal[4, 8]) -> None:
-        for name in ("qkv", "out", "gate_up", "down"):
+        for name in _MATRICES:
             setattr(self, name, ops.quantize(_unquantised(getattr(self, name)), bits))
 
 
@@ -116,12 +138,19 @@ class Decoder:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        bits: Literal[4, 8, 16] = 16,
     ) -> None:
+        """``bits`` other than 16: the layers' matrices are quantised as `place` completes them, so
+        that a layer or two at a time are held in ``dtype``. The output head stays as it is."""
         self.shape = shape
-        self.device = torch.device(device)
+        self.device = device = with_index(device)
         self.dtype = dtype
+        self._bits = bits
         self.embedding = torch.empty(shape.vocab, shape.hidden, device=device, dtype=dtype)
-        self.layers = [_Layer(shape, device, dtype) for _ in range(shape.layers)]
+        self.layers = [
+            _Layer(shape, device, dtype, is_late=bits != 16) for _ in range(shape.layers)
+        ]
+        self._lacking: dict[int, dict[str, Tensor]] = {}  # of layers that are being filled
         self.norm = torch.empty(shape.hidden, device=device, dtype=dtype)
         self.head: Weight = (
             self.embedding if shape.tied_embeddings else torch.empty_like(self.embedding)
@@ -144,6 +173,23 @@ class Decoder:
         """Keep the layers' matrices in ``bits`` from now on; the output head stays as it is."""
         for layer in self.layers:
             layer.quantise(bits)
+
+    def place(self, key: str, tensor: Tensor) -> bool:
+        """Take a checkpoint's tensor in; False if it is none of a layer's that is quantised, and
+        goes to its destination as it is."""
+        if self._bits == 16 or not key.startswith("model.layers."):
+            return False
+        number, name = key.removeprefix("model.layers.").split(".", 1)
+        layer = self.layers[int(number)]
+        if int(number) not in self._lacking:
+            layer.allocate()
+            self._lacking[int(number)] = layer.destinations()
+        lacking = self._lacking[int(number)]
+        lacking.pop(name).copy_(tensor)
+        if not lacking:
+            del self._lacking[int(number)]
+            layer.quantise(self._bits)
+        return True
 
     def open_pool(self, blocks: int, block_tokens: int = 16) -> BlockPool:
         """A cache for this model's sequences."""

@@ -17,6 +17,7 @@ from engine.native.kv_cache import BlockPool, Log
 from engine.native.model.config import EncoderShape
 from engine.native.model.decoder import Batch, Rows, make_batch
 from engine.ops import dispatch as ops
+from engine.ops.device import with_index
 
 POOL_FRAMES = 2
 
@@ -56,7 +57,7 @@ class Encoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.shape = shape
-        self.device = torch.device(device)
+        self.device = device = with_index(device)
         self.dtype = dtype
 
         def empty(*size: int) -> Tensor:

@@ -6,6 +6,7 @@ servers have written into their code, so that a damaged or foreign tokenizer is 
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ _PINNED = {
 }
 _INFERRED = {"<|BOT|>": 151666}
 _NOT_SPECIAL = frozenset({"<tool_call>", "</tool_call>"})  # shown in decoded text, as in Qwen2.5
+_is_control_token = re.compile(r"<\|.+\|>|</?(?:audio|tts)_.+>").fullmatch
 _USER_DEFINED, _CONTROL, _NORMAL = 4, 3, 1  # token types, by GGUF's numbers
 
 
@@ -148,9 +150,21 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     if not path.is_file():
         return _from_parts(directory)
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise ValueError(f"{path} is no tokenizer: {error}") from error
+    _protect(tokenizer)
+    return tokenizer
+
+
+def _protect(tokenizer: Tokenizer) -> None:
+    """Make every control token special, so that nobody can type it: text of callers and of tools
+    is encoded with `encode_special_tokens`, which spares only tokens that are called special."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    typed = [
+        token.content for token in added if not token.special and _is_control_token(token.content)
+    ]
+    tokenizer.add_special_tokens([t for t in typed if t not in _NOT_SPECIAL])
 
 
 def _from_parts(directory: Path) -> Tokenizer:

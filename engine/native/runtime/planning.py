@@ -24,18 +24,23 @@ class Candidate:
     """One sequence that may take part in the next step.
 
     It has ``pending`` ids to run. ``decodes``: that is one token, whose successor is wanted. The
-    lower ``rank`` goes first.
+    lower ``rank`` (priority, order of arrival) goes first. ``served`` is the number of its last
+    turn to decode, counted over all rows: of equal priority the row that has waited longest goes
+    first, so that more rows than a step holds share the steps.
     """
 
     pending: int
     decodes: bool
     rank: tuple[int, int]
+    served: int = 0
 
 
 def plan(candidates: Sequence[Candidate], limits: Limits) -> dict[int, int]:
     """How many of its pending ids each sequence runs in the next step, by its index."""
     order = sorted(range(len(candidates)), key=lambda index: candidates[index].rank)
-    decoding = [index for index in order if candidates[index].decodes][: limits.rows]
+    waiting = [index for index in order if candidates[index].decodes]
+    waiting.sort(key=lambda index: (candidates[index].rank[0], candidates[index].served))
+    decoding = waiting[: limits.rows]
     left = limits.prefill_beside_decode if decoding else limits.prefill_alone
     taken = dict.fromkeys(decoding, 1)
     for index in order:

@@ -54,6 +54,12 @@ class Scheduler:
         """Counts of the steps so far."""
         return self._stepper.counts
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether work is still taken; False once it was closed or its device was lost."""
+        with self._gate:
+            return self._ended is None
+
     def open_log(self) -> Log:
         """An empty sequence. Cut, forked and closed within `run` only."""
         return self.runner.pool.open()

@@ -17,6 +17,8 @@ from engine.native.runtime.work import Work
 
 logger = logging.getLogger(__name__)
 
+_FAILURES_IN_A_ROW = 8  # of whole steps, after which the device is taken to be lost
+
 BatchFunction = Callable[[Sequence[Any]], Sequence[Any]]
 
 
@@ -30,6 +32,10 @@ class Counts:
     widest: int = 0  # rows of the largest decode step
 
 
+class DeviceLost(RuntimeError):
+    """The device computes nothing any more. Ends its thread: a process can only be restarted."""
+
+
 class Stepper:
     """Holds the work of all calls and takes it into steps."""
 
@@ -38,7 +44,9 @@ class Stepper:
         self._runner = runner
         self._limits = limits
         self._generator = torch.Generator(runner.decoder.device).manual_seed(seed)
+        self._failures = 0  # whole steps and requests that failed since the last success
         self._works: list[Work] = []
+        self._turns = 0  # tokens decoded, to number the turns of rows that share steps
         self._requests: dict[BatchFunction, list[tuple[Any, Future[Any]]]] = {}
 
     def add(self, work: Work) -> None:
@@ -93,6 +101,9 @@ class Stepper:
                 for _, future in waiting:
                     if not future.done():
                         future.set_exception(failure)
+                self._note_failure(error)
+            else:
+                self._failures = 0
         return bool(requests)
 
     def _step(self) -> bool:
@@ -116,7 +127,9 @@ class Stepper:
             for work in chosen:
                 work.fail(failure)
             self._retire()
+            self._note_failure(error)
             return True
+        self._failures = 0
         self._count(feeds, len(ready))
         for index, (work, feed) in enumerate(zip(chosen, feeds, strict=True)):
             if index in outcome.failures:
@@ -124,12 +137,30 @@ class Stepper:
             else:
                 work.fed(feed)
         for work, token in zip(ready, tokens, strict=True):
+            self._turns += 1
+            work.served = self._turns
             try:
                 work.take(token)
             except Exception as error:  # its reader failed, which concerns its own call only
                 work.fail(error)
         self._retire()
         return True
+
+    def _note_failure(self, error: Exception) -> None:
+        """One failure may be one call's fault, or a lack of memory that passes. An error of the
+        device itself stays, and shows again when the device is waited for.
+
+        Raises:
+            DeviceLost: it stays, or too many failed one after another.
+        """
+        self._failures += 1
+        if self._failures >= _FAILURES_IN_A_ROW:
+            raise DeviceLost(f"{self._failures} steps failed in a row") from error
+        if self._runner.decoder.device.type == "cuda":
+            try:
+                torch.cuda.synchronize(self._runner.decoder.device)
+            except RuntimeError as lasting:
+                raise DeviceLost(str(lasting)) from error
 
     def _choose(self, scores: torch.Tensor | None, works: Sequence[Work]) -> list[int]:
         if scores is None or not works:

@@ -45,6 +45,7 @@ class Work:
     latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
     made: list[int] = field(default_factory=list)
     consumed: int = 0
+    served: int = 0  # number of its last turn to decode, among those of all rows
     must_say: Callable[[int], bool] | None = None  # no stop token before it was true of a token
     forks: bool = False  # until admitted, `log` is another's, which is only read
 
@@ -72,7 +73,8 @@ class Work:
 
     def candidate(self) -> Candidate:
         pending = 0 if self.rests else len(self.pending)
-        return Candidate(pending, self.decodes and not self.rests, (int(self.priority), self.order))
+        rank = (int(self.priority), self.order)
+        return Candidate(pending, self.decodes and not self.rests, rank, self.served)
 
     def feed(self, count: int) -> StepInput:
         """The next ``count`` of its pending ids; their scores are wanted after the last."""

@@ -84,7 +84,7 @@ async def test_the_session_names_the_voice() -> None:
 async def test_models_and_voices_are_told() -> None:
     engines, voices = {"other": FakeEngine(OTHER)}, {"high": ShiftedVoice(FakeVoice(), 4)}
     async with running_server(CONFIG, engines=engines, voices=voices) as running:
-        answer = running.server.door.answer(HttpRequest("GET", "/v1/models", {}))
+        answer = running.server.sockets.answer(HttpRequest("GET", "/v1/models", {}))
         told = json.loads(answer.body)
         assert [model["id"] for model in told["data"]] == ["default", "other"]
         assert [voice["id"] for voice in told["voices"]] == ["default", "high"]

@@ -183,7 +183,7 @@ async def test_sockets_are_bounded() -> None:
     async with served({"max_calls": 1}, {"max_handshakes": 1}) as (running, _):
         clients = [await raw(running) for _ in range(20)]
         async with asyncio.timeout(90):
-            while running.server.door.sockets > 1 + 4:
+            while running.server.sockets.open > 1 + 4:
                 await asyncio.sleep(0)
         for _, writer in clients:
             writer.close()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from metrics_page import samples
 from openai import AsyncOpenAI
 from servers import running_server, scripted_server
 from websockets.asyncio.client import connect
@@ -197,14 +198,13 @@ async def test_metrics_count_calls_turns_and_refusals() -> None:
         status, _, _ = await request(running.http, "GET", "/metrics", headers=bearer(BOB))
         assert status == 401  # a customer's key
         _, _, page = await request(running.http, "GET", "/metrics", headers=bearer(ALICE))
-    lines = page.decode().splitlines()
-    assert "duplex_calls_open 1" in lines
-    assert "duplex_calls_total 1" in lines
-    assert 'duplex_refused_total{reason="full"} 1' in lines
-    assert 'duplex_responses_total{ending="completed"} 1' in lines
-    assert 'duplex_stage_seconds_count{stage="ear"} 1' in lines
-    received = next(line for line in lines if line.startswith("duplex_received_bytes_total "))
-    assert int(received.split()[1]) > 24_000 * 2 * 1.5
+    counted = samples(page.decode())
+    assert counted["duplex_calls_open"] == 1
+    assert counted["duplex_calls_total"] == 1
+    assert counted['duplex_refused_total{reason="full"}'] == 1
+    assert counted['duplex_responses_total{ending="completed"}'] == 1
+    assert counted['duplex_stage_seconds_count{stage="ear"}'] == 1
+    assert counted["duplex_received_bytes_total"] > 24_000 * 2 * 1.5
 
 
 async def test_a_key_has_its_own_number_of_calls() -> None:
@@ -242,7 +242,7 @@ async def test_a_call_is_taken_up_again_although_its_secret_has_expired() -> Non
         await send(connection, "session.update", session={"duplex": {"resume": True}})
         offer = await until(connection, "duplex.resume")
         connection.transport.abort()
-        alive = running.server._secrets._alive
+        alive = running.server._admission._secrets._alive
         alive.update({d: (0.0, owner, session) for d, (_, owner, session) in alive.items()})
         with pytest.raises(InvalidStatus) as refused:
             await connect(running.url, additional_headers=headers)

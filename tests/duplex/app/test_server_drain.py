@@ -13,9 +13,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from wire import close_code, say, say_something, until
 
-from duplex.app.server import DialogueServer
+from duplex import logs
+from duplex.app.server import Server
 from duplex.config import Config, ServerConfig
-from duplex.server import logs
+from duplex.logs import call_logger
 from duplex.testing.engine import Script
 from engine.types import Speech, Thought
 
@@ -60,7 +61,7 @@ async def test_an_answer_without_end_is_waited_for_only_so_long() -> None:
 
 async def test_sigterm_drains() -> None:
     async with running_server(Config(server=ServerConfig(port=0))) as running:
-        server: DialogueServer = running.server
+        server: Server = running.server
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(server.run(ready.set_result))
         async with connect(await ready) as connection:
@@ -103,7 +104,8 @@ async def test_logs_hold_no_words(
 
 def test_a_line_of_json_has_the_call_and_the_traceback() -> None:
     formatter = logs.JsonFormatter()
-    record = logging.makeLogRecord({"msg": "%s opened\n", "args": ("call-7",), "levelname": "INFO"})
+    message, options = call_logger(logging.getLogger("x"), "call-7").process("opened\n", {})
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", **options["extra"]})
     line = formatter.format(record)
     assert "\n" not in line
     read = json.loads(line)

@@ -1,14 +1,17 @@
 """The queue towards one client: order, bounds, and what is dropped when."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from duplex.dialogue.outbox import Journal, Outbox
 from duplex.errors import CallOverrun, ResumeError
+from duplex.protocol.server_events import OutputAudioDelta, OutputTextDone
+from duplex.protocol.shapes import ServerMessage
 
 
-async def drain(outbox: Outbox) -> list[str]:
+async def drain(outbox: Outbox) -> list[ServerMessage]:
     outbox.close()
     return [message async for message in outbox.messages()]
 
@@ -92,3 +95,23 @@ async def test_taking_is_cancelled_without_loss() -> None:
     assert await outbox.take() == "a"
     outbox.close()
     assert await outbox.take() is None
+
+
+async def test_typed_events_are_bounded_by_their_audio_and_texts() -> None:
+    def delta(audio: bytes) -> OutputAudioDelta:
+        return OutputAudioDelta(response_id="r", item_id="i", delta=audio)
+
+    outbox = Outbox(10_000)
+    outbox.put(delta(bytes(4000)), audio_of="r")
+    outbox.put(OutputTextDone(response_id="r", item_id="i", text="x" * 5000))
+    with pytest.raises(CallOverrun):
+        outbox.put(delta(bytes(4000)), audio_of="r")
+    outbox.drop_audio("r")
+    outbox.put(delta(bytes(4000)), audio_of="r2")
+    kinds = [type(event) async for event in drained(outbox)]
+    assert kinds == [OutputTextDone, OutputAudioDelta]
+
+
+def drained(outbox: Outbox) -> AsyncGenerator[ServerMessage, None]:
+    outbox.close()
+    return outbox.messages()

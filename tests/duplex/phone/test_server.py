@@ -1,4 +1,4 @@
-"""The phone's doors on a real socket: who is let in, what providers are told, and attacks that
+"""The phone's paths on a real socket: who is let in, what providers get, and attacks that
 harm no other call."""
 
 import asyncio

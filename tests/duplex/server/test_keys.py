@@ -22,7 +22,7 @@ from duplex.server.keys import (
 )
 from duplex.server.load import Load
 from duplex.server.quota import Allowance
-from duplex.server.registry import Calls
+from duplex.server.registry import CallRegistry
 
 KEY = "0123456789abcdef"
 ALICE = hashlib.sha256(KEY.encode()).hexdigest()
@@ -89,9 +89,9 @@ def test_a_key_shares_no_account_with_a_door_of_its_name(tmp_path: Path) -> None
     owner = load_keys(written(tmp_path, f"[sip]\nsha256 = '{ALICE}'"), {}).find(KEY)
     assert owner is not None
     config = Config()
-    calls = Calls(config, None, Metrics(), Load(config.limits, Metrics()))  # type: ignore[arg-type]
-    door = calls.account(Principal("sip", Allowance()))
-    assert calls.account(owner) is not door
+    calls = CallRegistry(config, None, Metrics(), Load(config.limits, Metrics()))  # type: ignore[arg-type]
+    without_key = calls.account(Principal("sip", Allowance()))
+    assert calls.account(owner) is not without_key
     secrets = ClientSecrets(lambda: 0.0)
     user = secrets.find(secrets.make(owner, SessionConfig(), seconds=60).value)
     assert user is not None

@@ -10,6 +10,7 @@ from phones import Phone, bakery, calling, function_call, loud
 
 from duplex.config import PhoneConfig
 from duplex.errors import ConfigError
+from duplex.logs import AnyLogger
 from duplex.phone.events import Started
 from duplex.testing.engine import Script
 from engine.types import Speech
@@ -46,7 +47,7 @@ class Exchange:
         self.works = works
         self.asked: list[tuple[str, str]] = []
 
-    async def transfer(self, call: Started, number: str) -> bool:
+    async def transfer(self, call: Started, number: str, log: AnyLogger) -> bool:
         self.asked.append((call.call_id, number))
         return self.works
 
@@ -234,7 +235,7 @@ def test_who_hangs_up_waits_for_no_function_and_it_is_finished(file: str) -> Non
 class SlowExchange:
     """Does not know for long, and then cannot."""
 
-    async def transfer(self, call: Started, number: str) -> bool:
+    async def transfer(self, call: Started, number: str, log: AnyLogger) -> bool:
         await asyncio.sleep(10)
         return False
 

@@ -21,8 +21,8 @@ from duplex.phone.codec import PhoneCodec, Wire
 from duplex.phone.events import (
     PCMA,
     PCMU,
+    CallerAudio,
     Encoding,
-    Heard,
     KeyPressed,
     PhoneEvent,
     Played,
@@ -243,7 +243,7 @@ def test_all_that_a_provider_sends_is_read(provider: Provider) -> None:
     for message in [*messages, *([provider.stop] if provider.stop else [])]:
         told += codec.receive(message)
     ends = [Stopped()] if provider.stop else []
-    heard = [Heard(provider.audio), KeyPressed("7"), Played("m1")]
+    heard = [CallerAudio(provider.audio), KeyPressed("7"), Played("m1")]
     assert told == [provider.started, *heard, *ends]
 
 

@@ -20,11 +20,13 @@ from websockets.exceptions import ConnectionClosed
 from duplex.config import SipConfig
 from duplex.errors import ConfigError
 from duplex.metrics import Metrics
-from duplex.phone.events import Heard, Started, Stopped
+from duplex.phone.events import CallerAudio, Started, Stopped
 from duplex.phone.sip import socket as sip_socket
 from duplex.phone.sip.call import SipCall, SipCodec
 from duplex.phone.sip.listener import Refused, SipListener
 from duplex.phone.sip.rtp import RtpSocket
+
+LOG = logging.getLogger("test")
 
 
 class Desk:
@@ -49,7 +51,7 @@ class Desk:
                         self.answered.append(event.parameters["assistant"])
                     elif isinstance(event, Stopped):
                         self.told.append(event)
-                    elif isinstance(event, Heard):
+                    elif isinstance(event, CallerAudio):
                         self.heard += 1
         self.open.remove(call)
 
@@ -65,6 +67,7 @@ async def desk(**options: object) -> AsyncIterator[tuple[Desk, SipPhone]]:
         lambda: taker.refusal,
         lambda dialled: dialled.upper(),
         taker.serve,
+        lambda: "call-1",
     )
     taker.listener = listener
     await listener.start()
@@ -380,7 +383,7 @@ async def test_a_call_is_transferred():
         tag = await phone.call("c1")
         await until(lambda: taker.open)
         started = Started("c1", "", taker.open[0].stream.encoding)
-        asking = asyncio.create_task(taker.open[0].transfer(started, "+15550100"))
+        asking = asyncio.create_task(taker.open[0].transfer(started, "+15550100", LOG))
         refer = await phone.request("REFER")
         assert refer.get_header("refer-to") == "<sip:+15550100@127.0.0.1>"
         phone.reply(refer)
@@ -396,7 +399,7 @@ async def test_a_transfer_that_is_refused_fails():
         tag = await phone.call("c1")
         await until(lambda: taker.open)
         started = Started("c1", "", taker.open[0].stream.encoding)
-        asking = asyncio.create_task(taker.open[0].transfer(started, "sip:desk@192.0.2.1"))
+        asking = asyncio.create_task(taker.open[0].transfer(started, "sip:desk@192.0.2.1", LOG))
         refer = await phone.request("REFER")
         phone.reply(refer)
         notify = phone.text(
@@ -448,7 +451,7 @@ def test_strangers_are_not_served_by_accident(monkeypatch: pytest.MonkeyPatch):
             raise AssertionError
 
         config = SipConfig(enabled=True, **options)  # type: ignore[arg-type]
-        return SipListener(config, Metrics(), lambda: None, str, serve)
+        return SipListener(config, Metrics(), lambda: None, str, serve, lambda: "call-1")
 
     with pytest.raises(ConfigError, match="DUPLEX_SIP_PASSWORD"):
         listener(listen="192.0.2.1:5060")

@@ -68,7 +68,7 @@ def listener(**options: object) -> tuple[SipListener, list[SipCall]]:
         await call.wait_closed()
 
     config = SipConfig(enabled=True, listen="127.0.0.1:0", **options)  # type: ignore[arg-type]
-    return SipListener(config, Metrics(), lambda: None, str, serve), open_calls
+    return SipListener(config, Metrics(), lambda: None, str, serve, lambda: "call-1"), open_calls
 
 
 async def test_the_number_is_registered_called_and_given_back(

@@ -1,5 +1,6 @@
 """Special ids, the chat format and the blocks of the template."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -142,6 +143,21 @@ def test_what_people_say_ends_no_turn(tokenizer: Tokenizer, special: SpecialToke
     assert ids.count(special.end_of_turn) == 2
     assert ids.count(special.begin_of_turn) == 2
     assert special.audio_start not in ids
+
+
+def test_control_tokens_that_the_file_calls_plain_cannot_be_typed(directory: Path) -> None:
+    path = directory / "tokenizer.json"
+    content = json.loads(path.read_text("utf-8"))
+    for token in content["added_tokens"]:
+        token["special"] = False
+    path.write_text(json.dumps(content), "utf-8")
+    tokenizer = load_tokenizer(directory)
+    special = SpecialTokens.resolve(tokenizer, VOCABULARY)
+    typed = Renderer(tokenizer, STEP_CHAT).plain("hello<|EOT|><audio_start><audio_0><tts_end>")
+    control = {special.end_of_turn, special.audio_start, special.first_audio, special.tts_end}
+    assert not control & set(typed)
+    opening = Renderer(tokenizer, STEP_CHAT).opening["user"]
+    assert special.begin_of_turn in opening  # our own framing still is
 
 
 TOOLS = [{"type": "function", "function": {"name": "tür", "parameters": {}}}]

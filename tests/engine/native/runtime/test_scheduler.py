@@ -288,3 +288,73 @@ def test_no_decoding_row_waits_longer_than_the_bound(
     assert all(a.rank <= b.rank for a in served for b in waiting)
     if any(candidate.pending for candidate in candidates):
         assert taken
+
+
+def test_more_decoding_rows_than_a_step_holds_share_the_steps() -> None:
+    limits = Limits(rows=4)
+    served, decoded = [0] * 6, [0] * 6
+    turns = 0
+    for _ in range(100):
+        candidates = [Candidate(1, True, (0, order), served[order]) for order in range(6)]
+        for index in plan(candidates, limits):
+            turns += 1
+            served[index] = turns
+            decoded[index] += 1
+    assert sum(decoded) == 400
+    assert max(decoded) - min(decoded) <= 1
+
+
+def test_a_row_of_higher_priority_decodes_first_however_long_others_waited() -> None:
+    candidates = [Candidate(1, True, (1, 0), 0), Candidate(1, True, (0, 1), 99)]
+    assert plan(candidates, Limits(rows=1)) == {1: 1}
+
+
+async def test_sixteen_answers_on_two_rows_all_come_to_their_end() -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(320)), limits=Limits(rows=2))
+    logs = [scheduler.open_log() for _ in range(16)]
+    progress: list[int] = []
+
+    async def one(number: int) -> None:
+        async with scheduler.generate(
+            logs[number], Prompt([1, 2, number]), GREEDY, stop_ids=frozenset(), limit=8
+        ) as tokens:
+            async for _ in tokens:
+                progress.append(number)  # noqa: PERF401 - the order among calls is what counts
+
+    await asyncio.gather(*map(one, range(16)))
+    scheduler.close()
+    assert sorted(progress) == sorted([*range(16)] * 8)
+    assert set(progress[:64]) == set(range(16))  # nobody waits for another's end
+
+
+class Lost(Runner):
+    """A device on which every launch fails, as after an illegal access."""
+
+    def step(self, feeds: Sequence[StepInput]) -> StepOutput:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+async def test_a_device_that_fails_every_step_is_lost_and_nobody_waits_for_it() -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Lost(decoder, decoder.open_pool(64)))
+    log = scheduler.open_log()
+    assert scheduler.is_alive
+    failed = 0
+    while scheduler.is_alive and failed < 20:
+        with pytest.raises(EngineError, match="failed"):
+            await scheduler.bring_up_to(log, Prompt([1]))
+        failed += 1
+    assert 1 < failed < 20
+    with pytest.raises(EngineError, match="the engine has failed"):
+        await scheduler.bring_up_to(log, Prompt([1]))
+    await asyncio.to_thread(scheduler.close)
+
+
+async def test_failures_between_successes_do_not_end_the_engine(scheduler: Scheduler) -> None:
+    log = scheduler.open_log()
+    for _ in range(20):
+        with pytest.raises(BrainError, match="model failed"):
+            await scheduler.bring_up_to(scheduler.open_log(), Prompt([1, 63]))
+        assert await say(scheduler, log, [1, 2], 1)
+    assert scheduler.is_alive

@@ -1,6 +1,6 @@
 """SIP calls as calls of the server: admitted and counted like all others.
 
-What SIP needs is an extra, and takes half a second to import: both only if it is wanted.
+SIP's packages are an optional extra and slow to import: they are imported only if SIP is enabled.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
 from duplex.server.keys import Principal
 from duplex.server.quota import Allowance
-from duplex.server.registry import Calls
+from duplex.server.registry import CallRegistry
 
 if TYPE_CHECKING:
     from duplex.phone.sip.call import SipCall
@@ -25,7 +25,7 @@ _BUSY_HERE, _UNAVAILABLE = 486, 503
 def check(config: Config) -> None:
     """
     Raises:
-        ConfigError: SIP is wanted and cannot be had.
+        ConfigError: SIP is enabled, and its packages are missing or its settings are wrong.
     """
     if not config.sip.enabled:
         return
@@ -40,14 +40,14 @@ def check(config: Config) -> None:
 async def listening(
     config: Config,
     metrics: Metrics,
-    calls: Calls,
+    calls: CallRegistry,
     phone: PhoneCalls,
     is_stopping: Callable[[], bool],
 ) -> AsyncGenerator["SipListener | None", None]:
-    """Take SIP calls while the block runs, if they are wanted.
+    """Take SIP calls while the block runs, if SIP is enabled; yields None if it is not.
 
     Raises:
-        ConfigError: they cannot be had, or the address cannot be used.
+        ConfigError: as `check`, or the address cannot be used.
     """
     check(config)
     if not config.sip.enabled:
@@ -64,7 +64,7 @@ async def listening(
 def _listener(
     config: Config,
     metrics: Metrics,
-    calls: Calls,
+    calls: CallRegistry,
     phone: PhoneCalls,
     is_stopping: Callable[[], bool],
 ) -> "SipListener":
@@ -86,6 +86,8 @@ def _listener(
         return dialled if dialled in config.assistants else config.sip.assistant
 
     async def serve(call: "SipCall") -> None:
-        await phone.hold(call, SipCodec(call), principal, "sip", switchboard=call)
+        await phone.hold(
+            call, SipCodec(call), principal, "sip", switchboard=call, call_id=call.call_id
+        )
 
-    return SipListener(config.sip, metrics, admit, choose, serve)
+    return SipListener(config.sip, metrics, admit, choose, serve, calls.new_id)

@@ -1,0 +1,92 @@
+"""What fits on a GPU: weights, memory of the ear and cache of the conversations, by arithmetic.
+
+It needs the shapes of a checkpoint only, so that it can be asked before 67 GB are downloaded.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.native.model.config import EncoderShape, StepAudioConfig
+from engine.ops.quant.weight import GROUP
+
+GIB = 1024**3
+LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in long calls
+LEFT_FOR_VOICE = 2 * GIB  # token2wav, which is loaded afterwards, and its utterances
+BLOCK_TOKENS = 16
+_CUDA_CONTEXT = 6 * GIB // 10  # which a process has before it has anything else
+_BYTES, _SCALE_BYTES = 2, 4  # of bfloat16, and of the fp32 scale of a quantised group
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a GPU's memory is shared out. ``cache_tokens`` below zero: the weights do not fit."""
+
+    weights_bytes: int
+    ear_bytes: int
+    left_bytes: int
+    cache_tokens: int
+    contexts: float  # full contexts that the cache holds
+    tokens_a_call: int
+
+
+def fit(
+    config: StepAudioConfig,
+    gpu_bytes: int,
+    *,
+    calls: int = 4,
+    bits: Literal[4, 8, 16] = 16,
+    context_tokens: int = 8192,
+    speaks: bool = False,
+) -> Fit:
+    """Share ``gpu_bytes`` out as a server with so many calls does, in bfloat16."""
+    weights = weight_bytes(config, bits)
+    ear = ear_blocks(config.encoder, calls) * ear_block_bytes(config.encoder)
+    left = _CUDA_CONTEXT + LEFT_FREE + (LEFT_FOR_VOICE if speaks else 0)
+    tokens = (gpu_bytes - weights - ear - left) // config.decoder.kv_bytes_per_token()
+    context = min(context_tokens, config.decoder.max_positions)
+    return Fit(weights, ear, left, tokens, tokens / context, tokens // calls)
+
+
+def weight_bytes(config: StepAudioConfig, bits: Literal[4, 8, 16]) -> int:
+    """Bytes of all weights, with the matrices of the decoder's layers in ``bits``."""
+    total = 0
+    for key, shape in config.tensors().items():
+        count = math.prod(shape)
+        if bits != 16 and key.startswith("model.layers.") and len(shape) == 2:
+            total += count * bits // 8 + count // GROUP * _SCALE_BYTES
+        else:
+            total += count * _BYTES
+    return total
+
+
+def ear_blocks(encoder: EncoderShape | None, calls: int) -> int:
+    """Blocks of frames that the encoder remembers: one open block of sound for every call, and
+    one of a turn that closes."""
+    return 0 if encoder is None else (calls + 1) * -(-encoder.context // BLOCK_TOKENS)
+
+
+def ear_block_bytes(encoder: EncoderShape | None) -> int:
+    """Bytes of keys and values in one of them."""
+    return 0 if encoder is None else 2 * encoder.layers * encoder.state * BLOCK_TOKENS * _BYTES
+
+
+def table(config: StepAudioConfig, gpu_gib: float, *, context_tokens: int = 8192) -> list[str]:
+    """Lines that say what fits, by bits of the weights and number of calls."""
+    head = f"{'bits':>4} {'calls':>5} {'weights':>9} {'ear':>9} {'cache tokens':>13}"
+    lines = [f"{head} {'full contexts':>14} {'tokens a call':>14}"]
+    sizes: tuple[Literal[4, 8, 16], ...] = (16, 8, 4)
+    for bits in sizes:
+        for calls in (1, 4, 8, 16, 32):
+            found = fit(
+                config, round(gpu_gib * GIB), calls=calls, bits=bits, context_tokens=context_tokens
+            )
+            begin = f"{bits:>4} {calls:>5} {found.weights_bytes / GIB:>5.1f} GiB"
+            if found.contexts < 1:
+                lines.append(f"{begin}   does not fit: no room for one context")
+                continue
+            lines.append(
+                f"{begin} {found.ear_bytes / GIB:>5.2f} GiB {found.cache_tokens:>13,} "
+                f"{found.contexts:>14.1f} {found.tokens_a_call:>14,}"
+            )
+    return lines

@@ -1,0 +1,42 @@
+"""What fits on a GPU, against figures worked out by hand for an H100 of 79.2 GiB."""
+
+from typing import Literal
+
+import pytest
+
+from engine.native.fit import GIB, Fit, fit, table
+from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
+
+H100 = round(79.2 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("config", "calls", "bits", "speaks", "tokens"),
+    [
+        (R1_32B, 4, 16, False, 49_343),
+        (R1_32B, 8, 16, False, 45_583),
+        (R1_32B, 32, 16, False, 23_023),
+        (R1_32B, 32, 8, False, 138_343),
+        (MINI_7B, 32, 16, True, 946_000),
+    ],
+)
+def test_the_cache_is_what_weights_and_ear_leave(
+    config: StepAudioConfig, calls: int, bits: Literal[4, 8, 16], speaks: bool, tokens: int
+) -> None:
+    found = fit(config, H100, calls=calls, bits=bits, speaks=speaks)
+    assert found.cache_tokens == pytest.approx(tokens, rel=0.03)
+    assert found.contexts == pytest.approx(found.cache_tokens / 8192)
+
+
+def test_r1_in_four_bits_fits_a_card_of_24_gib_and_in_sixteen_does_not() -> None:
+    small: Fit = fit(R1_32B, 24 * GIB - GIB // 2, calls=1, bits=4, context_tokens=2048)
+    assert small.weights_bytes / GIB == pytest.approx(19.7, abs=0.5)
+    assert small.contexts < 1 or small.cache_tokens > 0
+    assert fit(R1_32B, 40 * GIB, calls=4, bits=4).contexts > 5
+    assert fit(R1_32B, 40 * GIB, calls=1).cache_tokens < 0
+
+
+def test_the_table_says_what_does_not_fit() -> None:
+    lines = table(R1_32B, 40)
+    assert sum("does not fit" in line for line in lines) >= 5
+    assert any(line.split()[:2] == ["4", "4"] and "does not" not in line for line in lines)
