@@ -32,10 +32,11 @@ from duplex.audio.resample import resample
 from duplex.config import Config
 from duplex.model_store import ModelStore, Progress, default_root
 from engine.features import STEP_AUDIO_RIGHT_ZEROS, log_mel, normalize
+from engine.native.audio_stream import AudioConfig, AudioStream, EncodeRequest
+from engine.native.audio_tower import AudioTower
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import AdaptorShape, EncoderShape
 from engine.native.model.encoder import Encoder
-from engine.native.sound import AudioTower, SoundConfig, SoundRequest, SoundStream
 
 HERE = Path(__file__).parent
 MODELS = ("whisper-tiny.en", "whisper-base")
@@ -176,7 +177,7 @@ def utterances(store: ModelStore) -> list[Samples]:
     return spoken
 
 
-def requests(stream: SoundStream, *, exact: bool) -> Iterator[SoundRequest]:
+def requests(stream: AudioStream, *, exact: bool) -> Iterator[EncodeRequest]:
     """All that is asked of the encoder for a turn."""
     while stream.due() and not exact:
         yield stream.step()
@@ -188,7 +189,7 @@ def requests(stream: SoundStream, *, exact: bool) -> Iterator[SoundRequest]:
 def encode(
     encoder: Encoder,
     pcm: Samples,
-    config: SoundConfig,
+    config: AudioConfig,
     *,
     exact: bool = False,
     clip_maximum: bool = False,
@@ -224,10 +225,10 @@ def errors(ours: Tensor, exact: Tensor) -> Tensor:
 
 def measure(name: str, encoder: Encoder, spoken: list[Samples]) -> Iterator[Cell]:
     """Every chunk with every look-ahead."""
-    truths = [encode(encoder, pcm, SoundConfig(), exact=True) for pcm in spoken]
+    truths = [encode(encoder, pcm, AudioConfig(), exact=True) for pcm in spoken]
     for chunk in CHUNKS:
         for lookahead in LOOKAHEADS:
-            config = SoundConfig(chunk, lookahead)
+            config = AudioConfig(chunk, lookahead)
             frames, pooled = [], []
             for pcm, truth in zip(spoken, truths, strict=True):
                 ours = encode(encoder, pcm, config)
@@ -251,9 +252,9 @@ def by_utterance(encoder: Encoder, spoken: list[Samples]) -> dict[str, list[floa
     running maximum, with the clip's instead, and the difference between those two."""
     found: dict[str, list[float]] = {"running": [], "clip": [], "running against clip": []}
     for pcm in spoken:
-        exact = encoder.pooled(encode(encoder, pcm, SoundConfig(), exact=True))
-        running = encoder.pooled(encode(encoder, pcm, SoundConfig()))
-        clip = encoder.pooled(encode(encoder, pcm, SoundConfig(), clip_maximum=True))
+        exact = encoder.pooled(encode(encoder, pcm, AudioConfig(), exact=True))
+        running = encoder.pooled(encode(encoder, pcm, AudioConfig()))
+        clip = encoder.pooled(encode(encoder, pcm, AudioConfig(), clip_maximum=True))
         pairs = ((running, exact), (clip, exact), (running, clip))
         for means, (ours, theirs) in zip(found.values(), pairs, strict=True):
             means.append(round(float(errors(ours, theirs).mean()), 4))

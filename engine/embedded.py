@@ -1,7 +1,7 @@
-"""The embedded engine: a speech recogniser and a text model joined as one that hears and thinks.
+"""The embedded engine: a speech recogniser and a text model, joined to one engine.
 
-While the caller speaks, partial transcripts are made and what is stable of them is prefilled into
-the brain; at a pause the exact pass replaces them and only the corrected tail is left to prefill.
+While the caller speaks, partial transcripts are made and prefilled into the brain. At a pause the
+exact pass replaces them, and only the corrected tail is left to prefill.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.brain.interface import Brain, BrainSession
+from engine.brain.responder import Responder
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
-from engine.text.answer_filter import sorted_pieces
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
@@ -22,8 +22,8 @@ class EmbeddedEngine:
     """Ear and brain, shared by all calls."""
 
     def __init__(self, ear: WhisperEar, brain: Brain, *, incremental: bool = True) -> None:
-        """``incremental`` False gives up the cache before each answer and prefills nothing
-        ahead: the yardstick for what incremental prefill is worth."""
+        """``incremental`` False empties the cache before each answer and prefills nothing ahead. It
+        serves to measure the gain of incremental prefill."""
         self._ear = ear
         self._brain = brain
         self._incremental = incremental
@@ -49,8 +49,8 @@ class EmbeddedSession:
     def __init__(self, turn: TurnTranscriber, brain: BrainSession, *, incremental: bool) -> None:
         self._turn = turn
         self._brain = brain
+        self._responder: Responder[str] = Responder(brain)
         self._incremental = incremental
-        self._responding = False
 
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""
@@ -61,17 +61,17 @@ class EmbeddedSession:
         self._turn.append_audio(samples)
 
     async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
-        """Yield partial transcripts; what is stable of them is in the brain's cache then."""
+        """Yield partial transcripts of the open turn, and prefill each into the brain's cache."""
         await self._prefill_ahead(history, self._turn.transcript.text)
         async with aclosing(self._turn.partials()) as partials:
             async for transcript in partials:
                 yield transcript
-                # All of it, not only what is stable: what turns out wrong is cut back for next
-                # to nothing, and the rest need not be prefilled when the caller has stopped.
+                # All of it, not only the stable words: cutting wrong words back is cheap, and the
+                # right ones need not be prefilled after the caller has stopped.
                 await self._prefill_ahead(history, transcript.text)
 
     async def end_turn(self) -> Transcript:
-        """The exact transcript of the audio so far."""
+        """The exact transcript of the open turn's audio so far; the turn may go on."""
         return await self._turn.end_turn()
 
     async def prefill(self, history: Sequence[Message]) -> None:
@@ -84,20 +84,14 @@ class EmbeddedSession:
         """Answer the last message."""
         if not self._incremental:
             await self._brain.prefill([])
-        self._responding = True
-        try:
-            raw = self._brain.generate(history, options)
-            async with aclosing(sorted_pieces(raw, history, options)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        finally:
-            self._responding = False
+        async with aclosing(self._responder.respond(history, options)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def close(self) -> None:
         """Free the cache."""
         await self._brain.close()
 
     async def _prefill_ahead(self, history: Sequence[Message], partial: str | None) -> None:
-        # An answer that is being made brings the cache up to its own history.
-        if self._incremental and not self._responding:
-            await self._brain.prefill(history, partial)
+        if self._incremental:
+            await self._responder.prefill(history, partial)

@@ -1,10 +1,9 @@
-"""What the engine raises on purpose."""
+"""Exceptions of the engine."""
 
 
 class EngineError(Exception):
-    """A model could not do what it was asked; the call it happened in goes on. The message is
-    for the caller to read."""
+    """A model failed at a request. The call goes on; the message is shown to the caller."""
 
 
 class ContextExceeded(EngineError, ValueError):
-    """What has to be shown to the model is longer than its context."""
+    """The instructions and the last turn are longer than the model's context."""

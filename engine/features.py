@@ -1,5 +1,7 @@
 """Whisper's log-mel spectrogram in numpy, whole or as a stream.
 
+It is our own, because openai-whisper, librosa and torchaudio compute whole clips only.
+
 The recipe is ``log_mel_spectrogram`` of openai/whisper (whisper/audio.py): 25 ms periodic Hann
 windows every 10 ms, centred with reflected edges, power, mel bank, log10 floored at 1e-10, then
 clipped to 8 (80 dB) below the maximum and scaled. Here the last step is separate (`normalize`),
@@ -21,8 +23,8 @@ HALF_WINDOW_SAMPLES = WINDOW_SAMPLES // 2
 STEP_AUDIO_RIGHT_ZEROS = 479  # behind each clip, log_mel_spectrogram of step-audio2's utils.py
 LOG_FLOOR = 1e-10
 DYNAMIC_RANGE = 8.0  # in log10 of power
-# BLAS wakes its threads for larger products, and they then spin against the models' own threads:
-# 24 ms instead of 4 for 10 s of audio on a busy two-core machine.
+# BLAS wakes its threads for larger products, and they then spin against the models' own threads
+# (docs/decisions/0020-guards-of-the-ear.md).
 _FRAMES_PER_PRODUCT = 8
 
 
@@ -102,8 +104,11 @@ def normalize(frames: Float32, maximum: float | None = None) -> Float32:
 
 @dataclass(frozen=True, slots=True)
 class LogMelState:
-    """Where one stream stands. ``tail`` is the audio that later frames still look at; before
-    the first frame it is everything so far, afterwards it starts at the next frame's window."""
+    """The state of one stream.
+
+    ``tail`` is the audio that later frames still need. Before the first frame it is all audio so
+    far; afterwards it starts at the next frame's window.
+    """
 
     tail: Float32
     frames: int = 0
@@ -112,21 +117,21 @@ class LogMelState:
 
 
 class LogMel:
-    """The same spectrogram frame by frame; holds no stream's state."""
+    """The same spectrogram as a stream; the state is the caller's."""
 
     def __init__(self, bins: int = 80, *, right_zeros: int = 0) -> None:
         self.bins = bins
         self._right = np.zeros(right_zeros, np.float32)
 
     def open(self) -> LogMelState:
-        """The state of a stream that has heard nothing."""
+        """The state of an empty stream."""
         return LogMelState(np.empty(0, np.float32))
 
     def feed(self, pcm: Float32, state: LogMelState) -> tuple[Float32, LogMelState]:
-        """Hear ``pcm``; return the frames whose whole window is known, ``[bins, n]``.
+        """Take the next ``pcm``; return the frames whose whole window is known, ``[bins, n]``.
 
-        The frames of any sequence of pushes, with those of `finish`, are `log_mel` of the
-        joined audio.
+        The frames of any sequence of calls, with those of `finish`, are `log_mel` of the joined
+        audio.
         """
         audio = np.concatenate([state.tail, pcm.astype(np.float32, copy=False)])
         samples = state.samples + len(pcm)
@@ -141,12 +146,12 @@ class LogMel:
         return frames, LogMelState(tail, state.frames + ready, samples, maximum)
 
     def finish(self, state: LogMelState) -> Float32:
-        """The frames still owed if the stream ended here, its right edge reflected.
+        """The last frames, if the stream ended here, with its right edge reflected.
 
-        The state is not used up: the stream may go on, and these frames were provisional.
+        The stream may go on from the same state; then these frames were provisional.
 
         Raises:
-            ValueError: between 160 and 200 samples were heard in all, as in `log_mel`.
+            ValueError: the stream has between 160 and 200 samples, as in `log_mel`.
         """
         if len(self._right):
             known, state = self.feed(self._right, state)

@@ -1,4 +1,4 @@
-"""The words that the engine and its callers share."""
+"""Types that the engine and its callers share."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,9 @@ def _nothing_ahead() -> float:
 
 
 class Sound(Protocol):
-    """What the brain itself heard of a turn; opaque to all but the engine that made it.
+    """The audio of a turn as the brain itself heard it. Only the engine that made it can read it.
 
-    Compared and hashed by identity, so that a message that holds one can be a key.
+    It is compared and hashed by identity, so that a message that holds one can be a key.
     """
 
     @property
@@ -53,7 +53,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a call gave."""
+    """The result of a call."""
 
     name: str
     output: str
@@ -62,11 +62,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One finished item of the conversation, as text the brain is shown.
+    """One finished item of the conversation, as the brain reads it.
 
-    A brain that hears is shown a user's ``sound`` in place of the text. The system's message
-    brings the ``tools``, an assistant's may end in ``calls``, and one of the role ``tool`` has
-    nothing but ``results``.
+    A brain that hears reads a user's ``sound`` in place of the text. The system message has the
+    ``tools``, an assistant message may end in ``calls``, and a ``tool`` message has only
+    ``results``.
     """
 
     role: Role
@@ -78,7 +78,7 @@ class Message:
 
     @property
     def texts(self) -> Iterator[str]:
-        """All that is read or written in it."""
+        """All texts of the message."""
         yield self.text
         for tool in self.tools:
             yield from (tool.name, tool.description, tool.parameters)
@@ -90,11 +90,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What the ear made of the open turn's audio.
+    """The words of the open turn.
 
-    ``stable`` is the leading part of ``text`` that is not expected to change any more;
-    an exact pass has ``stable == text``. ``samples`` of 16 kHz audio were heard.
-    ``sound`` is them as the brain heard them, if it hears.
+    ``stable`` is the leading part of ``text`` that is not expected to change any more; an exact
+    pass has ``stable == text``. ``samples`` is the length of the audio at 16 kHz. ``sound`` is the
+    same audio as the brain heard it, if the brain hears.
     """
 
     text: str
@@ -105,8 +105,11 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class CallRule:
-    """Whether the model has to call a function that it is shown: any, or the one ``name``d. Not
-    ``many``: at most one."""
+    """Rules for the functions that are offered to the model.
+
+    ``must``: it has to call one, the one of that ``name`` if given. Without ``many`` it may call at
+    most one.
+    """
 
     must: bool = False
     name: str | None = None
@@ -117,11 +120,11 @@ class CallRule:
 class GenerationOptions:
     """How one answer is decoded. ``temperature`` 0 is greedy.
 
-    ``think_tokens``: reason in at most so many tokens, between ``<think>`` tags that the brain
-    opens and, if the model does not, closes itself. 0: answer at once. ``thinking`` says when,
-    seen from the speech: all before it, or in parts while it is spoken. ``speech_ahead_s`` tells
-    a brain that thinks meanwhile how long what was said already will still sound. ``calls`` says
-    how the tools in the conversation may be used.
+    ``think_tokens`` is the most tokens of reasoning, between ``<think>`` tags that the brain opens,
+    and closes if the model does not; 0 answers at once. ``thinking``: all thoughts come before the
+    speech, or in parts while it is spoken. ``speech_ahead_s`` returns how long the speech made so
+    far will still sound, for a brain that thinks meanwhile. ``calls`` are the rules for the tools
+    in the conversation.
     """
 
     max_tokens: int = 256
@@ -136,8 +139,10 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Answer text that is to be spoken; or, from a brain that speaks itself, the codes that say
-    it (25 a second), with the text that belongs to them."""
+    """Answer text to be spoken.
+
+    A brain that makes its own speech adds ``codes``, 25 a second, which render the text.
+    """
 
     text: str
     codes: tuple[int, ...] = ()
@@ -184,4 +189,4 @@ class Finished:
 
 CallPiece = CallStarted | CallArguments | CallEnded
 Piece = Speech | Thought | CallPiece | Finished
-RawPiece = str | Piece  # of a brain: plain text may hold thoughts and calls between tags
+RawPiece = str | Piece  # of a brain: a plain string may hold thoughts and calls between tags

@@ -1,4 +1,4 @@
-"""Waiting for what must be over before anything else may happen."""
+"""Waiting for work that must end before its caller may go on, even if that is cancelled."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,8 +8,12 @@ T = TypeVar("T")
 
 
 async def uncancelled(work: Awaitable[T]) -> T:
-    """Wait for ``work`` however often the caller is cancelled meanwhile; a cancellation is
-    raised when it is over."""
+    """Wait for ``work`` to end, even if the caller is cancelled; raise the cancellation after that.
+
+    Raises:
+        CancelledError: the caller was cancelled meanwhile.
+        Exception: what ``work`` raised, if the caller was not cancelled.
+    """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -19,6 +23,6 @@ async def uncancelled(work: Awaitable[T]) -> T:
             cancelled = error
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # seen; the caller has gone
+            task.exception()  # marks the exception as retrieved
         raise cancelled
     return task.result()

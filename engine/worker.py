@@ -1,8 +1,11 @@
 """The thread that owns a device.
 
-Work is submitted in small steps and the most urgent step runs next. So a decode step for a
-caller who waits in silence is never behind the whole synthesis of one who is already listening,
-and a cancelled job ends between two steps.
+Work is submitted in small steps, and the most urgent step runs next. A decode step for a caller
+who waits in silence therefore never waits for a whole synthesis of another call, and a cancelled
+job ends between two steps.
+
+It is our own, because an executor has no priorities and does not wait for a step that runs on after
+its caller was cancelled.
 """
 
 import asyncio
@@ -53,7 +56,9 @@ class Worker:
             return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
             if not future.cancel():
-                with contextlib.suppress(Exception):  # the caller has gone; nobody wants it
+                with contextlib.suppress(
+                    Exception
+                ):  # the caller was cancelled: nobody reads the result
                     await asyncio.shield(asyncio.wrap_future(future))
             raise
 
@@ -91,5 +96,5 @@ class Worker:
                 continue
             try:
                 future.set_result(function())
-            except BaseException as error:  # handed to whoever awaits the step
+            except BaseException as error:  # raised in the coroutine that awaits the step
                 future.set_exception(error)

@@ -1,4 +1,4 @@
-"""What a voice gives."""
+"""The interface of a voice, and the audio that it makes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MIN_SPEED, MAX_SPEED = 0.25, 4.0  # of a voice; 1 is its natural rate
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A word of the answer and where it ends in the audio, of its segment or of the answer.
+    """A word of the answer and its last sample, counted in its segment or in the answer.
 
     ``text`` is a slice of the segment's original text, spaces and punctuation included, so the
     words of a segment joined give the segment back.
@@ -38,20 +38,20 @@ class Utterance(Protocol):
     """One answer being spoken; belongs to one call."""
 
     def feed(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
-        """Speak the next segment, or render the next ``codes`` with the ``text`` beside them.
+        """Speak the next segment, or render the next ``codes``, which say ``text``.
 
         Each step of the iterator is one short run of the model, so that closing the iterator
         takes effect within one chunk. Offsets of words count from the answer's first sample.
         """
 
     def finish(self) -> Iterator[AudioChunk]:
-        """Nothing follows: what is left."""
+        """End the answer; returns the rest of the audio."""
 
 
 class Voice(Protocol):
-    """A loaded voice, shared by all calls; holds weights and no call's state.
+    """A loaded voice, shared by all calls. It holds weights and no state of a call.
 
-    ``takes_codes``: it is told how to say what it says; ``speed`` is then not its to choose.
+    A voice that ``takes_codes`` renders the codes of the brain and ignores ``speed``.
     """
 
     sample_rate: int
@@ -71,7 +71,7 @@ class TextVoice(Protocol):
 
 
 class TextUtterance:
-    """The segments of one answer, one after the other."""
+    """An `Utterance` of a voice that speaks text segment by segment."""
 
     def __init__(self, voice: TextVoice, speed: float) -> None:
         self._voice = voice

@@ -14,9 +14,10 @@ from tokenizers.models import BPE
 from torch import Tensor
 
 from engine.brain.chat_format import Renderer
-from engine.native.answering import Manner
+from engine.native.answer_format import AnswerFormat
+from engine.native.audio_stream import AudioConfig
+from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain
-from engine.native.hearing import TurnHearing
 from engine.native.latents import LatentNames
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
@@ -27,12 +28,12 @@ from engine.native.model.tokens import STEP_CHAT
 from engine.native.runtime.graphs import SIZES, DecodeGraphs
 from engine.native.runtime.runner import Runner
 from engine.native.runtime.scheduler import Scheduler
-from engine.native.sound import AudioTower, SoundConfig
+from engine.native.turn_encoder import TurnEncoder
 from engine.types import GenerationOptions, Message, RawPiece
 
 RATE = 16_000
 PACKET_SAMPLES = 320  # 20 ms, as audio comes over the wire
-CHUNK_S = 0.4  # the default of `SoundConfig`
+CHUNK_S = 0.4  # the default of `AudioConfig`
 BLOCK_TOKENS = 16
 NEVER = 1_000_000  # latents in a chunk that is never full: everything waits for the end
 HISTORY = [Message("system", "You are a helpful assistant. " * 4)]  # one id per character
@@ -75,7 +76,7 @@ class Bed:
             memory.normal_()  # zeros can be faster than what calls leave there
         frames = encoder.pool(blocks=options.encoder_frames // BLOCK_TOKENS)
         self.tower = AudioTower(encoder, adaptor, frames)
-        whole = replace(SoundConfig(), chunk=NEVER)
+        whole = replace(AudioConfig(), chunk=NEVER)
         self.batch_tower = AudioTower(encoder, adaptor, frames, whole)
         self.renderer, self.marks = make_renderer(config.decoder.vocab)
 
@@ -94,7 +95,7 @@ class Bed:
     def brain(self, thoughts_between: int = 80) -> Iterator[NativeBrain]:
         """The model with its thread, as the server has it; thoughts come in segments of
         ``thoughts_between`` tokens."""
-        manner = Manner(
+        answer_format = AnswerFormat(
             self.renderer,
             think_open=tuple(self.renderer.plain("<think>"))[:3],
             think_close=tuple(self.renderer.plain("</think>"))[:3],
@@ -106,7 +107,7 @@ class Bed:
             yield NativeBrain(
                 scheduler,
                 self.renderer,
-                manner,
+                answer_format,
                 context_tokens=self.options.context_tokens,
                 sound_marks=self.marks,
             )
@@ -121,7 +122,7 @@ class Call:
         """``batch``: nothing is encoded before the turn is over, and then in one exact pass."""
         self._session = brain.open()
         tower = bed.batch_tower if batch else bed.tower
-        self._turn = TurnHearing(tower, brain.scheduler, LatentNames(), bed.marks)
+        self._turn = TurnEncoder(tower, brain.scheduler, LatentNames(), bed.marks)
         self._heard = 0
 
     async def begin(self) -> None:

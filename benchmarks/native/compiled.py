@@ -32,16 +32,17 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from engine.features import SAMPLE_RATE_HZ
+from engine.native.audio_stream import AudioStream
+from engine.native.audio_tower import AudioTower
+from engine.native.device_setup import NativeOptions, open_tower, warm
 from engine.native.model import decoder as decoder_module
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
 from engine.native.model.decoder import Decoder
 from engine.native.model.encoder import Encoder
-from engine.native.placing import NativeOptions, open_tower, warm
 from engine.native.runtime.graphs import SIZES, DecodeGraphs
 from engine.native.runtime.planning import Limits
-from engine.native.runtime.runner import Feed, Runner
-from engine.native.sound import AudioTower, SoundStream
+from engine.native.runtime.runner import Runner, StepInput
 from engine.ops import dispatch
 
 PROCESSORS, SHARED_BYTES = 132, 232_448  # of an H100
@@ -191,14 +192,16 @@ def decode_and_prefill(plain: Runner, runner: Runner) -> None:
             log = pool.open()
             if context:
                 log.extend([0] * context)
-            runner.step([Feed(log, [0] * count, wants_scores=count > 1)])
+            runner.step([StepInput(log, [0] * count, wants_scores=count > 1)])
             log.close()
     for rows in (2, 3, 9, 17, 32):
         logs = [pool.open() for _ in range(rows)]
         for number, log in enumerate(logs):
             log.extend([0] * (10 * number + 1))
         tail = pool.open()
-        plain.step([Feed(tail, [0] * 24), *(Feed(log, [0], wants_scores=True) for log in logs)])
+        plain.step(
+            [StepInput(tail, [0] * 24), *(StepInput(log, [0], wants_scores=True) for log in logs)]
+        )
         for log in (*logs, tail):
             log.close()
 
@@ -212,7 +215,7 @@ def hear(tower: AudioTower) -> None:
                 stream.feed(np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32))
             while all(stream.due() for stream in streams):
                 tower.encode([stream.step() for stream in streams])
-            for ending in (SoundStream.finish, SoundStream.exact):
+            for ending in (AudioStream.finish, AudioStream.exact):
                 rests = [rest for stream in streams if (rest := ending(stream)) is not None]
                 if rests:
                     tower.encode(rests)

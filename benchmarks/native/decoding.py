@@ -14,7 +14,7 @@ from benchmarks.native.bed import Bed
 from benchmarks.native.floors import decode_floor_s, prefill_floor_s, weight_bytes
 from benchmarks.native.timing import now, spread, times, wait_for
 from engine.native.kv_cache import Log
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.sampling import Chooser, Sampling, choose
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
@@ -65,7 +65,9 @@ def decode(bed: Bed, runner: Runner, logs: Sequence[Log], ids: list[int], steps:
     made = Decoded()
     for _ in range(steps):
         start = now()
-        scores = runner.step([Feed(log, [i], None, True) for log, i in zip(logs, ids, strict=True)])
+        scores = runner.step(
+            [StepInput(log, [i], None, True) for log, i in zip(logs, ids, strict=True)]
+        )
         made.host.append(now() - start)
         assert scores.scores is not None
         ids = scores.scores.argmax(-1).tolist()
@@ -119,7 +121,7 @@ def prefill(
 
         def step(log: Log = log, ids: Sequence[int] = ids) -> None:
             log.truncate(0)
-            runner.step([Feed(log, ids, None, True)])
+            runner.step([StepInput(log, ids, None, True)])
 
         try:
             taken = spread(times(step, bed.device, repetitions))
@@ -146,8 +148,8 @@ def mixed(bed: Bed, *, rows: int, context: int, prefill: int, repetitions: int) 
         def step() -> None:
             for log in logs:
                 log.truncate(context)
-            feeds = [Feed(log, [1], None, True) for log in logs[:rows]]
-            outcome = runner.step([*feeds, Feed(logs[rows], ids)])
+            feeds = [StepInput(log, [1], None, True) for log in logs[:rows]]
+            outcome = runner.step([*feeds, StepInput(logs[rows], ids)])
             assert outcome.scores is not None
             outcome.scores.argmax(-1).tolist()
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.native.bed import CHUNK_S, PACKET_SAMPLES, RATE, Bed, Call, noise
 from benchmarks.native.timing import now, spread, times, wait_for
+from engine.native.audio_stream import AudioStream
 from engine.native.brain import NativeBrain
-from engine.native.sound import SoundStream
 from engine.types import GenerationOptions
 
 AT_ONCE = GenerationOptions(max_tokens=4, repetition_penalty=1.0)
@@ -43,7 +43,7 @@ def chunk_times(bed: Bed, calls: int, seconds: float, warm: int = 3) -> dict[str
 
 def exact_times(bed: Bed, seconds: float, repetitions: int) -> dict[str, float]:
     """The published way: all of a turn of at most one block in one pass."""
-    stream: SoundStream = bed.tower.open()
+    stream: AudioStream = bed.tower.open()
     try:
         stream.feed(noise(seconds))
         request = stream.exact()

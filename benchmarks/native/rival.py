@@ -11,7 +11,7 @@ from benchmarks.native.decoding import decode, random_ids
 from benchmarks.native.timing import now, spread, times, wait_for
 from engine.native.kv_cache import Log
 from engine.native.model.decoder import Decoder
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 
 
 def share_weights(decoder: Decoder) -> Any:
@@ -94,7 +94,9 @@ def ours(
         try:
             wait_for(bed.device)
             start = now()
-            feeds = [Feed(log, ids, None, True) for log, ids in zip(logs, prompts, strict=True)]
+            feeds = [
+                StepInput(log, ids, None, True) for log, ids in zip(logs, prompts, strict=True)
+            ]
             scores = runner.step(feeds).scores
             assert scores is not None
             begin = scores.argmax(-1).tolist()

@@ -254,7 +254,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
     assert brain.kind != "native"
     match brain.kind:
         case "embedded":
-            from engine.brain.local import LocalBrain
+            from engine.brain.local_brain import LocalBrain
 
             return LocalBrain(
                 _brain_dir(brain.model, store, progress),

@@ -45,11 +45,11 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
         ModelError: the checkpoint cannot be used.
     """
     try:
+        from engine.native.audio_stream import AudioConfig
+        from engine.native.device_setup import NativeOptions
         from engine.native.load import load_model
         from engine.native.minds import Pace
-        from engine.native.placing import NativeOptions
         from engine.native.runtime.planning import Limits
-        from engine.native.sound import SoundConfig
     except ImportError as error:
         raise ConfigError(f'brain.kind = "native" needs the extra "native": {error}') from error
     brain, native = config.brain, config.native
@@ -62,7 +62,7 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
         cache_tokens=native.cache_tokens,
         calls=config.server.max_calls,
         limits=Limits(prefill_beside_decode=native.prefill_tokens),
-        sound=SoundConfig(
+        audio=AudioConfig(
             chunk=max(1, native.chunk_ms // LATENT_MS),
             lookahead=native.lookahead_ms // LATENT_MS,
         ),

@@ -1,5 +1,8 @@
-"""How messages become token ids: each message by itself, so that it never depends on its
-neighbours and the KV cache can be compared id by id."""
+"""Messages to token ids, each message by itself.
+
+A message's ids do not depend on its neighbours, so a prompt and the KV cache can be compared id by
+id.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +17,14 @@ from engine.types import CallRule, Message
 
 
 class ToolFormat(Protocol):
-    """How a model is shown functions, calls of them and what they gave."""
+    """The text of functions, of calls and of their results, in a model's own format."""
 
     def blocks(self, message: Message) -> list[tuple[str, str]]:
-        """What shows ``message``: texts, each under a role that the `ChatFormat` has an opening
-        for. An assistant's message is one block."""
+        """``message`` as (role, text) blocks; the `ChatFormat` has an opening for each role. An
+        assistant's message is one block."""
 
     def opening(self, name: str | None) -> str:
-        """How an answer begins that has to be a call, of ``name`` if that is given."""
+        """The beginning of an answer that has to be a call, of ``name`` if that is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,8 @@ CHATML = ChatFormat(
 class Renderer:
     """Writes messages as ids and reads ids as text; shared by all calls.
 
-    It owns ``tokenizer`` and sets it to treat what people say as plain text: nobody can close
-    their turn by saying the closing token.
+    It owns ``tokenizer`` and sets it to treat messages as plain text, so that a caller cannot close
+    a turn by saying the closing token.
     """
 
     def __init__(self, tokenizer: Tokenizer, chat_format: ChatFormat) -> None:
@@ -79,7 +82,7 @@ class Renderer:
         """Ids of a finished message.
 
         Raises:
-            EngineError: it has to do with functions, and the model cannot call any.
+            EngineError: it offers or calls functions, and the model cannot call any.
         """
         ids: list[int] = []
         for role, text in self._blocks(message):
@@ -87,12 +90,12 @@ class Renderer:
         return ids
 
     def answer_text(self, message: Message) -> str:
-        """What the model wrote for the assistant's ``message``. Raises as `message`."""
+        """The text that the model wrote for the assistant's ``message``. Raises as `message`."""
         [(_, text)] = self._blocks(message)
         return text
 
     def call_opening(self, messages: Sequence[Message], rule: CallRule) -> str:
-        """How the answer to ``messages`` has to begin, if it has to be a call."""
+        """The forced beginning of the answer to ``messages``; empty if it need not be a call."""
         names = [tool.name for message in messages for tool in message.tools]
         if not rule.must or not names or self._tools is None:
             return ""
@@ -106,7 +109,7 @@ class Renderer:
         return [(message.role, message.text)]
 
     def answer(self, text: str, generated: Sequence[int]) -> list[int]:
-        """Ids of ``text``, which may be the beginning of what ``generated`` says.
+        """Ids of ``text``, which may be the beginning of the text of ``generated``.
 
         The generated ids are kept as far as they agree at a token's end, because the model
         does not always choose the ids that a tokenizer would, and the cache holds its choice.
@@ -126,7 +129,7 @@ class Renderer:
         return [*generated[:kept], *self._encode(text[heard:])]
 
     def plain(self, text: str) -> list[int]:
-        """Ids of ``text`` as plain text: what looks like a control token is none."""
+        """Ids of ``text`` as plain text: control tokens in it are text."""
         return self._encode(text)
 
     def stream(self) -> "TextStream":
@@ -155,7 +158,7 @@ class TextStream:
         return text
 
     def finish(self) -> str:
-        """What is left: the replacement character, if the answer ends within a character."""
+        """End the answer: returns the replacement character if it ends within a character."""
         whole: str = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
         return whole.removeprefix(self._read) if whole.startswith(self._read) else ""
 

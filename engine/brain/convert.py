@@ -1,13 +1,14 @@
-"""Qwen2 GGUF -> the directory that `engine.brain.local` serves from. Run once, at set-up.
+"""A set-up tool: a Qwen2 GGUF file to the directory that `engine.brain.local_brain` serves from.
+
+Installing a model runs it once.
 
 The graph is written by hand: one node per projection, packed QKV, rotary attention with the
 KV cache as an in-place buffer, and no output head, so that prefill never pays for logits.
 The head is a graph of its own and the embedding a memory-mapped table, of which only the rows
 that are looked up are ever read.
 
-Weights of Q5_0 and Q8_0 tensors become 8-bit blocks with the file's own scales: nothing is
-lost. What else there is, is rounded to 8-bit blocks, with an
-error below 0.4 % of the block's largest weight.
+All matrices become 8-bit blocks. Q5_0 and Q8_0 tensors keep the file's own scales and lose
+nothing; others are rounded (docs/decisions/0021-eight-bit-weights-of-the-brain.md).
 """
 
 import json
@@ -36,7 +37,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the graph is built from; names as in the GGUF metadata."""
+    """The sizes of the graph; names as in the GGUF metadata."""
 
     layers: int
     hidden: int
@@ -63,7 +64,7 @@ def convert(
 ) -> None:
     """Write ``target`` from ``gguf``; it appears whole or not at all.
 
-    ``progress`` is told what is being done and the share already done, 0 to 1.
+    ``progress`` is called with the name of the step and the share already done, 0 to 1.
     ``max_context_tokens`` is the longest context that a session may ask for later.
 
     Raises:
@@ -284,7 +285,7 @@ def _rope_tables(head_size: int, base: float, positions: int) -> tuple[Floats, F
 
 @dataclass
 class Graph:
-    """An ONNX graph under construction; weights go straight to the file beside it."""
+    """An ONNX graph under construction; weights go straight to a file of their own."""
 
     folder: Path
     name: str

@@ -18,7 +18,7 @@ ToolTemplate = Callable[[list[dict[str, Any]], list[dict[str, Any]]], str]
 
 
 class HuggingFaceBrain:
-    """Weights through transformers and torch; shares the session with the embedded brain."""
+    """Weights through transformers and torch; uses the same session as the embedded brain."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What every brain promises."""
+"""The interface of a brain."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
@@ -8,15 +8,15 @@ from engine.types import GenerationOptions, Message, RawPiece
 
 
 class BrainError(EngineError):
-    """The brain cannot answer: its model failed, or a remote endpoint did or cannot be reached."""
+    """The brain cannot answer: its model or a remote endpoint failed."""
 
 
 class BrainSession(Protocol):
     """One call's side of a language model.
 
     The conversation is passed whole each time; the session keeps its KV cache equal to a
-    prefix of it, cuts back what differs and prefills only the rest. So an answer the caller
-    never heard is removed by passing the conversation without it.
+    prefix of it, cuts back where they differ and prefills only the rest. To remove an answer that
+    the caller never heard, pass the conversation without it.
     """
 
     async def prefill(self, messages: Sequence[Message], partial: str | None = None) -> None:
@@ -34,7 +34,7 @@ class BrainSession(Protocol):
         """Yield text as it is decoded, then one `Finished`. Text may hold ``<think>`` tags;
         thoughts that the brain itself knows as such, and speech in codes, come as they are.
 
-        ``aclose()`` cancels within one decode step; the cache keeps what was decoded, and the
+        ``aclose()`` cancels within one decode step; the cache keeps the decoded tokens, and the
         next call cuts it back as needed.
 
         Raises:

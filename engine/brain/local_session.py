@@ -1,4 +1,4 @@
-"""`BrainSession` over a token log: append, compare, cut back."""
+"""A brain session over a token log: compare the log with the prompt, cut it back, append."""
 
 import contextlib
 import logging
@@ -7,12 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
+from engine.brain.prefill_task import PrefillTask
 from engine.brain.prompt_writer import PromptWriter
 from engine.brain.sampling import sample
 from engine.brain.token_log import TokenLog, common_prefix
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 from engine.text.tool_calls import CALL_CLOSE, begins_call
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Priority, Worker
@@ -21,21 +22,22 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# One chunk is the longest another call's decode step has to wait for this one's prefill.
+# A chunk is the longest that another call's decode step waits for this call's prefill
+# (docs/decisions/0023-one-step-for-all-calls.md).
 AHEAD_CHUNK_TOKENS = 16
 REPLY_CHUNK_TOKENS = 64
-# After so many tokens the first clause is out and its speech covers the rest.
+# By then the first clause is out, and its speech covers the rest.
 URGENT_TOKENS = 16
-THINK_OPEN, THINK_CLOSE = "<think>\n", "</think>"
 
 
 class LocalBrainSession:
-    """One call on a model in this process. Its calls do not overlap: the newest call cancels a
-    prefill in flight and waits for its step to end, and nothing may be asked while an answer is
-    being generated.
+    """The session of one call on a model in this process.
 
-    The log is compared, cut and written within steps on the worker's thread only. So a step that
-    outlives its caller, who was cancelled twice, is over before the next one looks at the log.
+    Requests do not overlap: a new one cancels a prefill in flight and waits for its step to end.
+    While an answer is being generated, no other request is allowed.
+
+    The log is compared, cut and written only in steps on the worker's thread. A step that runs on
+    after its caller was cancelled is therefore over before the next one reads the log.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class LocalBrainSession:
         self._context_tokens = context_tokens
         self._prompts = PromptWriter(renderer, context_tokens)
         self._random = np.random.default_rng(seed)
-        self._ahead = Ahead()
+        self._prefill = PrefillTask()
         self._generating = False
         self._closed = False
 
@@ -62,15 +64,15 @@ class LocalBrainSession:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed; the next call goes on from what the log still holds.
+            BrainError: the model failed; the log is intact, and the next request goes on from it.
             RuntimeError: an answer is being generated, or the session is closed.
         """
         self._check_free()
-        await self._ahead.stop()
+        await self._prefill.stop()
         if self._generating or self._closed:
             return  # superseded while it waited
         ids = self._prompts.write(messages, partial, self._log.tokens)
-        await self._ahead.run(self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND))
+        await self._prefill.run(self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND))
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
@@ -79,11 +81,11 @@ class LocalBrainSession:
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed; the next call goes on from what the log still holds.
+            BrainError: the model failed; the log is intact, and the next request goes on from it.
             ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """
-        await self._ahead.stop()
+        await self._prefill.stop()
         self._check_free()
         self._generating = True
         try:
@@ -91,7 +93,7 @@ class LocalBrainSession:
             ids += self._renderer.opening["assistant"]
             prompt = len(ids)
             if options.think_tokens:
-                ids += self._renderer.plain(THINK_OPEN)
+                ids += self._renderer.plain(f"{THINK_OPEN}\n")
             cached = await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
             if options.think_tokens:
                 async for piece in self._think(ids, options):
@@ -113,7 +115,7 @@ class LocalBrainSession:
         if self._closed:
             return
         self._closed = True
-        await self._ahead.stop()
+        await self._prefill.stop()
         await self._worker.run(self._log.close)
 
     def _check_free(self) -> None:
@@ -150,12 +152,12 @@ class LocalBrainSession:
         return await self._worker.run(unless_closed, priority)
 
     async def _think(self, ids: list[int], options: GenerationOptions) -> AsyncGenerator[str, None]:
-        """Yield the reasoning with its tags; adds to ``ids`` what the log is to hold of it.
+        """Yield the reasoning with its tags; append to ``ids`` the tokens that the log has to hold.
 
-        A model that thinks on past its budget, or ends its turn in mid-thought, is cut short:
-        the caller waits in silence meanwhile.
+        Thoughts are cut at their budget, and where the model ends its turn in mid-thought: the
+        caller waits in silence meanwhile.
         """
-        yield THINK_OPEN
+        yield f"{THINK_OPEN}\n"
         room = self._context_tokens - len(ids) - options.max_tokens
         text, said = self._renderer.stream(), ""
         steps = self._steps(options)
@@ -174,9 +176,11 @@ class LocalBrainSession:
     async def _decode(
         self, prompt: int, held: int, cached: int, options: GenerationOptions, said: str
     ) -> AsyncGenerator[str | Finished, None]:
-        """Yield the answer to the ``prompt`` tokens. The log holds ``held``: thoughts follow the
-        prompt in it, and what the answer begins with (``said``). They count as output and not
-        against the answer's limit."""
+        """Yield the answer to the ``prompt`` tokens.
+
+        The log holds ``held`` tokens: the prompt, the thoughts, and the beginning of the answer
+        (``said``). The latter two count as output, but not against the answer's limit.
+        """
         limit = held - prompt + min(options.max_tokens, self._context_tokens - held)
         text = self._renderer.stream()
         output = held - prompt
@@ -213,8 +217,11 @@ class LocalBrainSession:
         may_stop: Callable[[], bool] = lambda: True,
         may_repeat: Callable[[], bool] = lambda: False,
     ) -> Iterator[int]:
-        """Endless tokens; each is appended when the next is asked for. None ends the answer
-        before it ``may_stop``; repetition has its penalty until the answer ``may_repeat``."""
+        """Yield tokens without end; each is appended to the log when the next is asked for.
+
+        No stop token comes before ``may_stop`` is true. Repetition has a penalty until
+        ``may_repeat`` is true.
+        """
         seen: set[int] = set()
         while True:
             with _model_failures():

@@ -3,30 +3,19 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from engine.brain.context import kept_messages
+from engine.brain.context_window import kept_messages
 from engine.brain.interface import BrainError
-from engine.types import (
-    CallArguments,
-    CallEnded,
-    CallPiece,
-    CallRule,
-    CallStarted,
-    Finished,
-    FinishReason,
-    GenerationOptions,
-    Message,
-    RawPiece,
-    Thought,
-)
+from engine.brain.openai_stream import StreamedAnswer, read_chunk
+from engine.types import CallRule, GenerationOptions, Message, RawPiece
 
-# Their tokenizer is not known here. Three UTF-8 bytes a token and eight for the markup is on
-# the safe side for English; the endpoint's own error says so where it is not.
+# The endpoint's tokenizer is not known here. Three UTF-8 bytes a token and eight tokens for the
+# markup overestimate English; where they do not, the endpoint answers with an error of its own.
 _BYTES_PER_TOKEN, _MARKUP_TOKENS = 3, 8
 _NO_RESULT_YET = "There is no result yet."
 
 
 class OpenAIBrain:
-    """A client of ``base_url``; the endpoint holds the weights and any cache."""
+    """A client of the endpoint at ``base_url``, which holds the weights and any cache."""
 
     def __init__(
         self,
@@ -54,15 +43,15 @@ class OpenAIBrain:
         )
 
     def open(self) -> "OpenAISession":
-        """Start a session; the endpoint is not asked anything yet."""
+        """Start a session; nothing is sent to the endpoint yet."""
         return OpenAISession(self._client, self._model, self.context_tokens)
 
     def close(self) -> None:
-        """Nothing to free: open connections belong to their answers and close with them."""
+        """Does nothing: a connection belongs to its answer and closes with it."""
 
 
 class OpenAISession:
-    """One call's side of the endpoint. It has no cache of its own."""
+    """A session of one call. It keeps no state between answers and has no cache of its own."""
 
     def __init__(self, client: Any, model: str, context_tokens: int) -> None:
         self._client = client
@@ -99,7 +88,11 @@ class OpenAISession:
                 **_offer(messages, options.calls),
             )
             async with stream:
-                async for piece in _pieces(stream):
+                answer = StreamedAnswer()
+                async for chunk in stream:
+                    for piece in answer.feed(read_chunk(chunk)):
+                        yield piece
+                for piece in answer.finish():
                     yield piece
         except openai.APIStatusError as error:
             raise BrainError(f"the brain's endpoint says {error.status_code}") from error
@@ -109,7 +102,7 @@ class OpenAISession:
             raise BrainError(f"the connection to the brain's endpoint failed: {error}") from error
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Does nothing: there is nothing to free."""
 
     def _shown(self, messages: Sequence[Message]) -> list[Message]:
         lengths = [
@@ -121,70 +114,9 @@ class OpenAISession:
         return [*messages[:system], *messages[first:]]
 
 
-async def _pieces(stream: Any) -> AsyncGenerator[RawPiece, None]:
-    reason: FinishReason | None = None
-    calls = _CallDeltas()
-    counts = (0, 0, 0)
-    async for chunk in stream:
-        if chunk.usage is not None:
-            details = chunk.usage.prompt_tokens_details
-            cached = (details.cached_tokens or 0) if details is not None else 0
-            counts = (chunk.usage.prompt_tokens, cached, chunk.usage.completion_tokens)
-        for choice in chunk.choices:
-            if thought := _thought(choice.delta):
-                yield Thought(thought)  # whatever tags it talks about
-            if text := choice.delta.content:
-                yield text
-            for delta in choice.delta.tool_calls or ():
-                for piece in calls.take(delta):
-                    yield piece
-            if choice.finish_reason is not None:
-                reason = "length" if choice.finish_reason == "length" else "stop"
-    if reason is None:
-        raise BrainError("the brain's endpoint broke off in the middle of the answer")
-    if reason == "stop":
-        for piece in calls.finish():
-            yield piece
-    yield Finished(reason, *counts)
-
-
-class _CallDeltas:
-    """Calls as they come in pieces, each with the index of its call."""
-
-    def __init__(self) -> None:
-        self._index: int | None = None  # of the open call
-        self._id: str | None = None  # its own, if it has one
-
-    def take(self, delta: Any) -> list[CallPiece]:
-        """The next piece. An endpoint finishes a call before it begins another."""
-        pieces: list[CallPiece] = []
-        function = delta.function
-        if function is None:
-            return pieces
-        is_other = delta.index != self._index or (delta.id and delta.id != self._id)
-        if is_other and function.name:
-            pieces += self.finish()
-            self._index, self._id = delta.index, delta.id
-            pieces.append(CallStarted(function.name))
-        if function.arguments and self._index is not None:
-            pieces.append(CallArguments(function.arguments))
-        return pieces
-
-    def finish(self) -> list[CallPiece]:
-        """The open call is over."""
-        is_open, self._index = self._index is not None, None
-        return [CallEnded()] if is_open else []
-
-
-def _thought(delta: Any) -> str:
-    """Reasoning text, under either of the names that servers use."""
-    extra = delta.model_extra or {}
-    return extra.get("reasoning_content") or extra.get("reasoning") or ""
-
-
 def _offer(messages: Sequence[Message], rule: CallRule) -> dict[str, Any]:
-    """The request's fields about functions; none where there are no functions, because endpoints
-    refuse an empty list."""
+    """The fields of the request that offer functions. There are none without functions, because
+    endpoints refuse an empty list."""
     tools = [tool.schema() for message in messages for tool in message.tools]
     if not tools:
         return {}
@@ -196,9 +128,9 @@ def _offer(messages: Sequence[Message], rule: CallRule) -> dict[str, Any]:
 
 
 def _wire(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The conversation as endpoints want it: each call is followed at once by what it gave.
+    """The conversation in the protocol's form, in which the result of each call follows it at once.
 
-    A result that came later, after others had spoken, is told by the system where it came.
+    A result that came later, after other messages, becomes a system message at its place.
     """
     wire: list[dict[str, Any]] = []
     for index, message in enumerate(messages):

@@ -1,9 +1,9 @@
-"""Which ids a conversation is written as: of the part that fits, in the model's own words."""
+"""Writes a conversation as token ids: the part of it that fits the context."""
 
 from collections.abc import Sequence
 
 from engine.brain.chat_format import Renderer
-from engine.brain.context import kept_messages
+from engine.brain.context_window import kept_messages
 from engine.types import Message, Sound
 
 # A text of more characters per token of context than this cannot fit (short of pages of blanks),
@@ -14,8 +14,10 @@ _MOST_RESERVED_TOKENS = 256  # for the answer, in a context of at least four tim
 
 
 class PromptWriter:
-    """Writes one call's conversation, which is passed whole each time; each message is tokenised
-    once while it stays."""
+    """Writes the conversation of one call.
+
+    The conversation is passed whole each time. A message is tokenised once while it stays in it.
+    """
 
     def __init__(
         self,
@@ -23,8 +25,8 @@ class PromptWriter:
         context_tokens: int,
         sound_marks: tuple[list[int], list[int]] | None = None,
     ) -> None:
-        """``sound_marks``: ids before and after what was heard, of a brain that hears. Without
-        them a message that has a sound is shown as its text."""
+        """``sound_marks``: the ids before and after a sound, for a brain that hears. Without them a
+        message that has a sound is written as its text."""
         self._renderer = renderer
         self._context_tokens = context_tokens
         self._sound_marks = sound_marks
@@ -37,7 +39,7 @@ class PromptWriter:
         held: Sequence[int] = (),
     ) -> list[int]:
         """Ids of the part of the conversation that fits, and of an open user turn that begins
-        with ``partial``. Answers keep the ids that they have in ``held``, the log's.
+        with ``partial``. An answer keeps the ids that it has in ``held``, the ids of the log.
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
@@ -64,8 +66,8 @@ class PromptWriter:
         return ids + open_turn
 
     def _render(self, messages: Sequence[Message]) -> None:
-        """Bring ``self._ids`` up to ``messages``, save those that are too long to be tokenised.
-        So each is tokenised once, and what was taken back is forgotten."""
+        """Make ``self._ids`` hold the ids of ``messages``, except those too long to be tokenised.
+        Messages that are gone are forgotten."""
         known, self._ids = self._ids, {}
         for message in messages:
             if (ids := known.get(message) or self._closed(message)) is not None:
@@ -97,7 +99,7 @@ class PromptWriter:
         return self._renderer.message(message)
 
     def _answer(self, message: Message, before: list[int], held: Sequence[int]) -> list[int]:
-        """Ids of a finished answer, in the model's own words if the log still holds them."""
+        """Ids of a finished answer: the ids that the model chose, if the log still holds them."""
         opening = self._renderer.opening["assistant"]
         start = len(before) + len(opening)
         if len(held) <= start or list(held[:start]) != before + opening:
@@ -107,10 +109,10 @@ class PromptWriter:
 
 
 def _length(message: Message, ids: list[int] | None) -> int:
-    """How many tokens ``message`` takes; about, if it is too long to be tokenised."""
+    """The tokens of ``message``; an estimate if it is too long to be tokenised."""
     return _characters(message) // _USUAL_CHARACTERS_PER_TOKEN if ids is None else len(ids)
 
 
 def _characters(message: Message) -> int:
-    """About how much text ``message`` is."""
+    """The characters of all texts of ``message``."""
     return sum(map(len, message.texts))

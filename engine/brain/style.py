@@ -1,4 +1,4 @@
-"""What the brain is told about the way it speaks."""
+"""The default instructions for a spoken style."""
 
 SPOKEN_STYLE = (
     "You are a warm, friendly voice assistant on a phone call. "
@@ -15,5 +15,5 @@ THINK_FIRST = (
 
 
 def system_prompt(style: str = SPOKEN_STYLE, *, thinking: bool = False) -> str:
-    """The system message: ``style``, and how to reason unheard if ``thinking``."""
+    """The system message: ``style``, with instructions for hidden reasoning if ``thinking``."""
     return f"{style} {THINK_FIRST}" if thinking else style

@@ -12,7 +12,7 @@ _COMPARED = 256  # tokens at a time
 class TokenLog(Protocol):
     """Synchronous; used from the worker's thread only.
 
-    ``truncate`` is exact: afterwards the log equals one that never saw what was cut.
+    ``truncate`` is exact: afterwards the log equals one that never held the tokens that were cut.
     An ``append`` that raises leaves the log as it was.
     """
 

@@ -1,4 +1,4 @@
-"""What keeps a speech recogniser from inventing text: pure decisions on a decoded segment."""
+"""Guards against invented text of a speech recogniser: pure decisions on a decoded segment."""
 
 import re
 import zlib
@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 # openai/whisper, transcribe.py: compression_ratio_threshold. Ordinary speech lies near 1-1.5.
 MAX_COMPRESSION_RATIO = 2.4
 _MIN_REPEATS = 3
-# Measured on tiny.en and base, 84 clips of 0.3 to 8 s: silence, hum, beeps, knocks, clicks,
-# coughs, white and pink noise. All have a mean log probability of -0.97 or less, and either a
-# no-speech probability above 0.75 or a log probability below -2; the text is "you" or ".".
-# Sentences have -0.61 or more (misheard ones under heavy noise less); single words, which must
-# not be lost, go down to -1.9 at a no-speech probability of 0.67.
+# Between what tiny.en and base give for noise and for speech; single words are the least sure and
+# must not be lost (docs/decisions/0020-guards-of-the-ear.md).
 SURE_MEAN_LOG_PROBABILITY = -0.85
 SILENT_PROBABILITY = 0.75
 SUSPECT_PROBABILITY = 0.5
@@ -42,8 +39,8 @@ class Decoded:
 def max_tokens(seconds: float) -> int:
     """A bound on text tokens for ``seconds`` of speech.
 
-    Fast speech has about 6 tokens a second; a loop that reaches this bound wastes at most as
-    much again. 224 is half of Whisper's text context, its own limit (decoding.py: sample_len).
+    The bound is above the rate of fast speech, so it only stops loops. 224 is half of Whisper's
+    text context, its own limit (decoding.py: sample_len).
     """
     return min(224, 16 + int(10 * seconds))
 

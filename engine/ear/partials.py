@@ -1,4 +1,4 @@
-"""The open turn's transcript: what of it is stable, and when to listen again.
+"""The transcript of an open turn: its stable words, and when the next partial is due.
 
 Pure logic over the texts that an ear gives. While the caller speaks, each *hypothesis* is the
 whole open window heard anew, so its end wavers. Words become stable when two successive
@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.features import SAMPLE_RATE_HZ
 from engine.types import Transcript
 
 _TRAILING_PUNCTUATION = re.compile(r"[^\w]+$")
@@ -25,12 +26,12 @@ class PartialPolicy:
     cut at a quiet point that leaves at least ``min_context_samples`` open.
     """
 
-    rate: int = 16_000
+    rate: int = SAMPLE_RATE_HZ
     min_new_samples: int = 9_600
     max_load: float = 0.2
-    max_window_samples: int = 20 * 16_000
-    min_context_samples: int = 4 * 16_000
-    min_commit_samples: int = 8 * 16_000
+    max_window_samples: int = 20 * SAMPLE_RATE_HZ
+    min_context_samples: int = 4 * SAMPLE_RATE_HZ
+    min_commit_samples: int = 8 * SAMPLE_RATE_HZ
 
     def interval_samples(self, cost_s: float) -> int:
         """Audio to wait for after a partial that took ``cost_s`` seconds of a core."""
@@ -44,10 +45,10 @@ class PartialPolicy:
 
 
 class PartialTranscriber:
-    """The transcript of one turn as it grows; one call's state, used by one task at a time.
+    """The transcript of one turn as it grows. One task at a time uses it.
 
     ``window_start`` is the turn's first sample that is still open: an ear is given the audio
-    from there on. Texts may arrive late: one that is older than what is known changes nothing.
+    from there on. Texts may arrive late; one that is older than the newest changes nothing.
     """
 
     def __init__(self, policy: PartialPolicy | None = None) -> None:
@@ -63,7 +64,7 @@ class PartialTranscriber:
 
     @property
     def transcript(self) -> Transcript:
-        """What is known now."""
+        """The transcript so far."""
         stable = _join(*(text for _, text in self._committed), *self._stable)
         text = _join(stable, *self._rest)
         return Transcript(text, stable if self._exact else _bare_end(stable), self._samples)
@@ -82,7 +83,7 @@ class PartialTranscriber:
         self, text: str, samples: int, cost_s: float = 0.0, start: int | None = None
     ) -> Transcript:
         """Take a partial's text of the turn's audio from ``start`` (default: `window_start`) to
-        ``samples``; ``cost_s`` is what it took.
+        ``samples``; ``cost_s`` is the time that it took.
 
         Stable words stay as they are. If the text disagrees with them, what follows them is
         found by the alignment with the fewest word errors. A late text is ignored.
@@ -107,7 +108,7 @@ class PartialTranscriber:
         """Take the exact pass over the turn's audio from ``start`` (default: `window_start`) to
         ``samples``; it replaces all words after ``start``.
 
-        A late text still gives the transcript of what it heard, but changes nothing.
+        A late text still gives the transcript of its audio, but changes nothing.
         """
         start = self.window_start if start is None else start
         committed = [head for head in self._committed if head[0] < start]
@@ -167,8 +168,8 @@ def _agreement(before: Sequence[str], after: Sequence[str]) -> int:
 
 
 def _end_of_prefix(prefix: Sequence[str], words: Sequence[str]) -> int:
-    """How many leading ``words`` say what ``prefix`` says: the fewest word errors, and of
-    several such counts the nearest to the length of ``prefix``."""
+    """The number of leading ``words`` that match ``prefix`` with the fewest word errors; of several
+    such numbers the nearest to the length of ``prefix``."""
     row = list(range(len(words) + 1))
     for i, left in enumerate(map(_key, prefix), start=1):
         diagonal, row[0] = row[0], i

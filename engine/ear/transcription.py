@@ -1,4 +1,4 @@
-"""The words of one call's open turn: its audio, the partials made of it, and the exact pass."""
+"""Transcribes one call's open turn: partials while the caller speaks, then an exact pass."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Words:
     """The words between two samples of a turn, and the seconds that the ear took."""
 
     text: str
@@ -31,7 +31,7 @@ class _Heard:
 
 
 class TurnTranscriber:
-    """One call's state: hears its open turn with an ear that all calls share."""
+    """Transcribes the open turn of one call, with an ear that all calls share."""
 
     def __init__(self, ear: WhisperEar, worker: Worker) -> None:
         """``worker`` is the only one to run ``ear``."""
@@ -44,7 +44,7 @@ class TurnTranscriber:
 
     @property
     def transcript(self) -> Transcript:
-        """What is known of the open turn now."""
+        """The transcript of the open turn so far."""
         return self._partials.transcript
 
     def begin_turn(self) -> None:
@@ -93,18 +93,18 @@ class TurnTranscriber:
         head = await self._hear(partials.window_start, Priority.BACKGROUND, end=cut)
         partials.commit(head.text, cut)
 
-    async def _hear(self, start: int, priority: Priority, end: int | None = None) -> _Heard:
-        """The words of the open turn from sample ``start`` to ``end``, or to what there is now."""
+    async def _hear(self, start: int, priority: Priority, end: int | None = None) -> _Words:
+        """The words of the open turn from sample ``start`` to ``end``, or to its newest sample."""
         end = self._samples if end is None else end
         audio = np.concatenate([*self._audio, np.empty(0, np.float32)])[start:end]
 
-        def transcribe() -> _Heard:
+        def transcribe() -> _Words:
             began_s = time.monotonic()
             try:
                 text = self._ear.transcribe(audio) if len(audio) else ""
             except RuntimeError as error:  # what CTranslate2 raises, out of memory for one
                 logger.exception("the ear failed")
                 raise EngineError("the ear failed") from error
-            return _Heard(text, start, end, time.monotonic() - began_s)
+            return _Words(text, start, end, time.monotonic() - began_s)
 
         return await self._worker.run(transcribe, priority)

@@ -18,12 +18,12 @@ from engine.ear.guards import (
 )
 from engine.features import HOP_SAMPLES, SAMPLE_RATE_HZ, Float32, log_mel, normalize
 
-WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
+CLIP_SAMPLES = 30 * SAMPLE_RATE_HZ
 FRAMES_PER_POSITION = 2  # stride of the encoder's second convolution
 POSITION_SAMPLES = FRAMES_PER_POSITION * HOP_SAMPLES
 PAD_SAMPLES = 3 * SAMPLE_RATE_HZ // 10
-# With less than 2 s of states of their own, single words come out doubled or not at all (22 of
-# them on base: WER 27 % with the pad alone, 10 % with this).
+# With fewer states of the audio's own, single words come out doubled or not at all
+# (docs/decisions/0020-guards-of-the-ear.md).
 MIN_PADDED_SAMPLES = 2 * SAMPLE_RATE_HZ
 EARLIEST_SPLIT_SAMPLES = 20 * SAMPLE_RATE_HZ
 # Log-mel maximum of the window whose states stand for silence: between the maximum of speech
@@ -32,7 +32,7 @@ SILENCE_LOG_MEL_MAXIMUM = 1.12
 
 
 class WhisperEar:
-    """A loaded recogniser, shared by all calls; holds weights and no call's state.
+    """A loaded recogniser, shared by all calls. It holds weights and no state of a call.
 
     Only the audio that was heard is encoded, not a 30 s window. The decoder was trained on whole
     windows and loops without them, so the encoder states of an all-silence window, computed once
@@ -66,23 +66,23 @@ class WhisperEar:
         elif language != "en":
             raise ValueError(f"{model_dir.name} hears English only, not {language!r}")
         self._prompt.append(self._token("<|notimestamps|>"))
-        silence = np.full((self._model.n_mels, WINDOW_SAMPLES // HOP_SAMPLES), -10.0, np.float32)
+        silence = np.full((self._model.n_mels, CLIP_SAMPLES // HOP_SAMPLES), -10.0, np.float32)
         self._silence = self._encode(normalize(silence, SILENCE_LOG_MEL_MAXIMUM))
 
     def transcribe(self, pcm: NDArray[np.float32]) -> str:
-        """What is said in ``pcm`` (16 kHz mono in [-1, 1], any length); "" if nothing is.
+        """The words in ``pcm`` (16 kHz mono in [-1, 1], any length); "" without speech.
 
         The work is one encoder pass and one greedy decode for each 30 s of audio. Give it audio
         trimmed to the speech: silence costs as much as speech and invites invention.
         """
-        cuts = split_points(pcm, SAMPLE_RATE_HZ, WINDOW_SAMPLES, EARLIEST_SPLIT_SAMPLES)
+        cuts = split_points(pcm, SAMPLE_RATE_HZ, CLIP_SAMPLES, EARLIEST_SPLIT_SAMPLES)
         texts = (self._transcribe_window(piece) for piece in np.split(pcm, cuts))
         return " ".join(text for text in texts if text)
 
     def decode(self, pcm: NDArray[np.float32]) -> Decoded:
         """The raw decode of up to 30 s, before any guard."""
         padded = max(len(pcm) + PAD_SAMPLES, MIN_PADDED_SAMPLES)
-        padded = min(-(-padded // POSITION_SAMPLES) * POSITION_SAMPLES, WINDOW_SAMPLES)
+        padded = min(-(-padded // POSITION_SAMPLES) * POSITION_SAMPLES, CLIP_SAMPLES)
         audio: Float32 = np.zeros(padded, np.float32)
         audio[: len(pcm)] = pcm
         states = self._encode(normalize(log_mel(audio, self._model.n_mels)))

@@ -1,20 +1,19 @@
-"""The language model of the native engine: a call's conversation in its log, answers from it.
+"""The language model of the native engine: one log for each call, and answers from it.
 
-Every answer is made by two minds (`engine.native.minds`), of which one may have nothing to do: to
-answer at once is to have no thoughts, to think before is to have all of them in one segment. The
-formulation mind works on the call's own log, the articulation mind on a fork of it.
+`engine.native.answering` says how an answer is made.
 """
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from engine.brain.ahead import Ahead
 from engine.brain.chat_format import Renderer
 from engine.brain.interface import BrainError
+from engine.brain.prefill_task import PrefillTask
 from engine.brain.prompt_writer import PromptWriter
-from engine.native.answering import Answering, Manner
-from engine.native.latents import HeardSound
+from engine.native.answer_format import AnswerFormat
+from engine.native.answering import Answering
+from engine.native.latents import LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
 from engine.types import GenerationOptions, Message, RawPiece, Sound
@@ -22,21 +21,21 @@ from engine.uncancelled import uncancelled
 
 
 class NativeBrain:
-    """What all calls on one model share."""
+    """A loaded model with its device's thread, shared by all calls."""
 
     def __init__(
         self,
         scheduler: Scheduler,
         renderer: Renderer,
-        manner: Manner,
+        answer_format: AnswerFormat,
         *,
         context_tokens: int,
         sound_marks: tuple[list[int], list[int]] | None = None,
     ) -> None:
-        """``sound_marks``: ids before and after what was heard, of a model that hears."""
+        """``sound_marks``: the ids before and after a sound, for a model that hears."""
         self.scheduler = scheduler
         self.renderer = renderer
-        self.manner = manner
+        self.answer_format = answer_format
         self.context_tokens = context_tokens
         self.sound_marks = sound_marks
 
@@ -44,13 +43,13 @@ class NativeBrain:
         """Start a session with an empty log."""
         return NativeBrainSession(self)
 
-    def beginning(self, text: str) -> Manner:
-        """The manner of an answer that begins with ``text``, after its thoughts."""
-        ids, manner = self.renderer.plain(text), self.manner
+    def beginning(self, text: str) -> AnswerFormat:
+        """The format of an answer that begins with ``text`` after its thoughts."""
+        ids, answer_format = self.renderer.plain(text), self.answer_format
         return replace(
-            manner,
-            think_close=(*manner.think_close, *ids),
-            no_thoughts=(*manner.no_thoughts, *ids),
+            answer_format,
+            think_close=(*answer_format.think_close, *ids),
+            no_thoughts=(*answer_format.no_thoughts, *ids),
         )
 
     def close(self) -> None:
@@ -59,9 +58,11 @@ class NativeBrain:
 
 
 class NativeBrainSession:
-    """One call; a `BrainSession` that also shows the model what it heard. Its calls do not
-    overlap: the newest cancels a prefill in flight, and nothing may be asked while an answer is
-    being generated."""
+    """The session of one call: a `BrainSession` that also takes sound.
+
+    Requests do not overlap: a new one cancels a prefill in flight. While an answer is being
+    generated, no other request is allowed.
+    """
 
     def __init__(self, brain: NativeBrain) -> None:
         self._brain = brain
@@ -69,51 +70,52 @@ class NativeBrainSession:
         self._prompts = PromptWriter(brain.renderer, brain.context_tokens, brain.sound_marks)
         self._log = brain.scheduler.open_log()
         self._held: list[int] = []  # the last prompt and answer in the model's own ids
-        self._ahead = Ahead()
+        self._prefill = PrefillTask()
         self._generating = False
         self._closed = False
 
     async def prefill(
         self, messages: Sequence[Message], partial: str | Sound | None = None
     ) -> None:
-        """See `BrainSession`; ``partial`` may be what was heard so far of the open turn.
+        """See `BrainSession`; ``partial`` may also be the sound of the open turn so far.
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed; the log holds a prefix of what it should.
+            BrainError: the model failed; the log holds a prefix of the prompt.
             RuntimeError: an answer is being generated, or the session is closed.
         """
         self._check_free()
-        await self._ahead.stop()
+        await self._prefill.stop()
         if self._generating or self._closed:
             return  # superseded while it waited
         prompt = self._prompt(messages, partial)
-        await self._ahead.run(self._scheduler.bring_up_to(self._log, prompt))
+        await self._prefill.run(self._scheduler.bring_up_to(self._log, prompt))
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
     ) -> AsyncGenerator[RawPiece, None]:
-        """See `BrainSession`. Thoughts, and speech that the model speaks itself, come as such,
-        other text as it is.
+        """See `BrainSession`. Thoughts come as `Thought`, codes as `Speech`, other text as `str`.
 
         Raises:
             ContextExceeded: the last turn alone is too long for the context.
-            BrainError: the model failed, or it speaks itself and there are tools.
+            BrainError: the model failed, or it makes its own speech and there are tools.
             ValueError: a bad option.
             RuntimeError: an answer is being generated, or the session is closed.
         """
-        await self._ahead.stop()
+        await self._prefill.stop()
         self._check_free()
         self._generating = True
         try:
-            if self._brain.manner.speech is not None and any(m.tools for m in messages):
+            if self._brain.answer_format.speech is not None and any(m.tools for m in messages):
                 raise BrainError("A model that speaks itself cannot call functions.")
             prompt = self._prompt(messages)
             ids = [*prompt.ids, *self._brain.renderer.opening["assistant"]]
             room = self._brain.context_tokens - len(ids)
             forced = self._brain.renderer.call_opening(messages, options.calls)
-            manner = self._brain.beginning(forced)
-            answering = Answering(manner, self._scheduler, self._log, Prompt(ids, prompt.sounds))
+            answer_format = self._brain.beginning(forced)
+            answering = Answering(
+                answer_format, self._scheduler, self._log, Prompt(ids, prompt.sounds)
+            )
             try:
                 if forced:
                     yield forced
@@ -134,13 +136,13 @@ class NativeBrainSession:
         if self._closed:
             return
         self._closed = True
-        await self._ahead.stop()
+        await self._prefill.stop()
         await self._scheduler.run(self._log.close)
 
     def _prompt(self, messages: Sequence[Message], partial: str | Sound | None = None) -> Prompt:
         ids = self._prompts.write(messages, partial, self._held)
         sounds = [*(message.sound for message in messages), partial]
-        return Prompt(ids, [sound for sound in sounds if isinstance(sound, HeardSound)])
+        return Prompt(ids, [sound for sound in sounds if isinstance(sound, LatentSound)])
 
     def _check_free(self) -> None:
         if self._closed:

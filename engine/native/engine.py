@@ -1,5 +1,7 @@
-"""The native engine: the model hears the caller itself, while an ear of its own writes the words
-that people read and that tell when a turn is over."""
+"""The native engine: the language model hears the caller's audio itself.
+
+An ear runs as well. It writes the transcript that clients show and that endpointing needs.
+"""
 
 import asyncio
 import contextlib
@@ -10,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.brain.responder import Responder
 from engine.ear.transcription import TurnTranscriber
 from engine.ear.whisper import WhisperEar
 from engine.errors import EngineError
+from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain, NativeBrainSession
-from engine.native.hearing import TurnHearing
 from engine.native.latents import LatentNames
-from engine.native.sound import AudioTower
-from engine.text.answer_filter import sorted_pieces
-from engine.types import GenerationOptions, Message, Piece, Transcript
+from engine.native.turn_encoder import TurnEncoder
+from engine.types import GenerationOptions, Message, Piece, Sound, Transcript
 from engine.worker import Worker
 
 
@@ -27,7 +29,7 @@ class NativeEngine:
 
     def __init__(self, ear: WhisperEar, tower: AudioTower, brain: NativeBrain) -> None:
         """Raises:
-        ValueError: the brain does not hear.
+        ValueError: the model takes text only.
         """
         if brain.sound_marks is None:
             raise ValueError("the model has no tokens for sound")
@@ -47,7 +49,8 @@ class NativeEngine:
 
 
 class NativeSession:
-    """One call: its open turn, written and heard, and its log. See `duplex.dialogue.interfaces`."""
+    """One call: its open turn as words and as latents, and its log. See
+    `duplex.dialogue.interfaces`."""
 
     def __init__(self, words: TurnTranscriber, tower: AudioTower, brain: NativeBrain) -> None:
         self._words = words
@@ -59,10 +62,10 @@ class NativeSession:
         self._names = LatentNames()
         self._turn = self._open_turn()
         self._closing: set[asyncio.Task[None]] = set()
-        self._responding = False
+        self._responder: Responder[str | Sound] = Responder(self._brain)
 
     def begin_turn(self) -> None:
-        """Forget the audio of the turn before; what was heard of it stays in its message."""
+        """Forget the audio of the turn before; its latents stay with its message."""
         closing = asyncio.ensure_future(self._turn.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -75,44 +78,39 @@ class NativeSession:
         self._turn.append(samples)
 
     async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
-        """Yield partial transcripts, while what is heard goes into the log chunk by chunk."""
-        hearing = asyncio.create_task(self._hear_on(history))
+        """Yield partial transcripts, while the audio goes into the log chunk by chunk."""
+        encoding = asyncio.create_task(self._encode_on(history))
         try:
             async with aclosing(self._words.partials()) as partials:
                 async for transcript in partials:
                     yield transcript
         finally:
-            hearing.cancel()
-            await asyncio.wait({hearing})
+            encoding.cancel()
+            await asyncio.wait({encoding})
 
     async def end_turn(self) -> Transcript:
-        """The exact transcript of the audio so far, and what was heard of it."""
-        hearing = asyncio.create_task(self._turn.finish())
+        """The exact transcript of the open turn's audio so far, with its latents; the turn may go
+        on."""
+        encoding = asyncio.create_task(self._turn.finish())
         try:
             transcript = await self._words.end_turn()
         except BaseException:
-            hearing.cancel()
-            await asyncio.wait({hearing})
+            encoding.cancel()
+            await asyncio.wait({encoding})
             raise
-        return replace(transcript, sound=await hearing)
+        return replace(transcript, sound=await encoding)
 
     async def prefill(self, history: Sequence[Message]) -> None:
         """Bring the log up to ``history``."""
-        if not self._responding:
-            await self._brain.prefill(history)
+        await self._responder.prefill(history)
 
     async def respond(
         self, history: Sequence[Message], options: GenerationOptions
     ) -> AsyncGenerator[Piece, None]:
         """Answer the last message."""
-        self._responding = True
-        try:
-            raw = self._brain.generate(history, options)
-            async with aclosing(sorted_pieces(raw, history, options)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        finally:
-            self._responding = False
+        async with aclosing(self._responder.respond(history, options)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def close(self) -> None:
         """Free all memory of the call."""
@@ -121,15 +119,14 @@ class NativeSession:
         finally:
             await self._brain.close()
 
-    def _open_turn(self) -> TurnHearing:
-        return TurnHearing(self._tower, self._scheduler, self._names, self._marks)
+    def _open_turn(self) -> TurnEncoder:
+        return TurnEncoder(self._tower, self._scheduler, self._names, self._marks)
 
-    async def _hear_on(self, history: Sequence[Message]) -> None:
+    async def _encode_on(self, history: Sequence[Message]) -> None:
         """Encode and prefill chunk by chunk."""
         turn = self._turn
-        with contextlib.suppress(EngineError):  # the end of the turn meets it again, and says so
+        with contextlib.suppress(EngineError):  # the end of the turn meets it again, and raises it
             while True:
                 sound = await turn.advance()
-                if not self._responding:
-                    await self._brain.prefill(history, sound)
+                await self._responder.prefill(history, sound)
                 await turn.grown()

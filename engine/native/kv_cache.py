@@ -17,7 +17,7 @@ from engine.errors import EngineError
 
 
 class CacheFull(EngineError):
-    """The pool has no block left for what has to be remembered."""
+    """The pool has no free block left."""
 
 
 class BlockPool:
@@ -52,7 +52,7 @@ class BlockPool:
 
     @property
     def free_blocks(self) -> int:
-        """How many blocks no log holds."""
+        """The number of blocks that no log holds."""
         return len(self._free)
 
     def open(self) -> "Log":
@@ -75,12 +75,12 @@ class BlockPool:
         return taken
 
     def share(self, blocks: Iterable[int]) -> None:
-        """One more log holds ``blocks``."""
+        """Count one more log that holds ``blocks``."""
         for block in blocks:
             self._references[block] += 1
 
     def give_back(self, blocks: Iterable[int]) -> None:
-        """One log fewer holds ``blocks``."""
+        """Count one log fewer that holds ``blocks``."""
         for block in blocks:
             self._references[block] -= 1
             assert self._references[block] >= 0, "a block was given back twice"
@@ -98,10 +98,10 @@ class BlockPool:
 
 
 class Log:
-    """One sequence: what is in it, and where its keys and values are.
+    """One sequence: its ids, and the blocks of its keys and values.
 
     ``entries`` are token ids, or other ids of the caller's choosing (negative ones stand for
-    audio latents); the log only keeps them, so that it can be compared with what it should hold.
+    audio latents); the log only keeps them, so that it can be compared with a prompt.
     """
 
     def __init__(self, pool: BlockPool) -> None:

@@ -1,5 +1,7 @@
-"""What was heard, as the language model is shown it: rows in place of embeddings, each with a
-negative id, so that a prompt is one list of ids and can be compared with what a log holds."""
+"""Audio latents of a call: rows that stand in place of embeddings, each with a negative id.
+
+With the ids a prompt is one list of ids, which can be compared with the ids that a log holds.
+"""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -11,35 +13,37 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latents:
-    """Consecutive latents ``rows`` [n, C] and their ids; freed when nobody holds them."""
+    """Consecutive latents ``rows`` [n, C] and their ids. No pool holds them."""
 
     ids: tuple[int, ...]
     rows: Tensor
 
 
 class LatentNames:
-    """The ids of one call's latents."""
+    """Gives out the ids of one call's latents."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
 
     def name(self, rows: Tensor) -> Latents:
-        """Give ``rows`` [n, C] ids, never used before. They are copied: a view would keep alive
-        what was encoded beside them."""
+        """Give ``rows`` [n, C] new ids. The rows are copied: a view would keep the whole batch
+        alive."""
         return Latents(tuple(-next(self._numbers) for _ in range(len(rows))), rows.clone())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeardSound:
-    """What was heard of a turn (a `engine.types.Sound`): ids of latents, and of the marks between
-    its blocks; and the latents themselves."""
+class LatentSound:
+    """The audio of a turn as latents; an `engine.types.Sound`.
+
+    ``ids`` has the ids of the latents and of the marks between blocks, in order.
+    """
 
     ids: tuple[int, ...]
     parts: tuple[Latents, ...]
 
 
-def rows_of(ids: Sequence[int], sounds: Iterable[HeardSound]) -> Tensor:
-    """The latents [n, C] of ``ids``, at least one, which the ``sounds`` have."""
+def rows_of(ids: Sequence[int], sounds: Iterable[LatentSound]) -> Tensor:
+    """Look up the latents [n, C] of ``ids`` in ``sounds``. There has to be at least one id."""
     wanted = set(ids)
     found = {
         id_: row

@@ -1,4 +1,4 @@
-"""From a directory to a model ready to converse."""
+"""Loads a model from its directory and sets its device up."""
 
 import json
 import logging
@@ -10,8 +10,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
-from engine.native.answering import Manner
+from engine.native.answer_format import AnswerFormat
+from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain
+from engine.native.device_setup import NativeOptions, open_scheduler, open_tower
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.checkpoint import full_keys, load_checkpoint
@@ -22,14 +24,13 @@ from engine.native.model.gguf_weights import GgufModel
 from engine.native.model.ta4 import Ta4Ids
 from engine.native.model.template import with_tools
 from engine.native.model.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
-from engine.native.placing import NativeOptions, open_scheduler, open_tower
-from engine.native.sound import AudioTower
-from engine.native.speaking import SpeakingRenderer
+from engine.native.ta4_renderer import Ta4Renderer
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 
-Tell = Callable[[str, float], None]
+Progress = Callable[[str, float], None]
 logger = logging.getLogger(__name__)
 
-THINK_OPEN, THINK_CLOSE, NO_THOUGHTS = "<think>\n", "</think>\n", "<think>\n\n</think>\n"
+_NO_THOUGHTS = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class NativeModel:
     tower: AudioTower | None
 
 
-def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
+def load_model(path: Path, options: NativeOptions, progress: Progress) -> NativeModel:
     """Load a Step-Audio or Qwen2 directory, or one with a Qwen2 GGUF file.
 
     Raises:
@@ -57,9 +58,7 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
     speech = _speech(path, special) if options.speaks else None
     chat_format = with_tools(STEP_CHAT) if special else _chatml(tokenizer, config)
     renderer = (
-        SpeakingRenderer(tokenizer, chat_format, speech)
-        if speech
-        else Renderer(tokenizer, chat_format)
+        Ta4Renderer(tokenizer, chat_format, speech) if speech else Renderer(tokenizer, chat_format)
     )
     decoder = Decoder(
         config.decoder,
@@ -79,17 +78,17 @@ def load_model(path: Path, options: NativeOptions, tell: Tell) -> NativeModel:
             destinations[key].copy_(tensor)
 
     if gguf:
-        gguf.load(destinations, tell)
+        gguf.load(destinations, progress)
         if options.weight_bits != 16:
             decoder.quantise(options.weight_bits)
     else:
         tied = config.decoder.tied_embeddings
-        load_checkpoint(path, destinations, tell, tied_embeddings=tied, placed=place)
+        load_checkpoint(path, destinations, progress, tied_embeddings=tied, placed=place)
     tower = open_tower(encoder, adaptor, options) if encoder and adaptor else None
     brain = NativeBrain(
         open_scheduler(decoder, tower, options, context),
         renderer,
-        _manner(path, config, renderer, speech, options.pace),
+        _answer_format(path, config, renderer, speech, options.pace),
         context_tokens=context,
         sound_marks=([special.audio_start], [special.audio_end]) if special else None,
     )
@@ -133,16 +132,16 @@ def _speech(path: Path, special: SpecialTokens | None) -> Ta4Ids:
     )
 
 
-def _manner(
+def _answer_format(
     path: Path, config: StepAudioConfig, renderer: Renderer, speech: Ta4Ids | None, pace: Pace
-) -> Manner:
-    """How the checkpoint thinks and speaks."""
+) -> AnswerFormat:
+    """The format of the checkpoint's answers."""
     begin = (speech.start,) if speech else ()
-    no_thoughts = renderer.plain(NO_THOUGHTS) if always_thinks(path, config) else []
-    return Manner(
+    no_thoughts = renderer.plain(_NO_THOUGHTS) if always_thinks(path, config) else []
+    return AnswerFormat(
         renderer,
-        think_open=tuple(renderer.plain(THINK_OPEN)),
-        think_close=(*renderer.plain(THINK_CLOSE), *begin),
+        think_open=tuple(renderer.plain(f"{THINK_OPEN}\n")),
+        think_close=(*renderer.plain(f"{THINK_CLOSE}\n"), *begin),
         no_thoughts=(*no_thoughts, *begin),
         pace=pace,
         speech=speech,

@@ -1,7 +1,7 @@
 """Mind-Paced Speaking: one model thinks and speaks at once, in two contexts (arXiv 2510.09592).
 
-The *formulation* mind F reads the conversation and ``<think>`` and reasons; its log only grows.
-The *articulation* mind A speaks: its step n reads the conversation, ``<think>``, the thoughts so
+The *formulation* brain F reads the conversation and ``<think>`` and reasons; its log only grows.
+The *articulation* brain A speaks: its step n reads the conversation, ``<think>``, the thoughts so
 far, ``</think>`` and all it has said so far, and goes on for Tr tokens (`Pace.speech_tokens`).
 Thoughts come in segments of Tc tokens (`Pace.thought_tokens`); while A speaks on segment n, F makes
 segment n + 1. So A's log is a fork of F's, cut at a segment's end, and what must be prefilled in
@@ -10,9 +10,25 @@ step n is the end of the think block and what was said: ``len(think_close) + Tr 
 Tokens made before the first spoken one: none in ``speak_first`` (A begins with an empty think
 block), Tc in ``think_first``, or fewer if the thoughts end sooner. The two other ways to answer
 are special cases of ``think_first``: ``thought_tokens = thought_limit`` is think-before-speak, and
-``thought_limit = 0`` does not think.
+``thought_limit = 0`` does not think (`Minds.of` picks the numbers).
 
-What the paper leaves open is settled here:
+Each brain is in one of these phases:
+
+* F: *waiting* -> *thinking* (it was asked for a segment) -> *waiting* ... -> *over* (it closed its
+  block, or its budget is used up).
+* A: *waiting* -> *speaking* (a step) -> *waiting* ... until the answer is over.
+
+A waiting A begins its next step when the first matching row of this table says so:
+
+================================== ============================================
+F is over                          always: it now has all its thoughts
+A has not spoken yet               in ``speak_first``, or with one whole segment
+later                              with a new whole segment, unless speech lasts
+================================== ============================================
+
+A waiting F begins its next segment while speech lasts, or when A has taken up all its segments.
+
+What the paper leaves open is settled here (docs/decisions/0025-two-minds.md):
 
 * *The playback clock.* While the speech that the caller has yet to hear lasts longer than
   `Pace.speak_margin_s`, nothing more need be said: F goes on past its segment, and A's next step
@@ -21,7 +37,7 @@ What the paper leaves open is settled here:
   the caller hears silence meanwhile.
 * *F ends* by closing its block or at its budget; A then has all its thoughts at once, whatever the
   clock says, and speaks to the end of the turn in that step.
-* *A ends its turn before F has ended.* It is asked again when it can have more thoughts. The answer
+* *A ends its turn before F has ended.* A speaks again when it can have more thoughts. The answer
   is over when A ends it knowing all thoughts, or has ended `Pace.patience` steps in succession
   without a word while F was still thinking.
 
@@ -33,16 +49,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
-from typing import Literal
+from typing import Literal, Self
 
-from engine.types import FinishReason
+from engine.text.thought_filter import THINK_CLOSE
+from engine.types import FinishReason, Thinking
 
 MindsMode = Literal["think_first", "speak_first"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the two minds take turns.
+    """How the two brains take turns.
 
     ``speech_tokens``: 20 where the answer is text for a separate voice, 100 in ta4 (20 of them
     text, 80 audio: 3.2 s). ``thought_limit`` and ``speech_limit`` bound the whole answer.
@@ -93,11 +110,12 @@ class Finish:
 
 
 class Minds:
-    """The course of one answer; one call's state.
+    """The schedule of the two brains for one answer; used once.
 
     The caller asks `decide` after every token and whenever the clock may matter, does what it
-    says, and tells what came of it. Each mind does one thing at a time: until it has made its
-    ``limit`` of tokens or is told to have ended, it is not given another.
+    says, and reports the result with `thought`, `thoughts_ended`, `spoke` and `speech_ended`. Each
+    brain does one thing at a time: it is given another only after it has made its ``limit`` of
+    tokens, or has ended.
     """
 
     def __init__(
@@ -128,6 +146,39 @@ class Minds:
         self._empty_steps = 0  # in succession, that ended the turn without a word
         self._finished = False
 
+    @classmethod
+    def of(
+        cls,
+        thinking: Thinking,
+        pace: Pace,
+        *,
+        thought_limit: int,
+        speech_limit: int,
+        think_open: Sequence[int],
+        think_close: Sequence[int],
+        no_thoughts: Sequence[int],
+    ) -> Self:
+        """The course of an answer that thinks as ``thinking`` says, within the given limits.
+
+        Thinking before speech is one segment that is as long as the budget.
+        """
+        paced = thinking != "before" and thought_limit > 0
+        own = Pace(
+            pace.thought_tokens if paced else max(1, thought_limit),
+            pace.speech_tokens,
+            thought_limit,
+            speech_limit,
+            pace.speak_margin_s if paced else math.inf,
+            pace.patience,
+        )
+        return cls(
+            "speak_first" if paced and thinking == "speak_first" else "think_first",
+            own,
+            think_open=think_open,
+            think_close=think_close,
+            no_thoughts=no_thoughts,
+        )
+
     @property
     def thoughts(self) -> Sequence[int]:
         """All thoughts so far."""
@@ -135,18 +186,21 @@ class Minds:
 
     @property
     def said(self) -> Sequence[int]:
-        """All that was said so far; what precedes it in A's log is not among it."""
+        """All tokens that A has said so far, without those that precede them in its log."""
         return self._said
 
     @property
     def never_thinks(self) -> bool:
-        """Whether there is no F: then A may have its log for itself."""
+        """Whether there are no thoughts at all: then A may write to the call's own log."""
         return self._pace.thought_limit == 0
 
     @property
     def thoughts_wanted(self) -> int:
-        """How many thoughts F's segment still lacks: more than F has left to make of its limit,
-        if some of what it made is held as a possible tag. 0 if F is not asked to think."""
+        """How many thoughts F's segment still lacks; 0 if F was not asked to think.
+
+        It may be more than F has left to make of its limit: some tokens are held back as a possible
+        tag.
+        """
         return 0 if self._think_until is None else self._think_until - len(self._thoughts)
 
     @property
@@ -156,11 +210,11 @@ class Minds:
 
     @property
     def formulation(self) -> list[int]:
-        """What F's log holds, or will hold, after the conversation."""
+        """The ids of F's log after the conversation; the newest may not be in the log yet."""
         return [*self._open, *self._thoughts]
 
     def thought(self, token: int) -> None:
-        """F thought ``token``, which is certain not to belong to a closing tag (`TagWatch`).
+        """Report that F thought ``token``, which does not belong to a closing tag (`TagWatch`).
 
         Raises:
             RuntimeError: F was not asked to think.
@@ -172,7 +226,7 @@ class Minds:
             self._thoughts_over = len(self._thoughts) == self._pace.thought_limit
 
     def thoughts_ended(self) -> None:
-        """F closed its think block or ended its turn.
+        """Report that F closed its think block or ended its turn.
 
         Raises:
             RuntimeError: F was not asked to think.
@@ -182,7 +236,7 @@ class Minds:
         self._thoughts_over = True
 
     def spoke(self, token: int) -> None:
-        """A said ``token``.
+        """Report that A said ``token``.
 
         Raises:
             RuntimeError: A was not asked to speak.
@@ -194,7 +248,7 @@ class Minds:
             self._speak_until = None
 
     def speech_ended(self) -> None:
-        """A ended its turn (by a token that is not part of what was said).
+        """Report that A ended its turn, by a token that is not part of the answer.
 
         Raises:
             RuntimeError: A was not asked to speak.
@@ -206,7 +260,7 @@ class Minds:
             self._empty_steps += 1
 
     def decide(self, speech_ahead_s: float = 0.0) -> list[Think | Speak | Finish]:
-        """What begins now; empty if there is nothing new to do.
+        """Decide what begins now; empty if nothing does.
 
         ``speech_ahead_s``: how long the speech lasts that was made and not yet heard, with what
         the voice has still to synthesise.
@@ -218,7 +272,7 @@ class Minds:
             return [Finish(reason)]
         lasts = speech_ahead_s > self._pace.speak_margin_s
         actions: list[Think | Speak | Finish] = []
-        # A first: what it takes up tells whether F may go on.
+        # A first: F may go on only if A has taken up all its segments.
         if self._may_speak(lasts):
             actions.append(self._speak())
         if self._may_think(lasts):
@@ -271,31 +325,31 @@ class Minds:
 
     def _check_thinking(self) -> None:
         if self._finished or self._think_until is None:
-            raise RuntimeError("the formulation mind was not asked to think")
+            raise RuntimeError("the formulation brain was not asked to think")
 
     def _check_speaking(self) -> None:
         if self._finished or self._speak_until is None:
-            raise RuntimeError("the articulation mind was not asked to speak")
+            raise RuntimeError("the articulation brain was not asked to speak")
 
 
 class TagWatch:
-    """Tells a mind's thoughts from the tag that ends them.
+    """Separates thoughts from the tag that ends them.
 
     The tag is plain text of several tokens (``</``, ``think``, ``>`` or ``>\\n\\n``), so a token
     is a thought only when what follows shows that the tag does not begin in it.
     """
 
-    def __init__(self, tag: str = "</think>") -> None:
+    def __init__(self, tag: str = THINK_CLOSE) -> None:
         self._tag = tag
         self._held: list[tuple[int, str]] = []  # tokens in which the tag may begin, and after
         self.is_closed = False
 
     def feed(self, token: int, text: str) -> list[tuple[int, str]]:
-        """The tokens that are now certain to be thoughts, with the text that each completes,
-        after one that completes ``text``.
+        """Take the next ``token``, which completes ``text``; return the tokens that are now certain
+        to be thoughts, each with the text that it completes.
 
-        The token in which the tag begins is none, nor is what follows it. What is held when the
-        thoughts are cut short may be the beginning of a tag, and is best left out too.
+        The token in which the tag begins is not a thought, nor is any after it. Tokens that are
+        held back when the thoughts are cut short may be the beginning of a tag: leave them out.
 
         Raises:
             RuntimeError: the tag was found before.

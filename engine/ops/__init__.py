@@ -1,1 +1,1 @@
-"""Operations of the native engine: a torch reference beside each Triton kernel."""
+"""Operations of the native engine: each with a torch reference and a Triton kernel."""

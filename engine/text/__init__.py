@@ -1,1 +1,1 @@
-"""What a model writes, sorted: thoughts, speech and calls of functions."""
+"""Sorts a model's raw text into thoughts, speech and calls of functions."""

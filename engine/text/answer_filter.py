@@ -1,4 +1,4 @@
-"""The only way from a model's raw text to what is spoken.
+"""The only way from a model's raw text to speech.
 
 Text holds thoughts between ``<think>`` tags and calls of functions between ``<tool_call>`` tags.
 Nothing of either is ever speech, however the text is cut into pieces.
@@ -6,7 +6,7 @@ Nothing of either is ever speech, however the text is cut into pieces.
 
 import json
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ _BARE_START = re.compile(r"`{1,2}|```(?:j|js|jso|json)?\s*|")
 
 @dataclass(frozen=True, slots=True)
 class CallBroken:
-    """A call that cannot be read: what follows it cannot be told from it either."""
+    """A call that cannot be read. Its end is unknown, so the rest of the answer is lost too."""
 
     message: str
 
@@ -48,13 +48,13 @@ class AnswerFilter:
     """Splits streamed raw text into speech, thoughts and calls; the tags themselves vanish.
 
     A thought may mention a call without making it, and a call's arguments may hold any tag: in
-    each the other's tags are text. A stray closing tag is dropped. After `CallBroken` nothing
-    comes any more. Whatever the pieces fed, their concatenation decides.
+    each the other's tags are text. A stray closing tag is dropped. After `CallBroken` the filter
+    returns nothing more. The result depends on the text only, not on how it is cut into pieces.
     """
 
     def __init__(self, *, expects_calls: bool = False) -> None:
-        """With ``expects_calls`` an answer that begins with a brace is a call without tags: nobody
-        says such a thing aloud."""
+        """With ``expects_calls`` an answer that begins with a brace is a call without tags, not
+        speech."""
         self._expects_calls = expects_calls
         self._start()
 
@@ -68,15 +68,18 @@ class AnswerFilter:
         self._is_broken = False
 
     def feed(self, text: str) -> list[TextPiece]:
-        """Take the next raw text; return what is certain now, in order."""
+        """Take the next raw text; return the pieces that are certain now, in order."""
         pieces: list[TextPiece] = []
         while text and not self._is_broken:
             text = self._read_call(text, pieces) if self._call else self._read_text(text, pieces)
         return pieces
 
     def finish(self, *, cut: bool) -> list[TextPiece]:
-        """The raw text is over, whole or ``cut`` at its limit: return what was held back. A call
-        that is not over is broken, unless it was cut. The filter starts anew."""
+        """End the answer and return what was held back; the filter may then be used again.
+
+        ``cut`` says that the text stopped at its limit. A call that is not over is broken, unless
+        the text was cut.
+        """
         pieces: list[TextPiece] = []
         if not self._is_broken:
             if self._call is not None:
@@ -91,7 +94,7 @@ class AnswerFilter:
         return pieces
 
     def _read_text(self, text: str, pieces: list[TextPiece]) -> str:
-        """Take text up to a call's beginning; returns what follows that."""
+        """Take text up to the beginning of a call; returns the rest."""
         text = self._held + text
         self._held = ""
         tag = _TAG.search(text)
@@ -110,7 +113,7 @@ class AnswerFilter:
         return text[tag.end() :]
 
     def _sort(self, parts: Sequence[Speech | Thought], pieces: list[TextPiece]) -> None:
-        """Tell a call without tags from speech."""
+        """Separate a call without tags from speech."""
         for part in parts:
             if self._is_broken:
                 return
@@ -124,7 +127,7 @@ class AnswerFilter:
                 pieces.append(part)
 
     def _begin(self, text: str, pieces: list[TextPiece]) -> None:
-        """Look at how the answer begins."""
+        """Decide whether the answer begins with a call without tags."""
         self._lead += text
         lead = self._lead.lstrip()
         if begun := _BARE.match(lead):
@@ -159,8 +162,10 @@ class AnswerFilter:
 
 
 class _Calls:
-    """Holds the calls of one answer against the rules; what is spoken after one is dropped,
-    because the model does not know yet what the call will give."""
+    """Checks the calls of one answer against the rules.
+
+    Speech after a call is dropped, because the model does not know the call's result yet.
+    """
 
     def __init__(self, offered: frozenset[str], *, many: bool) -> None:
         self._offered = offered
@@ -170,11 +175,11 @@ class _Calls:
 
     @property
     def begun(self) -> bool:
-        """Whether there was any."""
+        """Whether the answer has made a call."""
         return self._made > 0
 
     def take(self, piece: CallPiece) -> list[Piece]:
-        """Return what goes out of ``piece``.
+        """Take the next piece of a call; return the pieces to pass on.
 
         Raises:
             EngineError: the function is not among those offered, or the arguments are no object.
@@ -214,43 +219,66 @@ class _Calls:
         return [CallEnded()]
 
 
+class _Sorter:
+    """Turns the raw pieces of one answer into speech, thoughts and calls.
+
+    Two stages: `AnswerFilter` splits raw text (`_parts`), then each part is passed on, held back or
+    dropped (`_speak`, `_call`). Blank speech is held back, because only a call may follow it.
+    """
+
+    def __init__(self, messages: Sequence[Message], *, many: bool) -> None:
+        self._offered = frozenset(tool.name for message in messages for tool in message.tools)
+        self._text = AnswerFilter(expects_calls=bool(self._offered))
+        self._calls = _Calls(self._offered, many=many)
+        self._blanks = ""  # speech that is not passed on yet
+
+    def feed(self, piece: RawPiece) -> Iterator[Piece]:
+        """Take the next raw piece; yield the pieces that are certain now, in order.
+
+        Raises:
+            EngineError: the model called a function in a way that cannot be obeyed.
+        """
+        for part in self._parts(piece):
+            match part:
+                case Speech():
+                    yield from self._speak(part)
+                case CallStarted() | CallArguments() | CallEnded():
+                    self._blanks = ""
+                    yield from self._calls.take(part)
+                case CallBroken(message):
+                    if self._offered:
+                        raise EngineError(message)
+                case _:
+                    yield part
+
+    def _parts(self, piece: RawPiece) -> list[TextPiece | Finished]:
+        match piece:
+            case str():
+                return list(self._text.feed(piece))
+            case Finished(reason):
+                return [*self._text.finish(cut=reason == "length"), piece]
+            case _:
+                return [piece]
+
+    def _speak(self, part: Speech) -> list[Piece]:
+        if not part.codes and not part.text.strip():
+            self._blanks += part.text
+            return []
+        blanks, self._blanks = self._blanks, ""
+        return [] if self._calls.begun else [Speech(blanks + part.text, part.codes)]
+
+
 async def sorted_pieces(
     raw: AsyncGenerator[RawPiece, None], messages: Sequence[Message], options: GenerationOptions
 ) -> AsyncGenerator[Piece, None]:
-    """What a brain says to ``messages``, with the thoughts and the calls in its text told from
-    the speech. Closes ``raw``.
+    """Yield the answer to ``messages`` with the thoughts and calls in its text as pieces of their
+    own. Closes ``raw``.
 
     Raises:
-        EngineError: the model called a function in a way that nobody can obey.
+        EngineError: the model called a function in a way that cannot be obeyed.
     """
-    offered = frozenset(tool.name for message in messages for tool in message.tools)
-    text = AnswerFilter(expects_calls=bool(offered))
-    calls = _Calls(offered, many=options.calls.many)
-    blanks = ""  # not spoken yet: nothing may follow them but a call
+    sorter = _Sorter(messages, many=options.calls.many)
     async with aclosing(raw):
         async for piece in raw:
-            parts: list[TextPiece | Finished]
-            match piece:
-                case str():
-                    parts = list(text.feed(piece))
-                case Finished(reason):
-                    parts = [*text.finish(cut=reason == "length"), piece]
-                case _:
-                    parts = [piece]
-            for part in parts:
-                match part:
-                    case Speech(words, codes) if not codes and not words.strip():
-                        blanks += words
-                    case Speech(words, codes):
-                        if not calls.begun:
-                            yield Speech(blanks + words, codes)
-                        blanks = ""
-                    case CallStarted() | CallArguments() | CallEnded():
-                        blanks = ""
-                        for out in calls.take(part):
-                            yield out
-                    case CallBroken(message):
-                        if offered:
-                            raise EngineError(message)
-                    case _:
-                        yield part
+            for part in sorter.feed(piece):
+                yield part

@@ -1,11 +1,12 @@
-"""Thoughts told from speech in a model's raw text; `engine.text.answer_filter` uses it."""
+"""Separates thoughts from speech in a model's raw text, for `engine.text.answer_filter`."""
 
 import re
 from collections.abc import Sequence
 
 from engine.types import Speech, Thought
 
-_TAGS = ("<think>", "</think>", "<thinking>", "</thinking>")
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+_TAGS = (THINK_OPEN, THINK_CLOSE, "<thinking>", "</thinking>")
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
 
 
@@ -15,7 +16,7 @@ class ThoughtFilter:
     Blocks nest, a stray closing tag is dropped and a block that never closes is thought to the
     end: when in doubt, nothing is spoken. A model that stutters its opening tag (only white
     space in between) has opened one block. Text that may still become a tag is held back.
-    Whatever the pieces fed, their concatenation decides.
+    The result depends on the text only, not on how it is cut into pieces.
     """
 
     def __init__(self) -> None:
@@ -25,11 +26,11 @@ class ThoughtFilter:
 
     @property
     def is_thinking(self) -> bool:
-        """Whether a block is open. Text that is held back is not reckoned with."""
+        """Whether a block is open; text that is held back does not count."""
         return self._depth > 0
 
     def feed(self, text: str) -> list[Speech | Thought]:
-        """Take the next raw text; return what is certain now, in order, none of it empty."""
+        """Take the next raw text; return the pieces that are certain now, in order, none empty."""
         text = self._held + text
         pieces: list[Speech | Thought] = []
         start = 0
@@ -44,14 +45,14 @@ class ThoughtFilter:
         return pieces
 
     def release(self) -> list[Speech | Thought]:
-        """Something else than a tag's rest comes next: return what was held back."""
+        """Return the text that was held back: it is not the beginning of a tag."""
         pieces: list[Speech | Thought] = []
         self._emit(self._held, pieces)
         self._held = ""
         return pieces
 
     def finish(self) -> list[Speech | Thought]:
-        """The raw text is over: return what was held back. The filter starts anew."""
+        """End the text and return what was held back; the filter may then be used again."""
         pieces = self.release()
         self._depth, self._fresh = 0, False
         return pieces

@@ -29,25 +29,23 @@ def begins_call(answer: str) -> bool:
 
 
 class _At(Enum):
-    HEAD = auto()  # before the arguments, or in a call whose form is not known
+    HEAD = auto()  # before the arguments, or in a call of unknown form
     ARGUMENTS = auto()
     TAIL = auto()  # the arguments are whole; the rest up to the closing tag means nothing
 
 
 class CallReader:
-    """Reads one call, from after its opening tag. Arguments come as they are written; that they
-    are JSON is for others to check."""
+    """Reads one call, from after its opening tag. Arguments come as they are written; the caller
+    checks that they are JSON."""
 
     def __init__(self) -> None:
         self._at = _At.HEAD
-        self._held = ""  # in HEAD and TAIL: what was not understood yet
-        self._depth = 0  # of braces and brackets in the arguments
-        self._in_string = False
-        self._escaped = False
+        self._held = ""  # in HEAD and TAIL: text that is not understood yet
+        self._value = _JsonValue()  # the arguments
 
     def feed(self, text: str) -> tuple[list[CallPiece | None], str | None]:
-        """Take the next text. Returns what is certain, with None in place of a call that cannot
-        be read, and the text after the closing tag once that has come."""
+        """Take the next text. Returns the pieces that are certain, and the text after the closing
+        tag once that has come. A piece of None stands for a call that cannot be read."""
         pieces: list[CallPiece | None] = []
         if self._at is _At.HEAD:
             text = self._read_head(text, pieces)
@@ -62,14 +60,14 @@ class CallReader:
         return pieces, None
 
     def finish(self, *, cut: bool) -> list[CallPiece | None]:
-        """The text is over, or was ``cut`` at its limit."""
+        """End the text, which may have been ``cut`` at its limit; returns the last pieces."""
         if self._at is _At.TAIL or cut:
             return []
         whole = _whole(self._held) if self._at is _At.HEAD else None
         return [None] if whole is None else [*whole]
 
     def _read_head(self, text: str, pieces: list[CallPiece | None]) -> str:
-        """Returns what follows the head, or a whole call in a form of its own."""
+        """Returns the text after the head, or after a whole call of another form."""
         scanned = max(0, len(self._held) - len(CALL_CLOSE))
         self._held += text
         for form in (_HERMES, _STEP):
@@ -90,15 +88,31 @@ class CallReader:
         return ""
 
     def _read_arguments(self, text: str, pieces: list[CallPiece | None]) -> str:
-        """Returns what follows the arguments."""
+        """Returns the text after the arguments."""
+        end = self._value.end(text)
+        if end is not None:
+            pieces += [CallArguments(text[:end]), CallEnded()]
+            self._at = _At.TAIL
+            return text[end:]
+        if text:
+            pieces.append(CallArguments(text))
+        return ""
+
+
+class _JsonValue:
+    """Finds the end of one JSON object or array that comes in pieces, by its brackets alone."""
+
+    def __init__(self) -> None:
+        self._depth = 0  # open braces and brackets
+        self._in_string = False
+        self._escaped = False  # the letter after a backslash in a string
+
+    def end(self, text: str) -> int | None:
+        """Take the next text; returns the index after the value's last bracket, if that is in
+        it."""
         for index, letter in enumerate(text):
             if self._in_string:
-                if self._escaped:
-                    self._escaped = False
-                elif letter == "\\":
-                    self._escaped = True
-                elif letter == '"':
-                    self._in_string = False
+                self._take_in_string(letter)
             elif letter == '"':
                 self._in_string = True
             elif letter in "{[":
@@ -106,12 +120,16 @@ class CallReader:
             elif letter in "}]":
                 self._depth -= 1
                 if self._depth == 0:
-                    pieces += [CallArguments(text[: index + 1]), CallEnded()]
-                    self._at = _At.TAIL
-                    return text[index + 1 :]
-        if text:
-            pieces.append(CallArguments(text))
-        return ""
+                    return index + 1
+        return None
+
+    def _take_in_string(self, letter: str) -> None:
+        if self._escaped:
+            self._escaped = False
+        elif letter == "\\":
+            self._escaped = True
+        elif letter == '"':
+            self._in_string = False
 
 
 def hermes_system(text: str, tools: Sequence[Tool]) -> str:
@@ -129,8 +147,8 @@ def hermes_system(text: str, tools: Sequence[Tool]) -> str:
 
 
 class HermesTools:
-    """Tools as Qwen2.5, Hermes and many others are shown them; an `engine.brain.chat_format`
-    `ToolFormat`."""
+    """The format of tools in Qwen2.5, Hermes and many other models; a `ToolFormat` of
+    `engine.brain.chat_format`."""
 
     def blocks(self, message: Message) -> list[tuple[str, str]]:
         """See `ToolFormat`."""
@@ -161,7 +179,7 @@ class HermesTools:
 
 
 def _unescaped(text: str) -> str | None:
-    """What a JSON string says; None if it is none."""
+    """The text of a JSON string without its quotes; None if it is not valid."""
     try:
         value: Any = json.loads(f'"{text}"')
     except ValueError:
@@ -170,8 +188,8 @@ def _unescaped(text: str) -> str | None:
 
 
 def _whole(text: str) -> list[CallPiece] | None:
-    """A whole call in a form in which its arguments cannot be told before its end; None if it is
-    none."""
+    """A whole call in a form whose arguments are known only at its end; None if ``text`` is not
+    one."""
     if bare := _STEP_BARE.fullmatch(text):
         return [CallStarted(bare[1].strip()), CallEnded()]
     try:

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from tiny_checkpoint import write_tiny_checkpoint
 
+from engine.native.audio_stream import AudioConfig
 from engine.native.brain import NativeBrainSession
+from engine.native.device_setup import NativeOptions
 from engine.native.load import NativeModel, load_model
 from engine.native.minds import Pace
-from engine.native.placing import NativeOptions
-from engine.native.sound import SoundConfig
 from engine.types import Finished, GenerationOptions, Message, RawPiece, Speech, Thought
 
 PACE = Pace(thought_tokens=8, speech_tokens=5, speak_margin_s=1.5)
@@ -28,7 +28,7 @@ def load_tiny(directory: Path, *, template: str = "", speaks: bool = False) -> N
         context_tokens=1024,
         cache_tokens=8192,
         calls=2,
-        sound=SoundConfig(chunk=2, lookahead=2),
+        audio=AudioConfig(chunk=2, lookahead=2),
         pace=PACE,
         speaks=speaks,
     )

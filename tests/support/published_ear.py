@@ -10,10 +10,11 @@ from transformers.models.qwen2_audio.configuration_qwen2_audio import Qwen2Audio
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoder
 
 from engine.features import Float32
+from engine.native.audio_stream import AudioConfig
+from engine.native.audio_tower import AudioTower
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import AdaptorShape, EncoderShape
 from engine.native.model.encoder import Encoder
-from engine.native.sound import AudioTower, SoundConfig
 
 ENCODER = EncoderShape(mels=16, context=1500, state=32, heads=2, layers=3)
 ADAPTOR = AdaptorShape(state=32, hidden=24, output=20)
@@ -48,7 +49,7 @@ def tiny_adaptor(shape: AdaptorShape = ADAPTOR, seed: int = 1) -> Adaptor:
 
 
 def tiny_tower(
-    config: SoundConfig | None = None, shape: AdaptorShape = ADAPTOR, blocks: int = 128
+    config: AudioConfig | None = None, shape: AdaptorShape = ADAPTOR, blocks: int = 128
 ) -> AudioTower:
     """A tower whose unused memory is poisoned."""
     encoder = tiny_encoder()

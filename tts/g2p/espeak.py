@@ -1,4 +1,4 @@
-"""espeak-ng as the phonemizer: opt-in, because the library is GPL-3 and not installed by us.
+"""espeak-ng as the phonemizer. It is opt-in, because the library is GPL-3; it is not a dependency.
 
 The voice was trained on its phonemes, so it is the reference to compare `tts.g2p.g2p` with.
 """
@@ -37,7 +37,7 @@ class Espeak:
             raise ValueError(f"espeak-ng has no voice {voice!r}")
 
     def __call__(self, spoken: Sequence[str]) -> list[str]:
-        """Word by word, so that each keeps its place; in whole clauses espeak joins words."""
+        """Speak word by word, so that each keeps its place: in clauses espeak joins words."""
         with self._lock:
             return [self._item(text) for text in spoken]
 

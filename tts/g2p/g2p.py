@@ -1,7 +1,9 @@
-"""English words to the phonemes of the voice, without a GPL phonemizer.
+"""English words to the phonemes of the voice.
 
-In order: letters spelled out, weak forms of function words, the dictionaries and their rules,
-the neural network.
+It is our own, because phonemizer and espeak-ng are GPL; see
+docs/decisions/0026-own-text-and-sound-for-the-voice.md.
+A word is looked up in this order: letters spelled out, weak forms of function words, the
+dictionaries and their rules, the neural network.
 """
 
 import re
@@ -24,7 +26,7 @@ _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z']+")
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'"})
 _VOWEL_SOUND = re.compile("[ˈˌ]?[aeiouæɐɑɔəɚɛɜɪʊʌᵻ]")
 
-# As espeak, and so the voice, says them inside a sentence.
+# As espeak says them inside a sentence; the voice was trained on its phonemes.
 WEAK_FORMS = {
     "a": "ɐ", "an": "ɐn", "and": "ænd", "the": "ðə", "to": "tə", "of": "ʌv", "i": "aɪ",
     "or": "ɔːɹ", "for": "fɔːɹ", "is": "ɪz", "it": "ɪt", "in": "ɪn", "at": "æt", "as": "æz",
@@ -36,7 +38,7 @@ WEAK_FORMS = {
     "will": "wɪl", "not": "nˌɑːt", "than": "ðɐn", "so": "sˌoʊ", "us": "ˌʌs", "our": "ˌaʊɚ",
 }  # fmt: skip
 _BEFORE_VOWEL = {"the": "ðɪ", "to": "tʊ"}
-# Common in answers, in no dictionary, and not what the network makes of them.
+# Common in answers, in no dictionary, and wrong from the network.
 _EXTRA = {
     "github": "ɡˈɪthˌʌb", "linux": "lˈɪnəks", "wifi": "wˈaɪfaɪ", "api": "ˌeɪpiːˈaɪ",
     "chatgpt": "tʃˈæt dʒˌiːpˌiːtˈiː", "pytorch": "pˈaɪtˌɔːɹtʃ", "nginx": "ˈɛndʒɪnˈɛks",
@@ -48,11 +50,14 @@ _EXTRA = {
 
 
 class Phonemizer(Protocol):
-    """Words of one segment to phonemes of the voice."""
+    """A function from the words of one segment to phonemes of the voice."""
 
     def __call__(self, spoken: Sequence[str]) -> list[str]:
-        """One phoneme string for each item of ``spoken``: normalised speech text, any number of
-        words and the punctuation that follows them. An item with nothing to say gives ''."""
+        """One phoneme string for each item of ``spoken``.
+
+        An item is normalised speech text: any number of words with the punctuation that follows
+        them. An item with nothing to say gives ''.
+        """
 
 
 class G2P:
@@ -74,8 +79,11 @@ class G2P:
         return [_join([next(sounds) for _ in pieces]) for pieces in items]
 
     def _sentence(self, pieces: Sequence[str]) -> list[str]:
-        """Sounds of words and punctuation marks, from the last to the first: how "the" and "to"
-        are said depends on the sound that follows."""
+        """Sounds of words and punctuation marks.
+
+        It works from the last to the first, because the sound of "the" and "to" depends on the
+        sound that follows.
+        """
         sounds: list[str] = []
         following = ""
         for index in range(len(pieces) - 1, -1, -1):
@@ -121,13 +129,13 @@ def _is_acronym(word: str) -> bool:
 
 
 def _latin(text: str) -> str:
-    """Straight quotes, and letters without their accents: é as e."""
+    """``text`` with straight quotes, and letters without their accents: é as e."""
     split = unicodedata.normalize("NFD", text.translate(_QUOTES))
     return "".join(c for c in split if not unicodedata.combining(c))
 
 
 def _join(sounds: Sequence[str]) -> str:
-    """Words apart by one space, punctuation straight after its word."""
+    """Join words by one space, punctuation straight after its word."""
     text = ""
     for sound in sounds:
         text += sound if not text or sound in PUNCTUATION else f" {sound}"

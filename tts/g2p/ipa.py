@@ -1,7 +1,7 @@
-"""Two phonetic alphabets to the IPA that the voice was trained on (espeak's American English).
+"""Translates two phonetic alphabets to the IPA of the voice (espeak's American English).
 
-The voice knows phonemes only as the symbols of its training data, so what counts here is how
-espeak writes a sound, not how a phonetician would.
+The voice knows phonemes only as the symbols of its training data, so sounds are written here as
+espeak writes them.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Pronunciations from misaki's American dictionaries (Apache-2.0), in misaki's alphabet.
 
-What is not in them is derived from what is: plurals, possessives, past tenses and participles,
-a few prefixes and suffixes, and compounds of two known words.
+Rules derive other words from them: plurals, possessives, past tenses and participles, a few
+prefixes and suffixes, and compounds of two known words.
 """
 
 import json
@@ -17,7 +17,7 @@ _SIBILANT = "szʃʒʧʤ"
 _VOWELS = "AIOWYiuæɑəɛɪɹʊʌ"  # after one of these a t before a weak vowel is a flap
 _STRESS = str.maketrans("", "", "ˈˌ")
 
-# Verb after these, noun after those, where the dictionary tells them apart (record, use, live).
+# A word with two readings (record, use, live) is a verb after the first, a noun after the second.
 _VERB_CUES = frozenset(
     words("""
     to will would can could should shall may might must not always never often also and help let

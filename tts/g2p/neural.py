@@ -1,5 +1,7 @@
 """Pronounces words that no dictionary holds: the g2p_en network (Apache-2.0), in numpy.
 
+It needs no runtime, because it is one small recurrence and runs only for such words.
+
 A character GRU reads the word, a phoneme GRU started from its last state writes the
 pronunciation greedily. Symbols and shapes are those of the published checkpoint
 (kyubyong/g2p, ``checkpoint20.npz``); the recurrence is that of PyTorch's GRU.
@@ -19,17 +21,17 @@ _CONSONANTS = (
     "B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH",
     "T", "TH", "UW", "V", "W", "Y", "Z", "ZH",
 )  # fmt: skip
-# The checkpoint's order is alphabetical and has a bare UW beside its stressed forms.
+# The checkpoint's order is alphabetical and has a bare UW next to its stressed forms.
 _PHONES = (
     "<pad>", "<unk>", "<s>", "</s>",
     *sorted([v + d for v in _VOWELS for d in "012"] + list(_CONSONANTS)),
 )  # fmt: skip
 _START, _STOP = 2, 3
-MAX_PHONES = 40  # a longer word is not a word; the network may loop on one
+MAX_PHONES = 40  # longer than any word; the network may loop
 
 
 class NeuralG2P:
-    """Weights only; safe to share between threads."""
+    """The loaded network; safe to share between threads."""
 
     def __init__(self, checkpoint: Path) -> None:
         with np.load(checkpoint, allow_pickle=False) as arrays:

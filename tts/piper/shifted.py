@@ -1,7 +1,7 @@
-"""A second voice out of a first: the same speech, played faster or slower than it was made.
+"""A voice moved by semitones: the same speech, played faster or slower than it was made.
 
-Pitch and formants move together, as with a smaller or a larger speaker; the pace stays, because
-the voice is asked to speak slower or faster by as much.
+Pitch and formants move together, as with a smaller or a larger speaker. The pace stays, because
+the voice speaks slower or faster by the same factor.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, TextUtterance, TextVoice
 
-MAX_SEMITONES = 6  # beyond it nobody takes it for a person
+MAX_SEMITONES = 6  # beyond this it does not sound like a person
 _NAME = re.compile(r"(?P<voice>.+)@(?P<semitones>[+-]\d{1,2})")
 
 
@@ -17,7 +17,7 @@ def parse_shift(name: str) -> tuple[str, int]:
     """Read ``voice@+4`` as that voice, four semitones up; a plain name as itself, unmoved.
 
     Raises:
-        ValueError: it is moved by more than `MAX_SEMITONES`.
+        ValueError: the shift is larger than `MAX_SEMITONES`.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -29,7 +29,7 @@ def parse_shift(name: str) -> tuple[str, int]:
 
 
 class ShiftedVoice:
-    """``voice``, moved by ``semitones``. Holds nothing else: the weights are the voice's own."""
+    """``voice``, moved by ``semitones``. It shares the weights of that voice."""
 
     takes_codes = False
 
@@ -43,6 +43,6 @@ class ShiftedVoice:
         return TextUtterance(self, speed)
 
     def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
-        """See `tts.types.TextVoice`. Samples stand as they are: only their rate is another."""
+        """See `tts.types.TextVoice`. The samples are unchanged; only their rate differs."""
         slower = min(MAX_SPEED, max(MIN_SPEED, speed / self._factor))
         return self._voice.synthesize(text, slower)

@@ -1,12 +1,12 @@
-"""Cuts a Piper voice (one VITS graph) into three, once, at set-up.
+"""A set-up tool that cuts a Piper voice (one VITS graph) into three.
 
     text.onnx     phonemes -> prior mean, log deviation, and frames per phoneme
     flow.onnx     prior sample -> latent frames
     vocoder.onnx  latent frames -> audio, 256 samples a frame
 
-Between the first two the voice expands phonemes to frames and draws the noise itself, so that
-speech is the same each time, the time of each word is known from the synthesis, and flow and
-vocoder can run on a few frames at a time: neither looks further than a fixed number of frames.
+Between the first two `tts.piper.voice` expands phonemes to frames and draws the noise itself. So
+speech is the same each time, and the time of each word is known from the synthesis. Flow and
+vocoder see a fixed number of frames, so they can run on a few at a time.
 """
 
 import shutil
@@ -14,10 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-RECIPE = "piper: text, flow, vocoder; 1"  # changes with what `split` writes
 TEXT_FILE, FLOW_FILE, VOCODER_FILE = "text.onnx", "flow.onnx", "vocoder.onnx"
 CONFIG_FILE = "voice.json"
-RECIPE = "text, flow, vocoder; 1"  # changes with what is written
+RECIPE = "text, flow, vocoder; 1"  # change it when `split` writes something else
 
 # Names of tensors in graphs exported by Piper's trainer (VITS, opset 15).
 PHONEMES, LENGTHS, SCALES = "input", "input_lengths", "scales"
@@ -41,15 +40,16 @@ _PARTS = (
 
 
 def split(source: Path, target: Path, progress: Callable[[float], None] = lambda _: None) -> None:
-    """Write the parts of the voice ``source`` (``NAME.onnx`` with ``NAME.onnx.json`` beside it)
-    into the directory ``target``, new or empty, which is filled completely or not at all.
+    """Write the parts of the voice ``source`` (``NAME.onnx`` with ``NAME.onnx.json`` next to
+    it) into the directory ``target``. It has to be new or empty, and is filled completely or not
+    at all.
 
     ``progress`` is called with the done fraction, 0 to 1. Needs the ``onnx`` package, which
     serving does not.
 
     Raises:
         FileExistsError: ``target`` is there and not empty.
-        ValueError: ``source`` is not a Piper graph this knows how to cut.
+        ValueError: ``source`` is not a Piper graph with the expected tensors.
         ImportError: ``onnx`` is not installed.
     """
     try:

@@ -21,19 +21,20 @@ from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord, TextUtteranc
 Array = NDArray[np.float32]
 
 FRAME_SAMPLES = 256
-FIRST_FRAMES = 16  # 186 ms: the least that covers the making of the next chunk on a busy core
-MAX_FRAMES = 64  # 743 ms; more saves little and holds the device against other calls
+# The first chunk is as short as covers the making of the next on a busy core; longer chunks than
+# the largest hold the device against other calls (docs/decisions/0024-first-sound-of-a-segment.md).
+FIRST_FRAMES = 16
+MAX_FRAMES = 64
 # Frames on either side that change a frame's output. Flow: 4 couplings of 4 convolutions that
-# reach 2 frames. Vocoder: measured, the rest is below -100 dB.
+# reach 2 frames. Vocoder: measured.
 FLOW_REACH = 32
 VOCODER_REACH = 10
 
 _PAD, _START, _END = "_", "^", "$"
-# Straight after the start symbol the voice swallows plosives ("Python" is heard as "hython"): of
-# 48 first words 15 were misheard, 4 with a space before them.
+# Straight after the start symbol the voice swallows plosives: "Python" is heard as "hython".
 _BREATH = (" ", _PAD)
 _ONSET_FRAMES = 3  # a sound may begin this much before its phoneme does
-_SILENCE = 0.004  # of full scale; before the first sound and after the last is less than 0.001
+_SILENCE = 0.004  # of full scale; above the voice's own silence
 _EDGE_FRAMES = 2
 _MARGIN_MS, _FADE_MS = 10, 4
 _PAUSE_MS = {".": 280, "!": 280, "?": 280, "…": 280, ":": 200, ";": 200, ",": 120}
@@ -42,7 +43,7 @@ _NO_PAUSE_MS = 20
 
 @dataclass(frozen=True, slots=True)
 class _Script:
-    """A segment ready to be spoken. ``ends[i]`` phoneme ids are spoken when word i is over."""
+    """A segment as phoneme ids. Word ``i`` is over after the first ``ends[i]`` ids."""
 
     words: tuple[str, ...]
     ids: tuple[int, ...]
@@ -51,11 +52,11 @@ class _Script:
 
 
 class PiperVoice:
-    """Weights only; one instance serves all calls and threads.
+    """A loaded voice; one instance serves all calls and threads.
 
-    The noise that gives Piper its liveliness is drawn from ``seed`` for each segment anew, so a
-    text always sounds the same. ``spinning`` lets onnxruntime's threads wait actively between
-    operators: only of use with more than one thread and an idle machine.
+    The synthesis noise is drawn anew from ``seed`` for each segment, so a text always sounds the
+    same. ``spinning`` lets onnxruntime's threads wait actively between operators; it helps only
+    with more than one thread on an idle machine.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class PiperVoice:
         return TextUtterance(self, speed)
 
     def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
-        """See `tts.types.Voice`. The first chunk is `FIRST_FRAMES` long less the silence before
-        the first sound, the next ones double up to `MAX_FRAMES`.
+        """See `tts.types.TextVoice`. The first chunk is `FIRST_FRAMES` long, less the silence
+        before the first sound; the next ones double up to `MAX_FRAMES`.
 
         Raises:
             ValueError: ``speed`` is outside 0.25 to 4.
@@ -113,7 +114,7 @@ class PiperVoice:
         heard = np.concatenate([[0], np.cumsum(durations)]) * FRAME_SAMPLES
         ends = [int(heard[n]) for n in script.ends]
         start = max(int(durations[: len(self._lead)].sum()) - _ONSET_FRAMES, 0)
-        skipped = start * FRAME_SAMPLES  # silence at the front that is not given out
+        skipped = start * FRAME_SAMPLES  # silence at the front that is cut off
         done, word = 0, 0
         for audio, last in self._render(prior, start):
             if not done:
@@ -168,7 +169,7 @@ class PiperVoice:
             },
         )
         durations = frames[0, 0].astype(np.int64)
-        # Start and end symbols are silence, of up to 32 frames as the dice fall.
+        # Start and end symbols are silence of random length.
         durations[[0, -1]] = np.minimum(durations[[0, -1]], _EDGE_FRAMES)
         mean = np.repeat(mean, durations, axis=2)
         deviation = np.exp(np.repeat(log_deviation, durations, axis=2))
@@ -176,11 +177,11 @@ class PiperVoice:
         return mean + sample * deviation, durations
 
     def _render(self, prior: Array, start: int = 0) -> Iterator[tuple[Array, bool]]:
-        """Prior sample [1, 192, F] to the audio from frame ``start`` on in pieces [256 n], each
-        with whether it is the last.
+        """Render a prior sample [1, 192, F] from frame ``start`` on.
 
-        Equals one run over everything: each piece is made with the frames that reach into it.
-        The flow runs on the head of the prior first, then once on all the rest.
+        Yields pieces of audio [256 n], each with whether it is the last. Joined they equal one run
+        over everything, because each piece is made with the frames that reach into it. The flow
+        runs on the head of the prior first, then once on all the rest.
         """
         total = prior.shape[2]
         known = start + FIRST_FRAMES + VOCODER_REACH

@@ -1,8 +1,10 @@
 """Answer text to speech text, word by word.
 
-The text is read from left to right; at each place the first rule that matches says how its slice
-is spoken. Nothing is lost: the slices joined are the text, so what was heard can be told in the
-text's own words.
+It is our own, because the slices joined have to be the text (only so is it known which words the
+caller heard), which nemo-text-processing does not promise; num2words is LGPL.
+
+The text is read from left to right. At each place the first rule that matches gives the speech of
+its slice.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Numbers as American English words."""
+"""Numbers as American English words; our own, because num2words is LGPL."""
 
 from tts.text.words import words
 
@@ -42,7 +42,7 @@ def ordinal(number: int) -> str:
 
 
 def digits(text: str) -> str:
-    """ "407" -> "four zero seven"; what is no digit is left out."""
+    """ "407" -> "four zero seven"; other characters are left out."""
     return " ".join(_ONES[int(c)] for c in text if c in "0123456789")
 
 

@@ -1,7 +1,7 @@
-"""How written quantities are said: dates, times, money, measures, telephone numbers, sums.
+"""Written quantities to words: dates, times, money, measures, telephone numbers, sums.
 
-`RULES` are tried in order wherever a token of the text may start; each is a pattern and a
-function from its match to words.
+`RULES` are tried in order wherever a token of the text may start. Each is a pattern and a function
+from its match to words.
 """
 
 import re

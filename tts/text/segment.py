@@ -1,7 +1,7 @@
-"""Cuts a stream of answer text into pieces to speak.
+"""Cuts a stream of answer text into segments to speak.
 
-The first piece is cut as early as still sounds natural, because the caller waits for it in
-silence; the second a little later, because the first is being heard meanwhile; the rest at
+The first segment ends as early as still sounds natural, because the caller waits for it in silence.
+The second ends a little later, because the first is being heard meanwhile. The others end at
 sentences.
 """
 
@@ -30,12 +30,12 @@ class Limits:
     hard: int
 
 
-# 1st, 2nd, later. The first is cut at a verb too ("The capital of France | is Paris"): each word
-# that it does not wait for is a token's time, 25 to 70 ms, of the caller's silence.
+# 1st, 2nd, later. The first may end before a verb ("The capital of France | is Paris"): the caller
+# waits in silence for each word in it (docs/decisions/0024-first-sound-of-a-segment.md).
 LIMITS = (Limits(2, 4, 1, 6, 10), Limits(5, 10, 2, 14, 20), Limits(16, 26, 2, 26, 34))
 _LEAST_WORDS = 3  # before a cut that no punctuation asks for
 
-# What starts a phrase, best first: clauses, then prepositions, then verb groups.
+# Words that start a phrase, best first: clauses, then prepositions, then verb groups.
 _STARTERS = {
     word: strength
     for strength, text in (
@@ -87,13 +87,13 @@ class Segmenter:
         return segments
 
     def finish(self) -> list[str]:
-        """The answer is over; return what is left as the last segment, if anything is."""
+        """End the answer; return the rest as the last segment, if there is any."""
         rest, self._open = self._open, ""
         return [rest] if rest else []
 
 
 def _cut(text: str, limits: Limits) -> int:
-    """Where ``text`` is to be cut now that its last character is known; 0 for not yet."""
+    """The place to cut ``text`` now that its last character is known; 0 for not yet."""
     if _CODE_BLOCK.match(text):
         return len(text) if text[-1] == "\n" and _CODE_BLOCK_END.match(text) else 0
     if len(text) >= MAX_CHARS:

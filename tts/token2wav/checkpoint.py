@@ -44,9 +44,9 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         "unexpected": sorted(tensors.keys() - own.keys()),
         "misshapen": misshapen,
     }
-    told = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if told:
-        raise ValueError(f"{where} does not fit its module; {'; '.join(told)}")
+    listed = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
+    if listed:
+        raise ValueError(f"{where} does not fit its module; {'; '.join(listed)}")
     module.load_state_dict(dict(tensors))
 
 
@@ -88,7 +88,7 @@ def load_flow(directory: Path) -> Flow:
     """The flow of a ``token2wav`` directory, fp32 on the CPU.
 
     Raises:
-        ValueError: ``flow.yaml`` or ``flow.pt`` is not what is implemented.
+        ValueError: ``flow.yaml`` or ``flow.pt`` needs something that is not implemented.
         OSError: a file cannot be read.
     """
     config = parse_flow_yaml((directory / "flow.yaml").read_text("utf-8"))

@@ -158,7 +158,7 @@ _DIT: _Known = ("DiT", {})
 
 
 class _Arguments:
-    """Arguments of one ``!new:`` tag, taken one by one; what is left over is an error."""
+    """Arguments of one ``!new:`` tag, taken one by one; one that is left over is an error."""
 
     def __init__(self, value: object, where: str, known: _Known) -> None:
         name, fixed = known

@@ -18,16 +18,16 @@ from tts.token2wav.encoder import EncoderState, FlowEncoder, forget
 
 STEPS = 10
 NOISE_FRAMES = 30_000  # 600 s; the published code's size
-NOISE_SEED = 0  # the noise is no part of the checkpoint: any fixed one does
-RECENT_FRAMES = 100  # kept by the estimator's attention beside as many frames as the prompt has
+NOISE_SEED = 0  # the checkpoint has no noise; any fixed one serves
+RECENT_FRAMES = 100  # kept by the estimator's attention, after the frames of the prompt
 # The published encoder forgets nothing and ends at 5,000 frames (100 s); ours forgets from there.
 ENCODER_TOKENS = 2_500
 
 
 @dataclass(frozen=True, slots=True)
 class FlowState:
-    """One utterance: what its next chunk needs. Nothing in it is ever written to, so that the
-    state after the prompt serves any number of utterances."""
+    """The state of one utterance. It is never changed, so the state after the prompt serves any
+    number of utterances."""
 
     speaker: Tensor  # [1, mels]
     prompt_tokens: int
@@ -37,7 +37,7 @@ class FlowState:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Times of the solver, cosine-spaced, and what each does to the estimator."""
+    """Times of the solver, cosine-spaced, and the modulation of the estimator at each."""
 
     times: tuple[float, ...]  # one more than steps
     modulations: tuple[Modulation, ...]

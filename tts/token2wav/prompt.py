@@ -1,4 +1,4 @@
-"""The voice that token2wav speaks in: a few seconds of someone, as three views of them."""
+"""The voice of token2wav: a few seconds of a speaker, in three representations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class VoicePrompt:
     [2 * T, 80] at 50 Hz of the same audio.
 
     Raises:
-        ValueError: shapes or types are others.
+        ValueError: a shape or type is wrong.
     """
 
     codes: NDArray[np.int64]
@@ -47,8 +47,8 @@ def load_prompt(path: Path) -> VoicePrompt:
     """A prompt that `VoicePrompt.save` wrote.
 
     Raises:
-        ValueError: it is no such file.
-        OSError: it cannot be read.
+        ValueError: the file has another content.
+        OSError: the file cannot be read.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

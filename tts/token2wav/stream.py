@@ -1,7 +1,8 @@
 """Codes to samples as a stream: chunks of 25 codes (1 s), each seeing 3 codes ahead.
 
 Mel chunks overlap by 8 frames in the vocoder: it runs over the last 8 again, with the same
-excitation, and the two renderings are cross-faded. So 160 ms of a chunk wait for the next one.
+excitation, and the two renderings are cross-faded. So the last 8 frames of a chunk wait for the
+next one.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """One utterance. Nothing in it is ever written to: a state may be pushed to twice."""
+    """The state of one utterance. It is never changed, so it may be fed more than once."""
 
     flow: FlowState
     pending: tuple[int, ...] = ()  # codes not yet turned into mel
@@ -102,7 +103,7 @@ class Token2Wav:
         self, codes: Sequence[int], state: StreamState, *, final: bool = False
     ) -> tuple[NDArray[np.float32], StreamState]:
         """The samples that ``codes`` complete, float32 at 24 kHz in [-0.99, 0.99], and the next
-        state. With ``final`` everything pushed since `open` has come out: 960 samples a code.
+        state. With ``final`` all samples since `open` have come out: 960 for each code.
 
         Raises:
             ValueError: a code is not in the codebook.
@@ -141,7 +142,7 @@ class Token2Wav:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device of the weights."""
         return self.flow.encoder_proj.weight.device
 
     def _codes(self, codes: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A voice that is given audio codes instead of text: it renders what the brain has spoken."""
+"""A voice that renders the audio codes of a brain that makes its own speech."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,9 @@ _WORD = re.compile(rf"\s*(?:[{_IDEOGRAPH}]|[^\s{_IDEOGRAPH}]+)|\s+")
 
 
 class TokenVoice:
-    """A loaded token voice, shared by all calls; holds weights, the prompt and no call's state.
+    """A loaded token voice, shared by all calls. It holds weights and the prompt.
 
-    Making one runs the model over the whole prompt; `open` costs nothing after that.
-
-    Other voices are given text and choose how to say it; this one is told.
+    The constructor runs the model over the whole prompt; `open` costs nothing after that.
     """
 
     sample_rate = SAMPLE_RATE
@@ -54,31 +52,30 @@ class TokenVoice:
         vocoder is fp32 always, because it sums phases.
 
         Raises:
-            ValueError: its files, or the prompt, are not what is implemented.
+            ValueError: a file or the prompt needs something that is not implemented.
             OSError: a file cannot be read.
         """
         flow, hift = load_flow(directory).to(device, dtype), load_hift(directory).to(device)
         return cls(Token2Wav(flow, hift, chunk_codes=chunk_codes), prompt)
 
     def open(self, speed: float = 1.0) -> "TokenStream":
-        """Begin an utterance; its ``speed`` is in the codes."""
+        """Begin an utterance. ``speed`` has no effect: the codes decide it."""
         return TokenStream(self._model, self._primed, self._lane)
 
 
 @dataclass(slots=True)
 class _Piece:
-    """Text not yet sent out and where it ends, in samples."""
+    """Text that is not sent yet, and its end in samples."""
 
     text: str
     end_sample: int
 
 
 class TokenStream:
-    """One utterance: codes with the text beside them in, audio with its words out.
+    """One utterance: codes with their text in, audio with its words out.
 
-    A word ends where the codes that came with its last letter end, which is what the model says
-    of it. Expect text to run ahead of the speech it belongs to: a group has one text token in
-    160 ms whatever the token, and what it has too much of is padding at the end.
+    A word ends where the codes that came with its last letter end. Text may run ahead of its
+    speech, because every group of codes has exactly one text token.
     """
 
     def __init__(
@@ -94,11 +91,11 @@ class TokenStream:
         self._finished = False
 
     def feed(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
-        """Take ``codes`` and the ``text`` beside them; give the audio they complete.
+        """Take ``codes`` and the ``text`` that they say; return the audio that they complete.
 
-        All is taken at once. Each step of the iterator is one chunk of the model, about a second
-        of audio; steps not taken are left to the next iterator. Push group by group, or as many
-        as have come: a word's place is no finer than what it is pushed with.
+        The call takes everything at once. Each step of the iterator is one chunk of the model,
+        about a second of audio; the next iterator makes the steps that were not taken. Feed group
+        by group for exact word times: a word ends with the codes that it was fed with.
 
         Raises:
             ValueError: the utterance is finished.
@@ -112,7 +109,7 @@ class TokenStream:
         return self._render()
 
     def finish(self) -> Iterator[AudioChunk]:
-        """Nothing follows: give what is left, the same way. Last comes what text is left."""
+        """End the utterance: return the rest of the audio, then the rest of the text."""
         self._finished = True
         return self._render()
 

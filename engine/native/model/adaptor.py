@@ -1,4 +1,4 @@
-"""From frames of the audio encoder to latents, which stand beside token embeddings."""
+"""Frames of the audio encoder to latents, which stand in place of token embeddings."""
 
 import torch
 import torch.nn.functional as F

@@ -16,7 +16,7 @@ HEAD = "lm_head.weight"
 _PLAIN = frozenset({"BF16", "F16", "F32", "F64"})
 _NAMED = 4  # how many tensors of a kind an error names
 
-Tell = Callable[[str, float], None]  # what is being done, and the share done, 0 to 1
+Progress = Callable[[str, float], None]  # what is being done, and the share done, 0 to 1
 
 
 class CheckpointError(ValueError):
@@ -49,7 +49,7 @@ def full_keys(
 def load_checkpoint(
     directory: Path,
     destinations: Mapping[str, Tensor],
-    tell: Tell,
+    progress: Progress,
     *,
     tied_embeddings: bool = False,
     placed: Callable[[str, Tensor], None] | None = None,
@@ -57,7 +57,7 @@ def load_checkpoint(
     """Copy every tensor of the checkpoint to its destination, in that one's dtype and device.
 
     The files are memory-mapped and read tensor by tensor, so that the host never holds a second
-    copy of more than one tensor. Nothing is copied unless everything fits. ``tell`` is called
+    copy of more than one tensor. Nothing is copied unless everything fits. ``progress`` is called
     after each tensor with the file's name and the share of all bytes.
 
     ``placed``: called with each key and tensor of the files in place of the copy.
@@ -80,7 +80,7 @@ def load_checkpoint(
             stored.pop(HEAD, None)
         shapes = {key: tensor.shape for key, tensor in stored.items()}
         compare_shapes(directory, shapes, destinations)
-        _copy(opened, stored, destinations, tell, placed)
+        _copy(opened, stored, destinations, progress, placed)
 
 
 def _files(directory: Path) -> dict[str, list[str]]:
@@ -145,15 +145,15 @@ def compare_shapes(
         "misshapen": misshapen,
     }
     if any(faults.values()):
-        told = [f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names]
-        raise CheckpointError(f"{source} is another model: {'; '.join(told)}")
+        listed = [f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names]
+        raise CheckpointError(f"{source} is another model: {'; '.join(listed)}")
 
 
 def _copy(
     opened: Mapping[str, Any],
     stored: Mapping[str, _Stored],
     wanted: Mapping[str, Tensor],
-    tell: Tell,
+    progress: Progress,
     placed: Callable[[str, Tensor], None] | None,
 ) -> None:
     total = sum(to.nbytes for to in wanted.values()) or 1
@@ -167,7 +167,7 @@ def _copy(
             else:
                 placed(key, file.get_tensor(key))
             done += wanted[key].nbytes
-            tell(name, done / total)
+            progress(name, done / total)
 
 
 def _few(names: list[str]) -> str:

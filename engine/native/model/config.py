@@ -329,7 +329,7 @@ def _adaptor(audio: _Section, encoder: EncoderShape, decoder: DecoderShape) -> A
 def _stop_ids(directory: Path, text: _Section, step_audio: bool) -> tuple[int, ...]:
     """Ids that end an answer, from both files that may name some.
 
-    The published Step-Audio config class puts its own three in the place of what the file says.
+    The published Step-Audio config class replaces the values of the file by three of its own.
     """
     found = set(_ids(text))
     if (path := directory / "generation_config.json").is_file():

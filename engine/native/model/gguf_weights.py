@@ -64,10 +64,12 @@ class GgufModel:
         """
         return build_tokenizer(self._get)
 
-    def load(self, destinations: Mapping[str, Tensor], tell: Callable[[str, float], None]) -> None:
+    def load(
+        self, destinations: Mapping[str, Tensor], progress: Callable[[str, float], None]
+    ) -> None:
         """Copy every tensor, dequantised, to the destination of its Hugging Face name.
 
-        ``tell`` is called after each with the name and the share of all weights, 0 to 1.
+        ``progress`` is called after each with the name and the share of all weights, 0 to 1.
 
         Raises:
             CheckpointError: the file's tensors are not those of ``destinations``.
@@ -81,7 +83,7 @@ class GgufModel:
                 part = to[first : first + len(rows)] if to.dim() > 1 else to
                 part.copy_(rows.reshape(part.shape))
             done += to.numel()
-            tell(key, done / total)
+            progress(key, done / total)
 
     def _shape(self) -> DecoderShape:
         hidden = self._get("qwen2.embedding_length")

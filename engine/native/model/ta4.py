@@ -47,7 +47,7 @@ class Ta4Ids:
 
 @dataclass(frozen=True, slots=True)
 class SpokenId:
-    """A text id of the block: what the codes after it say, roughly."""
+    """A text id of the block; the codes after it say about that text."""
 
     token: int
 

@@ -1,4 +1,4 @@
-"""Step-Audio's prompt beyond plain messages: tools and what they return.
+"""Step-Audio's prompt beyond plain messages: tools and their results.
 
 After the chat template in the README of Step-Audio-R1; the text of a tool's result is that of the
 authors' vLLM branch, because the template drops it.

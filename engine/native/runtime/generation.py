@@ -11,7 +11,7 @@ from engine.native.runtime.work import RUN_AHEAD_TOKENS, Work
 
 
 class Device(Protocol):
-    """What a generation needs of the scheduler."""
+    """The part of the scheduler that a generation needs."""
 
     def submit(self, work: Work) -> None:
         """Take ``work`` into the steps."""
@@ -23,36 +23,39 @@ class Device(Protocol):
         """A row that rested may go on."""
 
 
-class Post:
-    """What the device's thread has for coroutines. It is handed over once in a step for all rows,
-    because to wake a loop costs more than what is handed over."""
+class LoopCallbacks:
+    """Callbacks from the device's thread to event loops.
+
+    They are handed over once a step for all rows, because waking a loop costs more than the
+    callbacks themselves.
+    """
 
     def __init__(self) -> None:
-        self._letters: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
+        self._waiting: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
 
-    def send(self, loop: asyncio.AbstractEventLoop, letter: Callable[[], None]) -> None:
-        """Have ``letter`` called on ``loop`` after `deliver`."""
-        self._letters.setdefault(loop, []).append(letter)
+    def add(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called on ``loop`` after the next `flush`."""
+        self._waiting.setdefault(loop, []).append(callback)
 
-    def deliver(self) -> None:
-        """Hand over what was sent."""
-        sent, self._letters = self._letters, {}
-        for loop, letters in sent.items():
-            with contextlib.suppress(RuntimeError):  # it is closed: nobody wants it any more
-                loop.call_soon_threadsafe(_open, letters)
+    def flush(self) -> None:
+        """Hand over all callbacks that were added."""
+        waiting, self._waiting = self._waiting, {}
+        for loop, callbacks in waiting.items():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: there is no reader
+                loop.call_soon_threadsafe(_call_all, callbacks)
 
 
-def _open(letters: Sequence[Callable[[], None]]) -> None:
-    for letter in letters:
-        letter()
+def _call_all(callbacks: Sequence[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()
 
 
 class Inbox:
     """Tokens of one or more generations, in the order in which they were decoded. Bounded by the
     generations, which rest when they are too far ahead."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, callbacks: LoopCallbacks) -> None:
+        self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[tuple[Generation, int | None]] = asyncio.Queue()
 
@@ -72,14 +75,15 @@ class Inbox:
 
     def put(self, generation: "Generation", token: int | None) -> None:
         """From the device's thread."""
-        self._post.send(self._loop, lambda: self._queue.put_nowait((generation, token)))
+        self._callbacks.add(self._loop, lambda: self._queue.put_nowait((generation, token)))
 
 
 class Generation:
     """Tokens of one answer as they are decoded, stop token included if one came.
 
-    An async context manager and iterator. Leaving the context withdraws the row: when it is
-    left, no step touches the log, which holds a prefix of the prompt and the tokens.
+    `start` submits the row and `stop` withdraws it; as an async context manager it does both.
+    Afterwards the log holds a prefix of the prompt and the tokens. It is an async iterator of its
+    tokens if it has an inbox of its own.
     """
 
     def __init__(self, device: Device, work: Work, inbox: Inbox) -> None:
@@ -89,8 +93,16 @@ class Generation:
         work.deliver = lambda token: inbox.put(self, token)
         work.done.add_done_callback(lambda _: inbox.put(self, None))
 
-    async def __aenter__(self) -> Self:
+    def start(self) -> None:
+        """Submit the row. Whoever starts it has to `stop` it.
+
+        Raises:
+            EngineError: the engine is closed, or has failed.
+        """
         self._device.submit(self._work)
+
+    async def __aenter__(self) -> Self:
+        self.start()
         return self
 
     async def __aexit__(
@@ -99,10 +111,11 @@ class Generation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.leave()
+        await self.stop()
 
-    async def leave(self) -> None:
-        """Withdraw the row, if it is still there."""
+    async def stop(self) -> None:
+        """Withdraw the row, if it still runs; afterwards no step touches the log. May be
+        repeated."""
         if not self._work.done.done():
             await self._device.withdraw(self._work)
 
@@ -120,7 +133,7 @@ class Generation:
         return await asyncio.shield(asyncio.wrap_future(self._work.admitted))
 
     def check(self) -> None:
-        """Raise what ended the generation, if it failed."""
+        """Raise the error that ended the generation, if one did."""
         self._work.done.result()
 
     def take(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.native.kv_cache import BlockPool
 from engine.native.model.decoder import Batch, Decoder, Rows
-from engine.native.runtime.runner import Feed
+from engine.native.runtime.runner import StepInput
 
 SIZES = (1, 2, 4, 8, 16, 32)  # rows of the graphs; a step takes the next larger one
 
@@ -42,7 +42,7 @@ class DecodeGraphs:
             self._steps[size] = step
         self._sizes = sorted(sizes)
 
-    def fits(self, feeds: Sequence[Feed]) -> bool:
+    def fits(self, feeds: Sequence[StepInput]) -> bool:
         """Whether the step is one token of few enough sequences."""
         return len(feeds) <= self._sizes[-1] and all(
             len(feed.entries) == 1

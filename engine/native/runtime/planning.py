@@ -1,9 +1,9 @@
-"""What the next step runs: pure, so that the bound on waiting can be read and tested.
+"""Chooses what the next step runs. Pure, so that the bound on waiting can be tested.
 
 A step takes one token of every row that decodes and fills what is left of its budget with pieces
-of prompts (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section 4). So no row waits
-for a prompt longer than one step of ``prefill_beside_decode`` tokens; one that begins to decode
-while nobody else does, one of ``prefill_alone``.
+of prompts (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section 4). So a row that
+decodes waits for at most one step of ``prefill_beside_decode`` prompt tokens. While no row
+decodes, a step takes ``prefill_alone``.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What one sequence has to run: ``pending`` ids.
+class Candidate:
+    """One sequence that may take part in the next step.
 
-    ``decodes``: it is one token whose successor is wanted. ``rank``: lower goes first; (priority,
-    order of arrival). ``served``: number of its last turn to decode, counted over all rows; of
-    equal priority the row that has waited longest goes first, so that more rows than a step holds
-    share the steps.
+    It has ``pending`` ids to run. ``decodes``: that is one token, whose successor is wanted. The
+    lower ``rank`` (priority, order of arrival) goes first. ``served`` is the number of its last
+    turn to decode, counted over all rows: of equal priority the row that has waited longest goes
+    first, so that more rows than a step holds share the steps.
     """
 
     pending: int
@@ -35,16 +35,16 @@ class Wish:
     served: int = 0
 
 
-def plan(wishes: Sequence[Wish], limits: Limits) -> dict[int, int]:
+def plan(candidates: Sequence[Candidate], limits: Limits) -> dict[int, int]:
     """How many of its pending ids each sequence runs in the next step, by its index."""
-    order = sorted(range(len(wishes)), key=lambda index: wishes[index].rank)
-    waiting = [index for index in order if wishes[index].decodes]
-    waiting.sort(key=lambda index: (wishes[index].rank[0], wishes[index].served))
+    order = sorted(range(len(candidates)), key=lambda index: candidates[index].rank)
+    waiting = [index for index in order if candidates[index].decodes]
+    waiting.sort(key=lambda index: (candidates[index].rank[0], candidates[index].served))
     decoding = waiting[: limits.rows]
     left = limits.prefill_beside_decode if decoding else limits.prefill_alone
     taken = dict.fromkeys(decoding, 1)
     for index in order:
-        if left and not wishes[index].decodes and wishes[index].pending:
-            taken[index] = min(left, wishes[index].pending)
+        if left and not candidates[index].decodes and candidates[index].pending:
+            taken[index] = min(left, candidates[index].pending)
             left -= taken[index]
     return taken

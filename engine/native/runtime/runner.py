@@ -1,4 +1,4 @@
-"""One step of the decoder over whatever the sequences of many calls add to their logs."""
+"""One step of the decoder over the inputs of many sequences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from engine.native.model.decoder import Decoder, Rows, make_batch
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """What one sequence adds: its ids, of which each negative one takes the next row of
+class StepInput:
+    """The ids that one sequence adds in a step. Each negative id takes the next row of
     ``latents`` [n, C] instead of an embedding."""
 
     log: Log
@@ -24,9 +24,9 @@ class Feed:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of a step's feeds: the scores [R, V] of those that wanted them, in their
-    order, and the feeds that found no room, with the reason."""
+class StepOutput:
+    """The result of a step: the scores [R, V] of the inputs that want them, in their order, and
+    the error of each input that found no room, by its index."""
 
     scores: Tensor | None
     failures: dict[int, Exception] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Outcome:
 class DecodeGraph(Protocol):
     """A captured decode step; see `engine.native.runtime.graphs`."""
 
-    def fits(self, feeds: Sequence[Feed]) -> bool:
+    def fits(self, feeds: Sequence[StepInput]) -> bool:
         """Whether the step is one token of few enough sequences."""
 
     def scores(self, ids: Sequence[int], rows: Sequence[Rows]) -> Tensor:
@@ -43,7 +43,7 @@ class DecodeGraph(Protocol):
 
 
 class Runner:
-    """The model, its cache, and the ways to run a step."""
+    """Runs steps of a decoder on its cache, as a graph where that fits."""
 
     def __init__(self, decoder: Decoder, pool: BlockPool, graph: DecodeGraph | None = None) -> None:
         self.decoder = decoder
@@ -54,16 +54,18 @@ class Runner:
         self._running: torch.cuda.Event | None = None
 
     @torch.inference_mode()
-    def step(self, feeds: Sequence[Feed]) -> Outcome:
-        """Append every feed to its log. One that finds no room is left out and named; if the
-        step itself fails, all logs are as they were.
+    def step(self, feeds: Sequence[StepInput]) -> StepOutput:
+        """Append every input to its log.
+
+        An input that finds no room is left out and reported. If the step itself fails, all logs are
+        as they were.
 
         Raises:
             Exception: what the device raised.
         """
-        outcome = Outcome(None)
+        outcome = StepOutput(None)
         rows: list[Rows] = []
-        fed: list[Feed] = []
+        fed: list[StepInput] = []
         lengths = [feed.log.length for feed in feeds]
         for index, feed in enumerate(feeds):
             try:
@@ -82,12 +84,12 @@ class Runner:
             raise
         return outcome
 
-    def _check_length(self, feed: Feed) -> None:
+    def _check_length(self, feed: StepInput) -> None:
         length, most = feed.log.length + len(feed.entries), self.decoder.shape.max_positions
         if length > most:
             raise ContextExceeded(f"{length} tokens; the model knows {most} positions")
 
-    def _run(self, feeds: Sequence[Feed], rows: Sequence[Rows]) -> Tensor | None:
+    def _run(self, feeds: Sequence[StepInput], rows: Sequence[Rows]) -> Tensor | None:
         self._wait()
         if self._graph is not None and self._graph.fits(feeds):
             return self._graph.scores([feed.entries[0] for feed in feeds], rows)
@@ -109,7 +111,7 @@ class Runner:
             self._running.synchronize()
             self._running = None
 
-    def _embed(self, feeds: Sequence[Feed]) -> Tensor:
+    def _embed(self, feeds: Sequence[StepInput]) -> Tensor:
         ids = torch.tensor([entry for feed in feeds for entry in feed.entries])
         x = self.decoder.embed(ids.clamp(min=0).to(self.decoder.device))
         heard = [feed.latents for feed in feeds if feed.latents is not None]
@@ -119,7 +121,7 @@ class Runner:
         return x
 
 
-def _last_rows(feeds: Sequence[Feed]) -> list[int]:
+def _last_rows(feeds: Sequence[StepInput]) -> list[int]:
     """Row numbers, in the step's batch, of the last entries of the feeds that want scores."""
     end, wanted = 0, []
     for feed in feeds:

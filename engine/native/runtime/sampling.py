@@ -29,7 +29,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Chooser:
-    """One row of a step: its options, the answer's tokens so far, and what may not come now."""
+    """One row of a step: its options, the answer's tokens so far, and the tokens forbidden now."""
 
     sampling: Sampling
     seen: Sequence[int]

@@ -1,8 +1,8 @@
 """The thread that owns the device.
 
-Coroutines hand in work and await it; the thread takes from all of it what fits in a step, runs
-the step, and hands out what came of it. A cancelled piece of work is acknowledged: when the
-coroutine goes on, no step touches its log any more.
+Coroutines submit work and await it. The thread takes as much of it as fits in a step, runs the
+step, and hands the results out. Cancelling work waits for the thread: when the coroutine goes on,
+no step touches its log any more.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import torch
 
 from engine.errors import EngineError
 from engine.native.kv_cache import Log
-from engine.native.runtime.generation import Generation, Inbox, Post
+from engine.native.runtime.generation import Generation, Inbox, LoopCallbacks
 from engine.native.runtime.planning import Limits
 from engine.native.runtime.runner import Runner
 from engine.native.runtime.sampling import Sampling
@@ -39,7 +39,7 @@ class Scheduler:
     def __init__(self, runner: Runner, *, limits: Limits | None = None, seed: int = 0) -> None:
         self.runner = runner  # used on the device's thread only
         self._stepper = Stepper(runner, limits or Limits(), seed)
-        self._post = Post()
+        self._callbacks = LoopCallbacks()
         # None is a nudge. Bounded by the calls: each waits for what it has put here.
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._order = itertools.count()
@@ -51,7 +51,7 @@ class Scheduler:
 
     @property
     def counts(self) -> Counts:
-        """What was done so far."""
+        """Counts of the steps so far."""
         return self._stepper.counts
 
     @property
@@ -75,15 +75,15 @@ class Scheduler:
         def command() -> None:
             try:
                 future.set_result(function())
-            except BaseException as error:  # handed to whoever awaits it
+            except BaseException as error:  # raised in the coroutine that awaits it
                 future.set_exception(error)
 
         self._put(command)
         return await uncancelled(asyncio.wrap_future(future))
 
-    async def together(self, function: Callable[[Sequence[U]], Sequence[T]], request: U) -> T:
-        """``function`` of all requests that wait for it, those of other calls too, called once
-        between two steps; returns what it made of ``request``. Cancelled, it waits for that.
+    async def run_batched(self, function: Callable[[Sequence[U]], Sequence[T]], request: U) -> T:
+        """Call ``function`` once for all requests that wait for it, also those of other calls,
+        between two steps; return its result for ``request``. A cancelled caller waits for it.
 
         Raises:
             EngineError: it failed, or as `run`.
@@ -95,8 +95,10 @@ class Scheduler:
     async def bring_up_to(
         self, log: Log, prompt: Prompt, priority: Priority = Priority.BACKGROUND
     ) -> int:
-        """Make ``log`` hold ``prompt``; returns how many of its ids it held before. Cancelled,
-        it stops within a step, and the log holds a prefix of the prompt.
+        """Make ``log`` hold ``prompt``; return how many of its ids it held before.
+
+        If the caller is cancelled, this stops within a step, and the log holds a prefix of the
+        prompt.
 
         Raises:
             BrainError: the device failed.
@@ -124,25 +126,27 @@ class Scheduler:
         must_say: Callable[[int], bool] | None = None,
         inbox: Inbox | None = None,
     ) -> Generation:
-        """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`. ``forks``: leave
-        ``log`` alone and work on a fork of it, made between two steps when the work begins.
-        ``must_say``: asked of every token on the device's thread, which runs ahead of whoever
-        reads them; before it is true of one, no stop token comes."""
+        """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`.
+
+        ``forks``: leave ``log`` alone and work on a fork of it, made between two steps when the
+        work begins. ``must_say`` is called with every token, on the device's thread, which runs
+        ahead of the reader; no stop token comes before it has returned true.
+        """
         work = self._work(log, prompt, Priority.REPLY)
         work.sampling, work.stop_ids, work.limit = sampling, stop_ids, limit
         work.must_say, work.forks = must_say, forks
         return Generation(self, work, inbox or self.open_inbox())
 
     def open_inbox(self) -> Inbox:
-        """For the tokens of several generations."""
-        return Inbox(self._post)
+        """An inbox for the tokens of several generations."""
+        return Inbox(self._callbacks)
 
     def submit(self, work: Work) -> None:
-        """Take ``work`` into the steps. Raises as `run`."""
+        """Add ``work`` to the steps. Raises as `run`."""
         self._put(lambda: self._stepper.add(work))
 
     async def withdraw(self, work: Work) -> None:
-        """Take ``work`` out; when this returns no step touches its log."""
+        """Remove ``work``; when this returns, no step touches its log."""
         with contextlib.suppress(EngineError):  # a thread that has ended touches nothing
             await self.run(lambda: self._stepper.remove(work))
 
@@ -185,16 +189,16 @@ class Scheduler:
             self._ended = ending
         self._take_commands()
         self._stepper.fail_all(EngineError(ending))
-        self._post.deliver()
+        self._callbacks.flush()
 
     def _loop(self) -> None:
         while not self._closing:
             stepped = self._stepper.advance()
-            self._post.deliver()
+            self._callbacks.flush()
             if not stepped:
                 self._take(self._commands.get())
             self._take_commands()
-            self._post.deliver()
+            self._callbacks.flush()
 
     def _take_commands(self) -> None:
         while not self._commands.empty():

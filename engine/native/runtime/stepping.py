@@ -1,4 +1,4 @@
-"""What the device's thread does, step by step; knows neither threads nor coroutines."""
+"""The steps of the device; knows neither threads nor coroutines."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import torch
 from engine.brain.interface import BrainError
 from engine.errors import EngineError
 from engine.native.runtime.planning import Limits, plan
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.sampling import Chooser, choose
 from engine.native.runtime.work import Work
 
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 _FAILURES_IN_A_ROW = 8  # of whole steps, after which the device is taken to be lost
 
-Together = Callable[[Sequence[Any]], Sequence[Any]]
+BatchFunction = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 @dataclass(slots=True)
 class Counts:
-    """What was done, for measurements."""
+    """Counts of the steps, for measurements."""
 
     steps: int = 0
     tokens: int = 0  # positions run through the decoder
@@ -37,7 +37,7 @@ class DeviceLost(RuntimeError):
 
 
 class Stepper:
-    """The calls' work, and how it is taken into steps."""
+    """Holds the work of all calls and takes it into steps."""
 
     def __init__(self, runner: Runner, limits: Limits, seed: int) -> None:
         self.counts = Counts()
@@ -47,10 +47,10 @@ class Stepper:
         self._failures = 0  # whole steps and requests that failed since the last success
         self._works: list[Work] = []
         self._turns = 0  # tokens decoded, to number the turns of rows that share steps
-        self._requests: dict[Together, list[tuple[Any, Future[Any]]]] = {}
+        self._requests: dict[BatchFunction, list[tuple[Any, Future[Any]]]] = {}
 
     def add(self, work: Work) -> None:
-        """Take ``work`` into the steps, unless it was withdrawn before it began."""
+        """Add ``work``, unless it was withdrawn before it began."""
         if work.done.done():
             return
         try:
@@ -63,18 +63,18 @@ class Stepper:
         self._retire()
 
     def remove(self, work: Work) -> None:
-        """Take ``work`` out."""
+        """Remove ``work``."""
         if work in self._works:
             self._works.remove(work)
         if not work.done.done():
             work.done.set_result(None)
 
-    def ask(self, function: Together, request: object, future: "Future[Any]") -> None:
+    def ask(self, function: BatchFunction, request: object, future: "Future[Any]") -> None:
         """Have ``function`` called, once for all that are asked of it before the next step."""
         self._requests.setdefault(function, []).append((request, future))
 
     def fail_all(self, error: EngineError) -> None:
-        """Nothing more will be done."""
+        """End all work and all requests with ``error``."""
         for waiting in self._requests.values():
             for _, future in waiting:
                 future.set_exception(error)
@@ -83,7 +83,7 @@ class Stepper:
         self._works, self._requests = [], {}
 
     def advance(self) -> bool:
-        """Do what was asked and run one step; returns whether there was anything to do."""
+        """Answer all requests and run one step; returns whether there was anything to do."""
         answered = self._answer()
         return self._step() or answered
 
@@ -94,7 +94,7 @@ class Stepper:
                 results = function([request for request, _ in waiting])
                 for (_, future), result in zip(waiting, results, strict=True):
                     future.set_result(result)
-            except Exception as error:  # the device's own; every call among them is told
+            except Exception as error:  # the device's own error, raised in every call among them
                 logger.exception("%d requests failed together", len(waiting))
                 failure = EngineError("the engine's model failed")
                 failure.__cause__ = error
@@ -107,7 +107,7 @@ class Stepper:
         return bool(requests)
 
     def _step(self) -> bool:
-        share = plan([work.wish() for work in self._works], self._limits)
+        share = plan([work.candidate() for work in self._works], self._limits)
         if not share:
             return False
         chosen = [self._works[index] for index in share]
@@ -120,7 +120,7 @@ class Stepper:
                 if feed.wants_scores and index not in outcome.failures
             ]
             tokens = self._choose(outcome.scores, ready)
-        except Exception as error:  # the device's own; every call in the step is told
+        except Exception as error:  # the device's own error, raised in every call of the step
             logger.exception("a step of %d sequences failed", len(chosen))
             failure = BrainError("the brain's model failed")
             failure.__cause__ = error
@@ -141,7 +141,7 @@ class Stepper:
             work.served = self._turns
             try:
                 work.take(token)
-            except Exception as error:  # what reads its tokens fails: its own call's fault
+            except Exception as error:  # its reader failed, which concerns its own call only
                 work.fail(error)
         self._retire()
         return True
@@ -179,7 +179,7 @@ class Stepper:
                 work.done.set_result(None)
         self._works = [work for work in self._works if not work.done.done()]
 
-    def _count(self, feeds: Sequence[Feed], decoded: int) -> None:
+    def _count(self, feeds: Sequence[StepInput], decoded: int) -> None:
         counts = self.counts
         counts.steps += 1
         counts.tokens += sum(len(feed.entries) for feed in feeds)

@@ -1,4 +1,4 @@
-"""One sequence's part in the device's steps."""
+"""The work of one sequence in the device's steps."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -8,28 +8,28 @@ from torch import Tensor
 
 from engine.brain.token_log import common_prefix
 from engine.native.kv_cache import Log
-from engine.native.latents import HeardSound, rows_of
-from engine.native.runtime.planning import Wish
-from engine.native.runtime.runner import Feed
+from engine.native.latents import LatentSound, rows_of
+from engine.native.runtime.planning import Candidate
+from engine.native.runtime.runner import StepInput
 from engine.native.runtime.sampling import Sampling
 from engine.worker import Priority
 
-# A row this many tokens ahead of its consumer rests: an answer that is cut wastes no more.
+# A row this many tokens ahead of its reader rests, so an answer that is cut wastes no more.
 RUN_AHEAD_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a log is to hold: ids of tokens, and of latents."""
+    """The ids that a log has to hold, of tokens and of latents."""
 
     ids: Sequence[int]
-    sounds: Sequence[HeardSound] = ()  # that have them
+    sounds: Sequence[LatentSound] = ()  # with the latents of the negative ids
 
 
 @dataclass(slots=True)
 class Work:
-    """One sequence's part in the steps. Touched by the device's thread only, save `consumed`,
-    which the consumer writes and the thread only reads."""
+    """The work of one sequence. Only the device's thread uses it, except `consumed`, which the
+    reader of the tokens writes."""
 
     log: Log
     prompt: Prompt
@@ -37,7 +37,7 @@ class Work:
     order: int
     done: "Future[None]"  # resolved when no step touches the log any more
     admitted: "Future[int]"  # how many of the prompt's ids the log held
-    sampling: Sampling | None = None  # None: only bring the log up to the prompt
+    sampling: Sampling | None = None  # None: only prefill the prompt
     stop_ids: frozenset[int] = frozenset()
     limit: int = 0
     deliver: Callable[[int], None] | None = None
@@ -46,11 +46,11 @@ class Work:
     made: list[int] = field(default_factory=list)
     consumed: int = 0
     served: int = 0  # number of its last turn to decode, among those of all rows
-    must_say: Callable[[int], bool] | None = None  # no stop token before it is true of one made
+    must_say: Callable[[int], bool] | None = None  # no stop token before it was true of a token
     forks: bool = False  # until admitted, `log` is another's, which is only read
 
     def admit(self) -> None:
-        """Cut what the log should not hold; what it lacks is pending."""
+        """Begin: cut the log to what it has in common with the prompt; the rest is pending."""
         ids = self.prompt.ids
         same = common_prefix(self.log.entries, ids)
         if self.forks:
@@ -71,27 +71,29 @@ class Work:
     def rests(self) -> bool:
         return len(self.made) - self.consumed >= RUN_AHEAD_TOKENS
 
-    def wish(self) -> Wish:
+    def candidate(self) -> Candidate:
         pending = 0 if self.rests else len(self.pending)
         rank = (int(self.priority), self.order)
-        return Wish(pending, self.decodes and not self.rests, rank, self.served)
+        return Candidate(pending, self.decodes and not self.rests, rank, self.served)
 
-    def feed(self, count: int) -> Feed:
+    def feed(self, count: int) -> StepInput:
         """The next ``count`` of its pending ids; their scores are wanted after the last."""
         entries = self.pending[:count]
         heard = sum(id_ < 0 for id_ in entries)
         latents = None if self.latents is None or not heard else self.latents[:heard]
         last = count == len(self.pending)
-        return Feed(self.log, entries, latents, wants_scores=last and self.sampling is not None)
+        return StepInput(
+            self.log, entries, latents, wants_scores=last and self.sampling is not None
+        )
 
-    def fed(self, feed: Feed) -> None:
-        """``feed`` was run."""
+    def fed(self, feed: StepInput) -> None:
+        """Note that ``feed`` was run."""
         del self.pending[: len(feed.entries)]
         if self.latents is not None and feed.latents is not None:
             self.latents = self.latents[len(feed.latents) :]
 
     def take(self, token: int) -> None:
-        """``token`` was decoded."""
+        """Note that ``token`` was decoded, and deliver it."""
         self.made.append(token)
         assert self.deliver is not None
         self.deliver(token)
@@ -103,7 +105,7 @@ class Work:
             self.pending.append(token)
 
     def fail(self, error: Exception) -> None:
-        """It is over."""
+        """End the work with ``error``."""
         for future in (self.admitted, self.done):
             if not future.done():
                 future.set_exception(error)

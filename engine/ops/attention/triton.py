@@ -125,7 +125,7 @@ def paged_attention(
     With a prefix, its keys are read once per group (in as many parts) and the rest once per row.
 
     Raises:
-        ValueError: tensors are not laid out as told, or a prefix with sequences of several rows.
+        ValueError: a tensor has another layout, or a prefix comes with sequences of several rows.
     """
     _check(q, keys, values, tables, max_query, prefix)
     q = q.contiguous()

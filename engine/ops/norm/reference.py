@@ -10,7 +10,7 @@ def rms_norm(
     """Add the residual, then scale each row to unit root mean square.
 
     Args:
-        x: [N, C], what the last sublayer put out.
+        x: [N, C], the output of the last sublayer.
         weight: [C].
         eps: added to the mean square.
         residual: [N, C] or None.

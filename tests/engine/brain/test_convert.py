@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 
 from engine.brain.chat_format import CHATML, Renderer
 from engine.brain.convert import convert, quantize, unpack_q5_0, unpack_q8_0
-from engine.brain.local import LocalBrain
+from engine.brain.local_brain import LocalBrain
 from engine.brain.onnx_log import OnnxModel, OnnxTokenLog, load_model
 from engine.types import Finished, GenerationOptions, Message
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.brain.convert import convert
-from engine.brain.local import LocalBrain
+from engine.brain.local_brain import LocalBrain
 from engine.brain.local_session import LocalBrainSession
 from engine.brain.onnx_log import OnnxTokenLog, load_model
 from engine.brain.style import system_prompt

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from client.bench.word_errors import normalize_words, wer
-from engine.ear.whisper import WINDOW_SAMPLES, WhisperEar
+from engine.ear.whisper import CLIP_SAMPLES, WhisperEar
 from engine.features import SAMPLE_RATE_HZ, Float32
 
 DATA = Path(__file__).parents[1] / "data"
@@ -90,12 +90,12 @@ def test_long_audio_is_heard_to_its_end(ear: WhisperEar) -> None:
     for name in QUESTIONS:
         parts += [recording(name), pause]
     pcm = np.concatenate(parts)
-    assert len(pcm) > WINDOW_SAMPLES
+    assert len(pcm) > CLIP_SAMPLES
     assert wer([(" ".join(QUESTIONS.values()), ear.transcribe(pcm))]).errors <= 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("samples", [WINDOW_SAMPLES - 4_800, WINDOW_SAMPLES])
+@pytest.mark.parametrize("samples", [CLIP_SAMPLES - 4_800, CLIP_SAMPLES])
 def test_a_whole_window_fits(ear: WhisperEar, samples: int) -> None:
     speech = recording("question_ocean")
     pcm = np.concatenate([np.zeros(samples - len(speech), np.float32), speech])

@@ -14,11 +14,11 @@ from tiny_decoder import SHAPE, tiny_decoder
 
 from engine.brain.chat_format import Renderer
 from engine.errors import ContextExceeded
-from engine.native.answering import Manner
+from engine.native.answer_format import AnswerFormat
 from engine.native.brain import NativeBrain
 from engine.native.minds import Pace
 from engine.native.model.tokens import STEP_CHAT, load_tokenizer
-from engine.native.runtime.runner import Feed, Outcome, Runner
+from engine.native.runtime.runner import Runner, StepInput, StepOutput
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Work
 from engine.types import GenerationOptions, Message, Thinking
@@ -35,7 +35,7 @@ class Actor(Runner):
     thoughts = ""
     speech = ""
 
-    def step(self, feeds: Sequence[Feed]) -> Outcome:
+    def step(self, feeds: Sequence[StepInput]) -> StepOutput:
         outcome = super().step(feeds)
         if outcome.scores is not None:
             wanting = [feed for feed in feeds if feed.wants_scores]
@@ -61,14 +61,14 @@ async def actor(tmp_path: Path) -> AsyncIterator[tuple[Actor, NativeBrain]]:
     decoder = tiny_decoder(replace(SHAPE, vocab=VOCABULARY, max_positions=512))
     runner = Actor(decoder, decoder.open_pool(256))
     renderer = Renderer(load_tokenizer(tmp_path), STEP_CHAT)
-    manner = Manner(
+    answer_format = AnswerFormat(
         renderer,
         think_open=tuple(renderer.plain("<think>\n")),
         think_close=tuple(renderer.plain("</think>\n")),
         no_thoughts=tuple(renderer.plain("<think>\n\n</think>\n")),
         pace=Pace(thought_tokens=8, speech_tokens=5, speak_margin_s=1.5),
     )
-    brain = NativeBrain(Scheduler(runner), renderer, manner, context_tokens=512)
+    brain = NativeBrain(Scheduler(runner), renderer, answer_format, context_tokens=512)
     yield runner, brain
     brain.close()
 

@@ -11,9 +11,9 @@ from native import GREEDY, answer, finished, load_tiny, spoken, thought
 from tiny_checkpoint import SPECIAL
 
 from engine.native.brain import NativeBrain, NativeBrainSession
-from engine.native.latents import HeardSound, LatentNames
+from engine.native.latents import LatentNames, LatentSound
 from engine.native.load import NativeModel
-from engine.native.runtime.runner import Feed
+from engine.native.runtime.runner import StepInput
 from engine.types import Message, Thinking
 
 HELLO = [Message("system", "Be kind."), Message("user", "Hello")]
@@ -129,10 +129,10 @@ async def test_what_was_heard_stands_between_its_marks(brain: NativeBrain) -> No
     names = LatentNames()
     first, rest = names.name(latents[:2]), names.name(latents[2:])
     ids = [*first.ids, *rest.ids]
-    await session.prefill(HELLO[:1], HeardSound(first.ids, (first,)))
+    await session.prefill(HELLO[:1], LatentSound(first.ids, (first,)))
     system = written(BOT, "system\nBe kind.", EOT)
     assert log_of(session) == [*system, *written(BOT, "human\n"), SOUND_START, *ids[:2]]
-    turn = Message("user", "hello", HeardSound(tuple(ids), (first, rest)))
+    turn = Message("user", "hello", LatentSound(tuple(ids), (first, rest)))
     before = brain.scheduler.counts.tokens
     await session.prefill([*HELLO[:1], turn])
     assert log_of(session)[-4:] == [*ids[2:], SOUND_END, EOT]
@@ -141,7 +141,7 @@ async def test_what_was_heard_stands_between_its_marks(brain: NativeBrain) -> No
     for rows, same in ((latents, True), (latents.flip(0), False)):
         other = brain.open()
         heard = LatentNames().name(rows)
-        sound = HeardSound(heard.ids, (heard,))
+        sound = LatentSound(heard.ids, (heard,))
         await other.prefill([*HELLO[:1], Message("user", "", sound)])
         theirs = await scores_after(brain, other)
         assert torch.allclose(mine, theirs, atol=1e-4) == same
@@ -154,7 +154,7 @@ async def scores_after(brain: NativeBrain, session: NativeBrainSession) -> torch
 
     def step() -> torch.Tensor:
         log = session._log.fork()
-        scores = brain.scheduler.runner.step([Feed(log, [65], wants_scores=True)]).scores
+        scores = brain.scheduler.runner.step([StepInput(log, [65], wants_scores=True)]).scores
         log.close()
         assert scores is not None
         return scores[0]

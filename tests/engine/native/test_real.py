@@ -7,10 +7,10 @@ import pytest
 import torch
 from native import answer, finished, spoken
 
+from engine.native.device_setup import NativeOptions
 from engine.native.load import NativeModel, load_model
 from engine.native.model.decoder import Decoder
-from engine.native.placing import NativeOptions
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 from engine.types import GenerationOptions, Message
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -66,7 +66,7 @@ def greedy(runner: Runner, ids: list[int], count: int) -> list[int]:
     """What is written after ``ids``."""
     log, pending, written = runner.pool.open(), ids, []
     for _ in range(count):
-        outcome = runner.step([Feed(log, pending, wants_scores=True)])
+        outcome = runner.step([StepInput(log, pending, wants_scores=True)])
         assert outcome.scores is not None
         pending = [int(outcome.scores[0].argmax())]
         written += pending
@@ -81,7 +81,7 @@ def test_perplexity_and_greedy_text_equal_transformers(model: NativeModel) -> No
     log = runner.pool.open()
     mine = []
     for entry in ids:  # one by one, over the cache
-        outcome = runner.step([Feed(log, [entry], wants_scores=True)])
+        outcome = runner.step([StepInput(log, [entry], wants_scores=True)])
         assert outcome.scores is not None
         mine.append(outcome.scores[0])
     log.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.native.kv_cache import BlockPool, Log
 from engine.native.model.config import DecoderShape
 from engine.native.model.decoder import Decoder, Rows, make_batch
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 
 SHAPE = DecoderShape(
     layers=2,
@@ -135,7 +135,9 @@ def test_latents_take_the_place_of_embeddings(
 ) -> None:
     runner = Runner(decoder, decoder.open_pool(8))
     latents = decoder.embed(torch.tensor([7, 8]))
-    outcome = runner.step([Feed(runner.pool.open(), [3, -1, -2, 4], latents, wants_scores=True)])
+    outcome = runner.step(
+        [StepInput(runner.pool.open(), [3, -1, -2, 4], latents, wants_scores=True)]
+    )
     assert outcome.scores is not None
     torch.testing.assert_close(
         outcome.scores[0], expected(oracle, [3, 7, 8, 4])[-1], rtol=1e-4, atol=1e-4
@@ -146,7 +148,10 @@ def test_a_sequence_without_room_is_named_and_the_others_run(decoder: Decoder) -
     runner = Runner(decoder, decoder.open_pool(2, block_tokens=4))
     small, large = runner.pool.open(), runner.pool.open()
     outcome = runner.step(
-        [Feed(large, list(range(9)), wants_scores=True), Feed(small, [1], wants_scores=True)]
+        [
+            StepInput(large, list(range(9)), wants_scores=True),
+            StepInput(small, [1], wants_scores=True),
+        ]
     )
     assert list(outcome.failures) == [0]
     assert outcome.scores is not None
@@ -157,9 +162,9 @@ def test_a_sequence_without_room_is_named_and_the_others_run(decoder: Decoder) -
 def test_a_failed_step_leaves_the_logs_as_they_were(decoder: Decoder) -> None:
     runner = Runner(decoder, decoder.open_pool(4))
     log = runner.pool.open()
-    runner.step([Feed(log, [1, 2, 3])])
+    runner.step([StepInput(log, [1, 2, 3])])
     with pytest.raises(IndexError):
-        runner.step([Feed(log, [SHAPE.vocab])])
+        runner.step([StepInput(log, [SHAPE.vocab])])
     assert log.entries == [1, 2, 3]
 
 

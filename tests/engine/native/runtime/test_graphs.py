@@ -8,10 +8,10 @@ import torch
 from native import load_tiny
 from tiny_decoder import tiny_decoder
 
-from engine.native.placing import warm
+from engine.native.device_setup import warm
 from engine.native.runtime.graphs import DecodeGraphs
 from engine.native.runtime.planning import Limits
-from engine.native.runtime.runner import Feed, Outcome, Runner
+from engine.native.runtime.runner import Runner, StepInput, StepOutput
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -27,12 +27,12 @@ def test_steps_of_any_number_of_rows_equal_eager_ones(device: str) -> None:
     logs = [(pools[0].open(), pools[1].open()) for _ in range(6)]
     for index, (one, other) in enumerate(logs):
         prompt = list(range(1, 3 + 5 * index))
-        fixed.step([Feed(one, prompt)])
-        eager.step([Feed(other, prompt)])
+        fixed.step([StepInput(one, prompt)])
+        eager.step([StepInput(other, prompt)])
     # Growing and shrinking: rows that are left over must not show in the next step.
     for step, count in enumerate((4, 1, 3, 2, 4, 1, 6)):
-        mine = [Feed(one, [7 + step], wants_scores=True) for one, _ in logs[:count]]
-        theirs = [Feed(other, [7 + step], wants_scores=True) for _, other in logs[:count]]
+        mine = [StepInput(one, [7 + step], wants_scores=True) for one, _ in logs[:count]]
+        theirs = [StepInput(other, [7 + step], wants_scores=True) for _, other in logs[:count]]
         assert graphs.fits(mine) == (count <= 4)
         scores, expected = fixed.step(mine).scores, eager.step(theirs).scores
         assert scores is not None
@@ -46,13 +46,13 @@ def test_only_one_token_of_few_short_sequences_fits() -> None:
     graphs = DecodeGraphs(decoder, pool, context_tokens=8, sizes=(1, 2))
     log = pool.open()
     log.extend([1] * 8)
-    assert graphs.fits([Feed(log, [1], wants_scores=True)])
-    assert not graphs.fits([Feed(log, [1])])
-    assert not graphs.fits([Feed(log, [1, 2], wants_scores=True)])
-    assert not graphs.fits([Feed(log, [-1], wants_scores=True)])
-    assert not graphs.fits([Feed(log, [1], wants_scores=True)] * 3)
+    assert graphs.fits([StepInput(log, [1], wants_scores=True)])
+    assert not graphs.fits([StepInput(log, [1])])
+    assert not graphs.fits([StepInput(log, [1, 2], wants_scores=True)])
+    assert not graphs.fits([StepInput(log, [-1], wants_scores=True)])
+    assert not graphs.fits([StepInput(log, [1], wants_scores=True)] * 3)
     log.extend([1])
-    assert not graphs.fits([Feed(log, [1], wants_scores=True)])
+    assert not graphs.fits([StepInput(log, [1], wants_scores=True)])
 
 
 def test_warming_up_runs_steps_of_all_sizes_and_leaves_nothing(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_warming_up_runs_steps_of_all_sizes_and_leaves_nothing(tmp_path: Path) -
     seen: set[int] = set()
     step = runner.step
 
-    def watched(feeds: Sequence[Feed]) -> Outcome:
+    def watched(feeds: Sequence[StepInput]) -> StepOutput:
         seen.update(len(feed.entries) for feed in feeds)
         return step(feeds)
 

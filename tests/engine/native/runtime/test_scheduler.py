@@ -11,8 +11,8 @@ from tiny_decoder import tiny_decoder
 from engine.brain.interface import BrainError
 from engine.errors import EngineError
 from engine.native.kv_cache import CacheFull, Log
-from engine.native.runtime.planning import Limits, Wish, plan
-from engine.native.runtime.runner import Feed, Outcome, Runner
+from engine.native.runtime.planning import Candidate, Limits, plan
+from engine.native.runtime.runner import Runner, StepInput, StepOutput
 from engine.native.runtime.sampling import Sampling
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import RUN_AHEAD_TOKENS, Prompt
@@ -24,7 +24,7 @@ TEXTS = [[1, 2, 3, 4, 5], [9, 8, 7], [30, 31], [40]]
 class Sick(Runner):
     """Fails the steps that feed a prompt which ends in 1, 63."""
 
-    def step(self, feeds: Sequence[Feed]) -> Outcome:
+    def step(self, feeds: Sequence[StepInput]) -> StepOutput:
         if any(list(feed.entries[-2:]) == [1, 63] for feed in feeds):
             raise RuntimeError("out of order")
         return super().step(feeds)
@@ -51,7 +51,7 @@ def expected(ids: Sequence[int], count: int) -> list[int]:
     text = list(ids)
     for _ in range(count):
         runner = Runner(decoder, decoder.open_pool(64))
-        scores = runner.step([Feed(runner.pool.open(), text, wants_scores=True)]).scores
+        scores = runner.step([StepInput(runner.pool.open(), text, wants_scores=True)]).scores
         assert scores is not None
         text.append(int(scores[0].argmax()))
     return text[len(ids) :]
@@ -205,7 +205,7 @@ async def test_requests_of_several_calls_are_done_together(scheduler: Scheduler)
         seen.append(requests)
         return [2 * request for request in requests]
 
-    results = await asyncio.gather(*(scheduler.together(double, i) for i in range(4)))
+    results = await asyncio.gather(*(scheduler.run_batched(double, i) for i in range(4)))
     assert results == [0, 2, 4, 6]
     assert sum(map(len, seen)) == 4
 
@@ -213,9 +213,9 @@ async def test_requests_of_several_calls_are_done_together(scheduler: Scheduler)
         raise RuntimeError("no")
 
     with pytest.raises(EngineError, match="failed") as failed:
-        await scheduler.together(broken, 1)
+        await scheduler.run_batched(broken, 1)
     assert str(failed.value.__cause__) == "no"
-    assert await scheduler.together(double, 5) == 10
+    assert await scheduler.run_batched(double, 5) == 10
 
 
 @pytest.mark.parametrize("ending", ["closed", "failed"])
@@ -235,7 +235,7 @@ async def test_a_thread_that_has_ended_leaves_nobody_waiting(ending: str) -> Non
             await scheduler.bring_up_to(log, Prompt([1]))
     for attempt in (
         scheduler.run(lambda: None),
-        scheduler.together(lambda requests: requests, 1),
+        scheduler.run_batched(lambda requests: requests, 1),
         scheduler.bring_up_to(log, Prompt([1])),
         say(scheduler, log, [1]),
     ):
@@ -273,20 +273,20 @@ def test_no_decoding_row_waits_longer_than_the_bound(
     states: list[tuple[bool, int, int]], rows: int
 ) -> None:
     limits = Limits(rows=rows, prefill_alone=200, prefill_beside_decode=50)
-    wishes = [
-        Wish(1 if decodes else pending, decodes, (priority, order))
+    candidates = [
+        Candidate(1 if decodes else pending, decodes, (priority, order))
         for order, (decodes, pending, priority) in enumerate(states)
     ]
-    taken = plan(wishes, limits)
-    decoding = [i for i, wish in enumerate(wishes) if wish.decodes]
-    prefilled = sum(count for i, count in taken.items() if not wishes[i].decodes)
+    taken = plan(candidates, limits)
+    decoding = [i for i, candidate in enumerate(candidates) if candidate.decodes]
+    prefilled = sum(count for i, count in taken.items() if not candidates[i].decodes)
     assert sum(i in taken for i in decoding) == min(rows, len(decoding))
     assert prefilled <= (50 if decoding else 200)
-    assert all(0 < count <= wishes[i].pending for i, count in taken.items())
-    waiting = [w for i, w in enumerate(wishes) if not w.decodes and w.pending > taken.get(i, 0)]
-    served = [wishes[i] for i in taken if not wishes[i].decodes]
+    assert all(0 < count <= candidates[i].pending for i, count in taken.items())
+    waiting = [w for i, w in enumerate(candidates) if not w.decodes and w.pending > taken.get(i, 0)]
+    served = [candidates[i] for i in taken if not candidates[i].decodes]
     assert all(a.rank <= b.rank for a in served for b in waiting)
-    if any(wish.pending for wish in wishes):
+    if any(candidate.pending for candidate in candidates):
         assert taken
 
 
@@ -295,8 +295,8 @@ def test_more_decoding_rows_than_a_step_holds_share_the_steps() -> None:
     served, decoded = [0] * 6, [0] * 6
     turns = 0
     for _ in range(100):
-        wishes = [Wish(1, True, (0, order), served[order]) for order in range(6)]
-        for index in plan(wishes, limits):
+        candidates = [Candidate(1, True, (0, order), served[order]) for order in range(6)]
+        for index in plan(candidates, limits):
             turns += 1
             served[index] = turns
             decoded[index] += 1
@@ -305,8 +305,8 @@ def test_more_decoding_rows_than_a_step_holds_share_the_steps() -> None:
 
 
 def test_a_row_of_higher_priority_decodes_first_however_long_others_waited() -> None:
-    wishes = [Wish(1, True, (1, 0), 0), Wish(1, True, (0, 1), 99)]
-    assert plan(wishes, Limits(rows=1)) == {1: 1}
+    candidates = [Candidate(1, True, (1, 0), 0), Candidate(1, True, (0, 1), 99)]
+    assert plan(candidates, Limits(rows=1)) == {1: 1}
 
 
 async def test_sixteen_answers_on_two_rows_all_come_to_their_end() -> None:
@@ -331,7 +331,7 @@ async def test_sixteen_answers_on_two_rows_all_come_to_their_end() -> None:
 class Lost(Runner):
     """A device on which every launch fails, as after an illegal access."""
 
-    def step(self, feeds: Sequence[Feed]) -> Outcome:
+    def step(self, feeds: Sequence[StepInput]) -> StepOutput:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 

@@ -1,4 +1,4 @@
-"""Answers of a model that speaks itself, as it reads them back in later turns."""
+"""Writes the answers of a model that makes its own speech (ta4) for its later turns."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,18 @@ from engine.native.model.ta4 import CODES_PER_GROUP as CODES_PER_TOKEN
 from engine.native.model.ta4 import Codes, SpokenId, Ta4Ids, Ta4Parser, interleave
 
 
-class SpeakingRenderer(Renderer):
-    """Writes an answer that was heard as its ta4 block, followed by its plain text."""
+class Ta4Renderer(Renderer):
+    """Writes an answer as its ta4 block, followed by its plain text."""
 
     def __init__(self, tokenizer: Tokenizer, chat_format: ChatFormat, ids: Ta4Ids) -> None:
         super().__init__(tokenizer, chat_format)
         self._ta4 = ids
 
     def answer(self, text: str, generated: Sequence[int]) -> list[int]:
-        """Ids of ``text``, the part that was heard of what ``generated`` says: the codes beside
-        it, as far as the model's own ids are the text's, and the text."""
+        """Ids of ``text``, the part of the answer ``generated`` that the caller heard.
+
+        The block holds text and codes as far as the generated ids are those of the text.
+        """
         words, codes = self._said(generated)
         kept = common_prefix(super().answer(text, words), words)
         if not kept:

@@ -1,4 +1,4 @@
-"""A model's place on its device: memory, graphs, compiled kernels, and the thread."""
+"""Setting a device up for a model: caches, graphs, compiled kernels, and the thread."""
 
 import logging
 from dataclasses import dataclass, field
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from engine.features import SAMPLE_RATE_HZ
+from engine.native.audio_stream import AudioConfig, AudioStream
+from engine.native.audio_tower import AudioTower
 from engine.native.fit import BLOCK_TOKENS, LEFT_FOR_VOICE, LEFT_FREE, ear_blocks
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
@@ -15,9 +17,8 @@ from engine.native.model.decoder import Decoder
 from engine.native.model.encoder import Encoder
 from engine.native.runtime.graphs import SIZES, DecodeGraphs
 from engine.native.runtime.planning import Limits
-from engine.native.runtime.runner import Feed, Runner
+from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.scheduler import Scheduler
-from engine.native.sound import AudioTower, SoundConfig, SoundStream
 from engine.ops.dispatch import MATVEC_ROWS
 
 logger = logging.getLogger(__name__)
@@ -39,31 +40,31 @@ _WARM_TURNS = (
 
 @dataclass(frozen=True, slots=True)
 class NativeOptions:
-    """How a model is put on a device. ``cache_tokens`` 0: as many as fit."""
+    """Options of a model on its device. ``cache_tokens`` 0 takes as many as fit."""
 
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     weight_bits: Literal[4, 8, 16] = 16
     context_tokens: int = 8192
     cache_tokens: int = 0
-    calls: int = 4  # whose open turns the encoder remembers
+    calls: int = 4  # with an open turn, for which the encoder's cache has room
     limits: Limits = field(default_factory=Limits)
-    sound: SoundConfig = field(default_factory=SoundConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
     pace: Pace = field(default_factory=Pace)
     speaks: bool = False  # the model's own speech (ta4), not text for a voice
 
 
 def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> AudioTower:
-    """The ear, with memory for one open block of every call, and one of a turn that closes."""
+    """The audio tower, with a cache for one open block of every call and one more that closes."""
     blocks = ear_blocks(encoder.shape, options.calls)
     pool = encoder.pool(blocks=blocks, block_tokens=BLOCK_TOKENS)
-    return AudioTower(encoder, adaptor, pool, options.sound)
+    return AudioTower(encoder, adaptor, pool, options.audio)
 
 
 def open_scheduler(
     decoder: Decoder, tower: AudioTower | None, options: NativeOptions, context_tokens: int
 ) -> Scheduler:
-    """The cache, and on CUDA the decode graphs and all kernels compiled; then the thread.
+    """Allocate the cache, compile graphs and kernels on CUDA, and start the thread.
 
     Raises:
         ValueError: the cache is smaller than the context.
@@ -92,8 +93,7 @@ def open_scheduler(
 
 @torch.inference_mode()
 def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
-    """Run every kind of step once: kernels are compiled when they are first used, and no call
-    should wait for that."""
+    """Run every kind of step once, so that no call waits for the compilation of a kernel."""
     pool = runner.pool
     log = pool.open()
     room = min(pool.blocks * pool.block_tokens, runner.decoder.shape.max_positions)
@@ -112,7 +112,7 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
         ):
             if context + count <= room:
                 log.extend([0] * context)  # what was never written is zeros, which is good enough
-                runner.step([Feed(log, [0] * count, wants_scores=True)])
+                runner.step([StepInput(log, [0] * count, wants_scores=True)])
                 log.truncate(0)
     log.close()
     if tower is not None:
@@ -129,7 +129,7 @@ def _hear_once(tower: AudioTower, calls: int, seconds: float) -> None:
         stream.feed(np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32))
     while all(stream.due() for stream in streams):
         tower.encode([stream.step() for stream in streams])
-    for ending in (SoundStream.finish, SoundStream.exact):
+    for ending in (AudioStream.finish, AudioStream.exact):
         rests = [rest for stream in streams if (rest := ending(stream)) is not None]
         if rests:
             tower.encode(rests)

@@ -11,7 +11,7 @@ from engine.worker import Worker
 
 
 class LocalBrain:
-    """Weights, tokenizer and the thread that runs them; one for all calls."""
+    """Weights, tokenizer and the thread that runs them, shared by all calls."""
 
     def __init__(self, model_dir: Path, *, threads: int, context_tokens: int = 2048) -> None:
         """Load ``model_dir``, as written by `engine.brain.convert.convert`.

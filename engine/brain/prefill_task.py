@@ -1,12 +1,12 @@
-"""Prefill ahead of need: work that a newer call of the same session supersedes."""
+"""Prefill ahead of need, which a newer prefill or an answer of the same session replaces."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 
-class Ahead:
-    """The latest prefill of one session."""
+class PrefillTask:
+    """The newest prefill of one session. At most one runs."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Any] | None = None  # it may have ended
@@ -25,7 +25,7 @@ class Ahead:
     async def stop(self) -> None:
         """Cancel the prefill in flight; at most one step of it is still waited for.
 
-        Whoever else waits may be first to start another, which is then stopped as well.
+        Another waiter may start a new prefill meanwhile; that one is stopped as well.
         """
         while self._task is not None and not self._task.done():
             await _end(self._task)

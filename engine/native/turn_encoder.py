@@ -1,4 +1,4 @@
-"""One call's open turn as the model hears it: chunks are encoded while the caller speaks."""
+"""One call's open turn: its audio is encoded to latents chunk by chunk, while the caller speaks."""
 
 import asyncio
 
@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
-from engine.native.latents import HeardSound, LatentNames, Latents
+from engine.native.audio_stream import EncodeRequest
+from engine.native.audio_tower import AudioTower, EncodedAudio
+from engine.native.latents import LatentNames, Latents, LatentSound
 from engine.native.runtime.scheduler import Scheduler
-from engine.native.sound import AudioTower, Hearing, SoundRequest
 from engine.uncancelled import uncancelled
 
 Marks = tuple[list[int], list[int]]
 
 
-class TurnHearing:
-    """The audio of one turn, and the latents made of it."""
+class TurnEncoder:
+    """The audio of one turn, and the latents made of it. One object for each turn."""
 
     def __init__(
         self, tower: AudioTower, scheduler: Scheduler, names: LatentNames, marks: Marks
@@ -26,7 +27,7 @@ class TurnHearing:
         self._names = names
         self._between = [*marks[1], *marks[0]]
         self._stream = tower.open()
-        self._blocks: list[list[Latents]] = []  # what is stable, by block
+        self._blocks: list[list[Latents]] = []  # the stable latents, by block
         self._grown = asyncio.Event()  # set when a chunk is due
         # Requests are encoded in the order they are made, and a turn is closed after the last.
         self._encoding = asyncio.Lock()
@@ -43,64 +44,68 @@ class TurnHearing:
             self._grown.clear()
             await self._grown.wait()
 
-    async def advance(self) -> HeardSound:
-        """Encode the chunks that are due; returns all that is stable.
+    async def advance(self) -> LatentSound:
+        """Encode the chunks that are due; returns all stable latents of the turn.
 
         Raises:
-            EngineError: there is no room, or the device failed; it may be tried again.
+            EngineError: the cache is full, or the device failed. The call may be repeated.
         """
         async with self._encoding:
             await self._encode_due()
-            return self._sound([])
+            return self._latents([])
 
-    async def finish(self) -> HeardSound:
-        """All of the turn as if it ended here; it may go on. Raises as `advance`."""
+    async def finish(self) -> LatentSound:
+        """All latents of the turn, as if it ended here. The turn may go on.
+
+        Raises:
+            EngineError: as `advance`.
+        """
         async with self._encoding:
             await self._encode_due()
             request = self._stream.finish()
             if request is None:
-                return self._sound([])
-            hearing = await uncancelled(self._encode(request))
-            if len(self._blocks) <= hearing.block:
+                return self._latents([])
+            encoded = await uncancelled(self._encode(request))
+            if len(self._blocks) <= encoded.block:
                 self._blocks.append([])
-            return self._sound([self._names.name(hearing.provisional)])
+            return self._latents([self._names.name(encoded.provisional)])
 
     async def close(self) -> None:
-        """Give the encoder's memory back; what was heard stays with the call."""
+        """Free the encoder's cache of this turn. Latents that were returned stay valid."""
         async with self._encoding:
             await self._scheduler.run(self._stream.close)
 
     async def _encode_due(self) -> None:
         while self._stream.due():
-            # What was encoded has to be noted, or the turn would have a gap.
+            # A cancelled caller must not lose an encoded chunk: the turn would have a gap.
             await uncancelled(self._keep(self._stream.step()))
 
-    async def _keep(self, request: SoundRequest) -> None:
+    async def _keep(self, request: EncodeRequest) -> None:
         try:
-            hearing = await self._encode(request)
+            encoded = await self._encode(request)
         except EngineError:
             self._stream.take_back(request)
             raise
-        if len(hearing.stable):
-            while len(self._blocks) <= hearing.block:
+        if len(encoded.stable):
+            while len(self._blocks) <= encoded.block:
                 self._blocks.append([])
-            self._blocks[hearing.block].append(self._names.name(hearing.stable))
+            self._blocks[encoded.block].append(self._names.name(encoded.stable))
 
-    async def _encode(self, request: SoundRequest) -> Hearing:
-        result = await self._scheduler.together(self._tower.encode, request)
+    async def _encode(self, request: EncodeRequest) -> EncodedAudio:
+        result = await self._scheduler.run_batched(self._tower.encode, request)
         if isinstance(result, EngineError):
             raise result
         return result
 
-    def _sound(self, tail: list[Latents]) -> HeardSound:
-        """What is stable, and after it ``tail``, which belongs to the last block."""
+    def _latents(self, tail: list[Latents]) -> LatentSound:
+        """The stable latents, followed by ``tail``, which belongs to the last block."""
         ids: list[int] = []
         parts: list[Latents] = []
         for index, block in enumerate(self._blocks):
             is_last = index == len(self._blocks) - 1
-            heard = [*block, *tail] if is_last else block
-            if index and heard:
+            latents = [*block, *tail] if is_last else block
+            if index and latents:
                 ids += self._between
-            ids += [id_ for part in heard for id_ in part.ids]
-            parts += heard
-        return HeardSound(tuple(ids), tuple(parts))
+            ids += [id_ for part in latents for id_ in part.ids]
+            parts += latents
+        return LatentSound(tuple(ids), tuple(parts))

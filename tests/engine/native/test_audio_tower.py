@@ -22,11 +22,12 @@ from transformers.audio_utils import mel_filter_bank
 
 from engine.errors import EngineError
 from engine.features import STEP_AUDIO_RIGHT_ZEROS, Float32, LogMel, log_mel, normalize
+from engine.native.audio_stream import AudioConfig, AudioStream, EncodeRequest
+from engine.native.audio_tower import AudioTower, EncodedAudio
 from engine.native.kv_cache import CacheFull
-from engine.native.sound import AudioTower, Hearing, SoundConfig, SoundRequest, SoundStream
 
 LATENT = 1280  # samples
-WHOLE = SoundConfig(chunk=1000)
+WHOLE = AudioConfig(chunk=1000)
 
 
 def published_mel(pcm: Float32, mels: int = 128) -> Tensor:
@@ -40,14 +41,14 @@ def published_mel(pcm: Float32, mels: int = 128) -> Tensor:
     return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
 
-def one(tower: AudioTower, request: SoundRequest | None) -> Hearing:
+def one(tower: AudioTower, request: EncodeRequest | None) -> EncodedAudio:
     assert request is not None
-    [hearing] = tower.encode([request])
-    assert isinstance(hearing, Hearing)
-    return hearing
+    [encoded] = tower.encode([request])
+    assert isinstance(encoded, EncodedAudio)
+    return encoded
 
 
-def hear(tower: AudioTower, stream: SoundStream) -> list[Hearing]:
+def hear(tower: AudioTower, stream: AudioStream) -> list[EncodedAudio]:
     """All that is due."""
     heard = []
     while stream.due():
@@ -55,17 +56,17 @@ def hear(tower: AudioTower, stream: SoundStream) -> list[Hearing]:
     return heard
 
 
-def known(heard: list[Hearing], block: int = 0) -> Tensor:
+def known(heard: list[EncodedAudio], block: int = 0) -> Tensor:
     """What a listener knows of a block after these."""
     latents = torch.empty(0, ADAPTOR.output)
-    for hearing in heard:
-        if hearing.block == block:
-            assert hearing.start <= len(latents)
-            latents = torch.cat([latents[: hearing.start], hearing.stable, hearing.provisional])
+    for encoded in heard:
+        if encoded.block == block:
+            assert encoded.start <= len(latents)
+            latents = torch.cat([latents[: encoded.start], encoded.stable, encoded.provisional])
     return latents
 
 
-def in_chunks(pcm: Float32, config: SoundConfig, pieces: list[Float32] | None = None) -> Tensor:
+def in_chunks(pcm: Float32, config: AudioConfig, pieces: list[Float32] | None = None) -> Tensor:
     """The latents of a clip, heard in chunks and finished."""
     tower = tiny_tower(config)
     stream, heard = tower.open(), []
@@ -113,7 +114,7 @@ def test_the_running_maximum_only_clips_less(seed: int, quiet: int) -> None:
     """A chunk is normalised by the maximum up to its end: where that is below the clip's, faint
     frames are lower than in the exact pass, by no more than the maximum still rises."""
     pcm = np.concatenate([1e-3 * speechlike(quiet * LATENT, seed), speechlike(30 * LATENT, seed)])
-    stream = tiny_tower(SoundConfig(chunk=4, lookahead=2)).open()
+    stream = tiny_tower(AudioConfig(chunk=4, lookahead=2)).open()
     stream.feed(pcm)
     exact = stream.exact()
     assert exact is not None
@@ -131,9 +132,9 @@ def test_the_running_maximum_only_clips_less(seed: int, quiet: int) -> None:
 
 @pytest.mark.parametrize("fork", [False, True])
 @pytest.mark.parametrize("samples", [1, *range(16_000, 16_000 + 8 * 160, 160)])
-@pytest.mark.parametrize("pass_", [SoundStream.exact, SoundStream.finish])
+@pytest.mark.parametrize("pass_", [AudioStream.exact, AudioStream.finish])
 def test_a_whole_clip_is_the_published_pass(
-    samples: int, fork: bool, pass_: Callable[[SoundStream], SoundRequest | None]
+    samples: int, fork: bool, pass_: Callable[[AudioStream], EncodeRequest | None]
 ) -> None:
     tower = tiny_tower(replace(WHOLE, fork_count=fork))
     pcm = speechlike(samples)
@@ -159,7 +160,7 @@ def test_from_the_same_log_mel_the_pass_is_exact() -> None:
 def test_an_adaptor_without_convolution() -> None:
     shape = replace(ADAPTOR, stride=-1)
     pcm = speechlike(30_000)
-    tower = tiny_tower(SoundConfig(chunk=7, lookahead=3), shape)
+    tower = tiny_tower(AudioConfig(chunk=7, lookahead=3), shape)
     stream = tower.open()
     stream.feed(pcm)
     exact = one(tower, stream.exact()).provisional
@@ -172,7 +173,7 @@ def test_an_adaptor_without_convolution() -> None:
 
 def test_chunks_come_when_their_look_ahead_is_there() -> None:
     """Chunk and look-ahead of 3 and 2 latents: due with the samples that frame 2 * 20 needs."""
-    tower = tiny_tower(SoundConfig(chunk=3, lookahead=2))
+    tower = tiny_tower(AudioConfig(chunk=3, lookahead=2))
     stream = tower.open()
     stream.feed(speechlike(5 * LATENT + 199))
     assert not stream.due()
@@ -189,7 +190,7 @@ def test_chunks_come_when_their_look_ahead_is_there() -> None:
 
 @pytest.mark.parametrize("latents", [6, 40, 41, 42, 43, 44, 300])
 def test_the_end_of_a_turn_costs_the_same_however_long_it_was(latents: int) -> None:
-    tower = tiny_tower(SoundConfig(chunk=3, lookahead=2))
+    tower = tiny_tower(AudioConfig(chunk=3, lookahead=2))
     stream = tower.open()
     stream.feed(speechlike(latents * LATENT + 199))
     while stream.due():
@@ -202,7 +203,7 @@ def test_the_end_of_a_turn_costs_the_same_however_long_it_was(latents: int) -> N
 @settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_any_cutting_of_the_audio_gives_the_same_bits(data: st.DataObject) -> None:
-    config = SoundConfig(chunk=data.draw(st.integers(1, 4)), lookahead=data.draw(st.integers(0, 3)))
+    config = AudioConfig(chunk=data.draw(st.integers(1, 4)), lookahead=data.draw(st.integers(0, 3)))
     pcm = speechlike(data.draw(st.integers(3 * LATENT, 12 * LATENT)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(pcm)), max_size=8)))
     ours = in_chunks(pcm, config, np.split(pcm, cuts))
@@ -213,9 +214,9 @@ def test_any_cutting_of_the_audio_gives_the_same_bits(data: st.DataObject) -> No
 @given(st.data())
 def test_later_audio_never_changes_stable_latents(data: st.DataObject) -> None:
     """Nor does a provisional end or an exact pass in between."""
-    tower = tiny_tower(SoundConfig(chunk=2, lookahead=data.draw(st.integers(0, 3))))
+    tower = tiny_tower(AudioConfig(chunk=2, lookahead=data.draw(st.integers(0, 3))))
     past = speechlike(data.draw(st.integers(LATENT, 9 * LATENT)))
-    ends = data.draw(st.lists(st.sampled_from([SoundStream.finish, SoundStream.exact]), max_size=2))
+    ends = data.draw(st.lists(st.sampled_from([AudioStream.finish, AudioStream.exact]), max_size=2))
     stable = []
     for seed, passes in ((1, ends), (2, [])):
         stream = tower.open()
@@ -237,7 +238,7 @@ def test_look_ahead_makes_the_latents_better() -> None:
     pcm = speechlike(40 * LATENT)
     exact = in_chunks(pcm, WHOLE)
     errors = [
-        difference(in_chunks(pcm, SoundConfig(chunk=3, lookahead=ahead)), exact)
+        difference(in_chunks(pcm, AudioConfig(chunk=3, lookahead=ahead)), exact)
         for ahead in (0, 2, 8, 32)
     ]
     assert errors == sorted(errors, reverse=True)
@@ -245,19 +246,19 @@ def test_look_ahead_makes_the_latents_better() -> None:
 
 
 def test_many_calls_in_one_step_are_each_alone() -> None:
-    config = SoundConfig(chunk=3, lookahead=2)
+    config = AudioConfig(chunk=3, lookahead=2)
     lengths = (9 * LATENT + 777, 14 * LATENT, 8 * LATENT + 200, 20 * LATENT)
 
-    def steps(tower: AudioTower, together: bool) -> list[list[Hearing]]:
+    def steps(tower: AudioTower, together: bool) -> list[list[EncodedAudio]]:
         streams = [tower.open() for _ in lengths]
-        heard: list[list[Hearing]] = [[] for _ in lengths]
+        heard: list[list[EncodedAudio]] = [[] for _ in lengths]
 
-        def run(requests: dict[int, SoundRequest]) -> None:
+        def run(requests: dict[int, EncodeRequest]) -> None:
             groups = [requests] if together else [{i: r} for i, r in requests.items()]
             for group in groups:
-                for index, hearing in zip(group, tower.encode(list(group.values())), strict=True):
-                    assert isinstance(hearing, Hearing)
-                    heard[index].append(hearing)
+                for index, encoded in zip(group, tower.encode(list(group.values())), strict=True):
+                    assert isinstance(encoded, EncodedAudio)
+                    heard[index].append(encoded)
 
         for index, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
             stream.feed(speechlike(length, index))
@@ -275,7 +276,7 @@ def test_many_calls_in_one_step_are_each_alone() -> None:
 def test_a_turn_longer_than_a_block_goes_on_in_the_next() -> None:
     """25 s are 313 latents; what follows is a clip of its own."""
     pcm = speechlike(400_000 + 16_000)
-    tower = tiny_tower(SoundConfig(chunk=40, lookahead=6))
+    tower = tiny_tower(AudioConfig(chunk=40, lookahead=6))
     stream, heard = tower.open(), []
     for piece in np.array_split(pcm, 7):
         stream.feed(piece)
@@ -292,7 +293,7 @@ def test_a_turn_longer_than_a_block_goes_on_in_the_next() -> None:
 
 
 def test_a_full_block_is_encoded_to_its_end_before_the_next() -> None:
-    tower = tiny_tower(SoundConfig(chunk=3, lookahead=2, block_samples=10 * LATENT))
+    tower = tiny_tower(AudioConfig(chunk=3, lookahead=2, block_samples=10 * LATENT))
     stream = tower.open()
     stream.feed(speechlike(25 * LATENT))
     with pytest.raises(ValueError, match="earlier block"):
@@ -311,7 +312,7 @@ def test_a_full_block_is_encoded_to_its_end_before_the_next() -> None:
 
 @pytest.mark.parametrize("samples", [0, 10 * LATENT])
 def test_nothing_is_left_of_an_empty_or_complete_turn(samples: int) -> None:
-    tower = tiny_tower(SoundConfig(block_samples=10 * LATENT))
+    tower = tiny_tower(AudioConfig(block_samples=10 * LATENT))
     stream = tower.open()
     stream.feed(speechlike(samples))
     hear(tower, stream)
@@ -324,7 +325,7 @@ MOVES = st.tuples(st.sampled_from(["push", "step", "finish", "exact", "close"]),
 @settings(max_examples=25, deadline=None)
 @given(st.lists(MOVES, max_size=16))
 def test_blocks_are_conserved(moves: list[tuple[str, int]]) -> None:
-    tower = tiny_tower(SoundConfig(chunk=2, lookahead=1, block_samples=7 * LATENT))
+    tower = tiny_tower(AudioConfig(chunk=2, lookahead=1, block_samples=7 * LATENT))
     streams = [tower.open() for _ in range(3)]
     for move, which in moves:
         stream = streams[which]
@@ -346,24 +347,24 @@ def test_blocks_are_conserved(moves: list[tuple[str, int]]) -> None:
 
 
 def test_a_call_without_room_fails_alone_and_may_try_again() -> None:
-    tower = tiny_tower(SoundConfig(chunk=4, lookahead=0), blocks=2)
+    tower = tiny_tower(AudioConfig(chunk=4, lookahead=0), blocks=2)
     first, second = tower.open(), tower.open()
     for stream in (first, second):
         stream.feed(speechlike(9 * LATENT))
     one(tower, first.step())
     again, beside = first.step(), second.step()
     heard, refused = tower.encode([again, beside])
-    assert isinstance(heard, Hearing)
+    assert isinstance(heard, EncodedAudio)
     assert isinstance(refused, CacheFull)
     first.close()
-    alone = tiny_tower(SoundConfig(chunk=4, lookahead=0))
+    alone = tiny_tower(AudioConfig(chunk=4, lookahead=0))
     third = alone.open()
     third.feed(speechlike(9 * LATENT))
     assert torch.equal(one(tower, beside).stable, one(alone, third.step()).stable)
 
 
 def test_a_failed_step_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    tower = tiny_tower(SoundConfig(chunk=3, lookahead=2))
+    tower = tiny_tower(AudioConfig(chunk=3, lookahead=2))
     stream = tower.open()
     stream.feed(speechlike(12 * LATENT))
     one(tower, stream.step())
@@ -380,7 +381,7 @@ def test_a_failed_step_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_requests_out_of_order_or_of_a_closed_stream_are_refused_alone() -> None:
-    tower = tiny_tower(SoundConfig(chunk=2, lookahead=1))
+    tower = tiny_tower(AudioConfig(chunk=2, lookahead=1))
     stream, other = tower.open(), tower.open()
     for each in (stream, other):
         each.feed(speechlike(9 * LATENT))
@@ -388,9 +389,9 @@ def test_requests_out_of_order_or_of_a_closed_stream_are_refused_alone() -> None
     refused, heard = tower.encode([second, other.step()])
     assert isinstance(refused, EngineError)
     assert "from latent 2 on, after 0 frames" in str(refused)
-    assert isinstance(heard, Hearing)
+    assert isinstance(heard, EncodedAudio)
     heard, refused = tower.encode([first, second])
-    assert isinstance(heard, Hearing)
+    assert isinstance(heard, EncodedAudio)
     assert isinstance(refused, EngineError)
     stream.take_back(second)
     again = one(tower, stream.step())
@@ -407,9 +408,9 @@ def test_requests_out_of_order_or_of_a_closed_stream_are_refused_alone() -> None
 
 @pytest.mark.parametrize(
     "config",
-    [SoundConfig(chunk=0), SoundConfig(lookahead=-1), SoundConfig(block_samples=480_001)],
+    [AudioConfig(chunk=0), AudioConfig(lookahead=-1), AudioConfig(block_samples=480_001)],
 )
-def test_impossible_configurations_are_refused(config: SoundConfig) -> None:
+def test_impossible_configurations_are_refused(config: AudioConfig) -> None:
     encoder = tiny_encoder()
     with pytest.raises(ValueError, match=r"chunk|positions"):
         AudioTower(encoder, tiny_adaptor(), encoder.pool(blocks=1), config)

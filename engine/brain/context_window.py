@@ -1,4 +1,4 @@
-"""Which turns of a long conversation are still shown to the model."""
+"""The part of a long conversation that fits the model's context window."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,16 @@ from engine.types import Message
 def kept_messages(
     messages: Sequence[Message], lengths: Sequence[int], limit: int
 ) -> tuple[int, int]:
-    """How many leading system messages there are, and the index of the first other message
-    that is kept.
+    """Choose the messages that the model is shown.
 
-    ``lengths`` are the messages' tokens, or estimates. The conversation is replayed turn by turn
-    (a user's message and all up to the next). When a turn brings it over ``limit``, whole oldest
-    turns go until three quarters of it are left, so that the cache is rebuilt once in many turns,
-    not in each. Being a function of the conversation alone, it cuts the same turns next time.
+    Returns the number of leading system messages, which are always kept, and the index of the first
+    other message that is kept.
+
+    ``lengths`` are the tokens of each message, or estimates. The function replays the conversation
+    turn by turn; a turn is a user's message with all up to the next. When a turn brings the sum
+    over ``limit``, the oldest turns go until three quarters of it are left. So the cache is rebuilt
+    once in many turns, not in each. The result depends on the conversation alone, so the same turns
+    are cut next time.
 
     Raises:
         ContextExceeded: the system messages and the last turn alone exceed ``limit``.
