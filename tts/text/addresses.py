@@ -46,12 +46,12 @@ def _ending(name: str) -> str:
     if lower in _NAMED:
         return _NAMED[lower]
     if lower in _SAID or not re.fullmatch(rf"{_DOMAINS}|{_ENDINGS}", lower) or len(lower) > 4:
-        return latin(name)
+        return latin(name).lower()
     return ".".join(c.upper() for c in name if c.isalpha())
 
 
 def _address(match: re.Match[str]) -> str:
-    bare = re.sub(r"^(?:https?://)?(?:www\.)?|[/?#]+$", "", match[0], flags=re.IGNORECASE)
+    bare = re.sub(r"^(?:(?:https?|ftp)://)?(?:www\.)?|[/?#]+$", "", match[0], flags=re.IGNORECASE)
     return read_out(re.split(r"[?#]", bare)[0])
 
 
@@ -61,7 +61,13 @@ def _read(match: re.Match[str]) -> str:
 
 def _hashtag(match: re.Match[str]) -> str:
     parts = (p for name in match[1].split("_") for p in _HUMPS.findall(latin_or_digits(name)))
-    return "hashtag " + " ".join(digits(p) if p.isdigit() else p for p in parts)
+    return "hashtag " + " ".join(map(_hump, parts))
+
+
+def _hump(part: str) -> str:
+    if part.isdigit():
+        return digits(part)
+    return ".".join(part) if part.isupper() and 1 < len(part) < 5 else part
 
 
 def latin_or_digits(text: str) -> str:
@@ -83,6 +89,7 @@ RULES: tuple[Rule, ...] = (
     rule(LETTERS, r"(?<!\w)[A-Za-z]:\\(?:[\w.~ -]+\\)*[\w.~-]*", _read),
     rule("~/.", r"(?<![\w)/<])(?:~|\.{1,2})?/(?:[\w.@+-]+/)*[\w.@+-]*\w/?(?<!\d/\d)", _read),
     rule(ANY, rf"(?<![\w./@])[\w-]+(?:/[\w.-]+)*\.(?:{_ENDINGS})(?!\w|\.\w)", _read),
+    rule("-", r"(?<!\S)(?:--(?=\w)|-(?=[a-z]\b))", lambda m: " ".join("dash" for _ in m[0])),
     rule("@", r"(?<![\w@])@[A-Za-z_][\w.]*\w", _read),
     rule("#", r"(?<![\w#&])#([^\W\d]\w+)", _hashtag),
 )

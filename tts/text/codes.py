@@ -18,7 +18,7 @@ _NOUNS = (
     r"[\s-]*(?:code|number|no\.?|num|id|pin|#)s?"
     r"|pins?|codes?|zips?|zipcodes?|postcodes?|passcodes?|passwords?|otps?|isbn|issn|ssn|imei|iban"
     r"|extensions?|ext\.?|phone|mobile|cell|fax|tel\.?|hotline|reference|ref\.?|booking"
-    r"|room code)"
+    r"|room code|(?:last|first) (?:two|three|four|five|six) digits|digits)"
 )
 _LINK = (
     r"(?:\s*(?:[:=#(\"'*`]|\b(?:is|are|was|now|your|my|number|no\.|for (?:\w+ ){1,3}is|\d+,? (?:and|or))"
@@ -59,7 +59,7 @@ _RELEASED = re.compile(
 # A date, or thousands apart by points.
 _NO_VERSION = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}|\d\d\.\d\d\.\d\d|\d{1,3}(?:\.\d{3}){2,}")
 _GROUPS = re.compile(r"\d+")
-_SEPARATED = r"(?:[\s./-]|\s-\s|\s?\(0?\)\s?|\)\s?|\s?\()"
+_SEPARATED = r"(?:[\s./-]|\s[/-]\s|\s?\(0?\)\s?|\)\s?|\s?\()"
 
 
 def _by_group(text: str) -> str:
@@ -80,7 +80,7 @@ def _long_phone(match: re.Match[str]) -> str | None:
     is_trunk = text.lstrip("(").startswith("0") and len(groups[0]) > 1 and count >= 9
     if not (is_trunk or text.startswith("(0)") or _CALLED.search(before(match))):
         return None
-    if re.fullmatch(r"\d+\.\d+", text):
+    if re.fullmatch(r"\d+\.\d+", text) and not re.fullmatch(r"\d{3}\.\d{4}", text):
         return None
     return _by_group(text)
 
@@ -145,7 +145,12 @@ def _vanity(match: re.Match[str]) -> str:
 
 
 def _address(match: re.Match[str]) -> str:
-    return " dot ".join(digits(part) for part in match[0].split("."))
+    said = " dot ".join(digits(p) if len(p) > 2 else number(p) for p in match[1].split("."))
+    if not match[2]:
+        return said
+    return f"{said} slash {number(match[2][1:])}" if match[2][0] == "/" else (
+        f"{said} colon {digits(match[2])}"
+    )
 
 
 def _version(match: re.Match[str]) -> str:
@@ -185,6 +190,9 @@ RULES = (
     rule("(" + DIGITS, r"(?:(?<!\w)\(\d{3}\) ?|\b\d{3}[-. ])\d{3}[-. ]\d{4}\b", _phone),
     rule(DIGITS, r"(?<![\w-])\d{3}-\d{4}\b(?!-)", _phone),
     rule(DIGITS, START + r"\d{3}-\d{2}-\d{4}\b(?!-)", _phone),
+    rule(DIGITS, START + r"(?:1[38]00 \d{3} \d{3}|[6-9]\d{4} \d{5})\b(?! \d)", _phone),
+    rule("x", r"(?<=\d )x\s?(\d{2,5})\b", lambda m: f"extension {digits(m[1])}"),
+    rule("9", START + r"911\b(?![.,]\d| [a-z]+s\b)", _phone),
     rule(DIGITS, START + r"\d{4}[ -]\d{4}[ -]\d{4}[ -]\d{4}\b", _phone),
     rule(DIGITS, START + r"97[89][- ]\d{1,5}[- ]\d{1,7}[- ]\d{1,7}[- ][\dX]\b", _phone),
     rule(
@@ -192,8 +200,8 @@ RULES = (
         rf"(?<![\w.,/-])(?:\(0\)\s?|\(\d{{2,5}}\)[\s/-]?)?\d{{2,12}}(?:{_SEPARATED}?\d{{2,12}}){{0,7}}(?![\w/])",
         _long_phone,
     ),
-    rule(DIGITS, r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)"
-         r"(?![\w]|\.\d)", _address),
+    rule(DIGITS, r"(?<![\w.])((?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d))"
+         r"(/\d{1,2}|:\d{2,5})?(?![\w]|\.\d)", _address),
     rule(UPPER, rf"\b({_AIRLINES})\s?(\d{{3,4}})\b(?![.,]\d)", _spelled),
     rule(UPPER, rf"\b({_STATES})\s(\d{{5}})(?:-\d{{4}})?\b", _spelled),
     rule(UPPER, r"\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b", lambda m: _letters_and_figures(m[0])
@@ -206,7 +214,10 @@ RULES = (
     rule(DIGITS, START + r"(\d{1,4})([A-Z])\b(?!['.]\w)", _place),
     rule(DIGITS, START + r"\d{3,4}\b(?![.,:/]\d)", _room),
     rule(DIGITS, START + r"\d{10,}\b(?![.,]\d)", _unbroken),
-    rule(LETTERS, r"(?<!\w)([vV])\.?\s?(\d+(?:\.\d+)+)(?![\w]|\.\d)", _version),
+    rule(LETTERS, r"(?<!\w)(v(?=\d)|[vV]\.?\s?(?=\d+\.\d))(\d+(?:\.\d+)*)(?![\w]|\.\d)", _version),
     rule(DIGITS, r"(?<![\w.,])\d+(?:\.\d+)+(?![\w]|[.,]\d)", _named_version),
+    rule(DIGITS, r"(?<=[RG]TX )\d{4}\b", lambda m: f"{number(m[0][:2])} {number(m[0][2:])}"),
+    rule(DIGITS, r"(?<=Boeing )7\d7\b", lambda m: f"seven {number(m[0][1:])}"),
+    rule(DIGITS, START + r"\d{1,5}(?:-\d{1,5}){2,}(?![\w-])", _phone),
     rule("0", r"\b0x([0-9A-Fa-f]+)\b", lambda m: f"zero X {_letters_and_figures(m[1])}"),
 )  # fmt: skip

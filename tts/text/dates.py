@@ -30,6 +30,8 @@ _DATED = re.compile(
     r"(?i)(?:^|\b)(?:on|by|until|till|before|after|from|since|due|dated?|born|through|to|between"
     r"|and|starting|effective|expires?|(?:mon|tues|wednes|thurs|fri|satur|sun)day),?:?\s+$"
 )
+# After these it may be a fraction too, if it looks like one.
+_MAYBE_DATED = re.compile(r"(?i)\b(?:by|to|from|between|and|through|after|before)\s+$")
 _BOTH = re.compile(r"\s?(?:[-–]|to|and)\s?\d{1,2}/\d{1,2}\b")
 
 
@@ -82,6 +84,9 @@ def _short_slashed(match: re.Match[str], day_first: bool) -> str | None:
     found = _in_order(int(match[1]), int(match[2]), day_first)
     paired = _BOTH.match(match.string, match.end())
     if found is None or not _DATED.search(text):
+        return None
+    is_fraction = int(match[1]) < int(match[2]) and int(match[2]) in (2, 3, 4, 5, 8)
+    if is_fraction and _MAYBE_DATED.search(text):
         return None
     if re.search(r"(?i)\b(?:from|to|and|between)\s+$", text) and not paired:
         earlier = re.search(r"\d{1,2}/\d{1,2}\s+(?:to|and)\s+$", text)
@@ -151,6 +156,11 @@ def rules(day_first: bool) -> tuple[Rule, ...]:
         ),
         rule(
             DIGITS,
+            START + r"(?P<year>\d{4})/(?P<month>\d{2})/(?P<day>\d{2})(?P<time>)(?![\w/])",
+            _iso,
+        ),
+        rule(
+            DIGITS,
             START + r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\w/])",
             partial(_slashed, day_first=day_first),
         ),
@@ -174,11 +184,17 @@ def rules(day_first: bool) -> tuple[Rule, ...]:
             rf"(?: of)? {_MONTH}(?:,? (?P<year>\d{{4}})\b)?",
             _day_month,
         ),
-        rule(LETTERS, rf"\b({_ANY_SHORT})[-–]({_ANY_SHORT})\b", _names),
+        rule(LETTERS, rf"\b({_ANY_SHORT}){DASH}({_ANY_SHORT})\b", _names),
+        rule("-–", rf"(?<=\d )[-–](?= (?:{_ANY_SHORT})\b)", lambda _: "to"),
         rule(
             DIGITS,
             rf"{START}(?P<from>{_CLOCK}|1?\d){DASH}(?P<to>{_CLOCK})(?![\w-])",
             _times,
+        ),
+        rule(
+            DIGITS,
+            START + r"([01]?\d|2[0-3])h([0-5]\d)\b",
+            lambda m: say_time(f"{m[1]}:{m[2]}"),
         ),
         rule(DIGITS, rf"{START}(?P<from>){_CLOCK}(?P<to>)", _times),
     )

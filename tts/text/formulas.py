@@ -5,8 +5,8 @@ import unicodedata
 
 from tts.text.letters import latin
 from tts.text.numbers import AMOUNT, cardinal, number, ordinal, plain
-from tts.text.rules import ANY, DIGITS, LETTERS, LOWER, MINUS, START, UPPER, rule
-from tts.text.units import unit
+from tts.text.rules import ANY, DIGITS, LETTERS, LOWER, MINUS, START, UPPER, before, rule
+from tts.text.units import UNIT, unit
 from tts.text.words import words
 
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈᵉᵏᵐᵗˣʸ", "0123456789+-=()niabcdekmtxy")
@@ -28,6 +28,8 @@ _OPERATORS = {
     "≠": "is not equal to", "!=": "is not equal to", "±": "plus or minus", "≡": "is equivalent to",
     "∝": "is proportional to", "∈": "is in", "^": "to the power of",
 }  # fmt: skip
+_FUNCTIONS = {"sin": "sine", "cos": "cosine", "tan": "tangent", "log": "log", "exp": "exponential",
+              "ln": "natural log", "sqrt": "square root", "max": "maximum", "min": "minimum"}  # fmt: skip
 _OPERATOR = "|".join(sorted(map(re.escape, _OPERATORS), key=len, reverse=True))
 # Elements whose symbols are read letter by letter in a formula.
 _ELEMENTS = "|".join(sorted(words("""
@@ -60,7 +62,14 @@ def _raised(match: re.Match[str]) -> str | None:
     exponent = raised.translate(_SUPERSCRIPT).lstrip("^")
     if raised[0] != "^" and len(base) > 3 and exponent.isdecimal() and base.isalpha():
         return latin(base) if base.islower() or base.istitle() else None
-    return f"{_base(base)} {_exponent(exponent)}"
+    said = _FUNCTIONS.get(base) or _base(base)
+    if charge := re.fullmatch(r"(\d*)([-−+])", exponent):
+        plain_base = base.translate(_SUBSCRIPT)
+        said = _say_formula(plain_base) if _FORMULA.fullmatch(plain_base) else said
+        return f"{said} {number(charge[1]) if charge[1] else ''} {_OPERATORS[charge[2]]}".replace(
+            "  ", " "
+        ).strip()
+    return f"{said} {_exponent(exponent)}".strip()
 
 
 def _base(text: str) -> str:
@@ -71,10 +80,13 @@ def _base(text: str) -> str:
 
 
 def _power_of_ten(match: re.Match[str]) -> str:
-    sign = "minus " if match[2] == "-" or match[2] == "−" else ""
-    power = int(match[3])
-    said = f"minus {cardinal(power)}" if sign else ordinal(power)
-    return f"{number(match[1])} times ten to the {said}"
+    raised = (match[2] or match[3]).translate(_SUPERSCRIPT)
+    power = int(raised.lstrip("-−+"))
+    said = f"minus {cardinal(power)}" if raised[0] in "-−" else ordinal(power)
+    measure = unit(match[4], plural=True) if match[4] else ""
+    if measure is None:
+        return None
+    return f"{number(match[1])} times ten to the {said} {measure}".rstrip()
 
 
 def _index(match: re.Match[str]) -> str | None:
@@ -85,6 +97,9 @@ def _index(match: re.Match[str]) -> str | None:
         return _say_formula(text)
     if len(name) > 3:
         return None
+    if name == "log" and lowered.isdecimal():
+        of = " of" if match.string.startswith("(", match.end()) else ""
+        return f"log base {number(lowered)}{of}"
     return f"{_base(name)} {number(lowered) if lowered.isdecimal() else _letters(lowered)}".strip()
 
 
@@ -109,12 +124,22 @@ def _formula(match: re.Match[str]) -> str | None:
     return _say_formula(text)
 
 
+def _arguments(text: str) -> str:
+    return number(text) if text.isdecimal() else text.replace(",", ", ").replace("  ", " ")
+
+
 def _function(match: re.Match[str]) -> str:
-    return f"{match[1]} of {match[2]}"
+    return f"{match[1]}{' prime' * len(match[2])} of {_arguments(match[3])}"
+
+
+def _quotient(match: re.Match[str]) -> str | None:
+    above, below = match[1], match[2]
+    return None if (above, below) == ("y", "n") else f"{' '.join(above)} over {' '.join(below)}"
 
 
 def _operator(match: re.Match[str]) -> str:
-    return _OPERATORS[match[1]]
+    joins_name = match[1] == "-" and re.search(r"[A-Za-z][\w.]*-?[\d.]+$", before(match))
+    return "" if joins_name else _OPERATORS[match[1]]
 
 
 def _unit_power(match: re.Match[str]) -> str | None:
@@ -125,10 +150,12 @@ def _unit_power(match: re.Match[str]) -> str | None:
 RULES = (
     rule(
         DIGITS,
-        rf"{START}({AMOUNT})(?:[eE]|\s?[×x*·]\s?10\^)\{{?([-−+]?)\{{?(\d{{1,3}})\}}?(?!\w)",
+        rf"{START}({AMOUNT})(?:(?:[eE]|\s?[×x*·⋅]\s?10\^)\{{?([-−+]?\d{{1,3}})\}}?(?!\w)"
+        rf"|\s?[×x*·⋅]\s?10([{_RAISED}]+))(?:\s({UNIT}))?",
         _power_of_ten,
     ),
     rule("mckdsl", r"\b[a-zμ]{1,2}[²³](?!\w)(?<!mc²)", _unit_power),
+    rule(LETTERS + "μ", r"(?<![\w/])(?!./.\b(?<!m/s))[a-zA-Zμ]{1,3}[²³]?/[a-zA-Z]{1,3}[²³]?(?![\w/²³])", _unit_power),
     rule(
         ANY,
         rf"(?P<base>(?<![\d.,]){AMOUNT}|(?<!\w)[^\W\d_]{{1,12}}?|(?<=\d)[a-z]|(?<=[)\]]))"
@@ -141,19 +168,19 @@ RULES = (
         rf"(?P<index>[{_LOWERED}]+)(?:(?P<more>[A-Z][A-Za-z{_LOWERED}]*))?",
         _index,
     ),
-    rule(UPPER, r"\b(?:[A-Z][a-z]?\d{0,2}){2,8}(?!\w)(?<=[\dOH])", _formula),
-    rule(LETTERS, r"(?<![\w.])([fghFGPQ])\(([a-z])\)", _function),
-    rule(LOWER, r"(?<![\w.])(sin|cos|tan|log|ln|exp|sqrt|max|min)\(", lambda m: {
-        "ln": "natural log", "sqrt": "square root", "sin": "sine", "cos": "cosine",
-        "tan": "tangent", "max": "maximum", "min": "minimum", "exp": "exponential"}
-        .get(m[1], m[1]) + " of"),
+    rule(UPPER, r"\b(?=[A-Za-z]*\d)(?:[A-Z][a-z]?\d{0,2}){2,8}(?!\w)(?<=[\dOH])", _formula),
+    rule(LETTERS, r"(?<![\w.])([fghFGPQ])('{0,2})\(([a-z](?:, ?[a-z])*|\d+)\)", _function),
+    rule(LOWER, rf"(?<![\w.])({'|'.join(_FUNCTIONS)})\(", lambda m: _FUNCTIONS[m[1]] + " of"),
+    rule(LOWER, r"(?<![\w./])(d?[a-z])/(d?[a-z])(?![\w/])", _quotient),
+    rule("!", r"(?<=[\dn)])!(?=\s*[=+*/^×-])", lambda _: "factorial"),
     rule(
         "".join({operator[0] for operator in _OPERATORS}),
-        rf"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=[)²³%½] )|(?<=[)²³⁴⁵]))({_OPERATOR})"
+        rf"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=\d[a-z] )|(?<=[)²³%½!] )|(?<=[)²³⁴⁵]))({_OPERATOR})"
         r"(?= [A-Za-zα-ω√(\d]| ?[-−]?\d|[a-z]\b|[A-Za-zα-ω][²³])(?!-? ?[a-z]{3,}-)",
         _operator,
     ),
-    rule("+-−", r"(?<=UTC|GMT)[+−-](?=\d)", _operator),
+    rule("+-−", r"(?<=UTC|GMT)[+−-](?=\d)", lambda m: _OPERATORS[m[0]]),
+    rule("<>", r"(?<=\b[A-Za-z])([<>]=?)(?=[A-Za-z\d])", _operator),
     rule("=", r"=", lambda _: "equals"),
     rule(".", r"(?<![\w.])\.\d+\b", lambda m: number(m[0])),
     rule(DIGITS + "-−", rf"{MINUS}{AMOUNT}", lambda m: plain(m[0])),

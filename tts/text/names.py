@@ -27,7 +27,10 @@ ABBREVIATIONS = {
     "excl.": "excluding", "ext.": "extension", "Ext.": "Extension", "Tel.": "Telephone",
     "tel.": "telephone", "Jan.": "January", "Feb.": "February", "Apr.": "April", "Aug.": "August",
     "Sept.": "September", "Oct.": "October", "Nov.": "November", "Dec.": "December",
-    "Ft.": "Fort", "govt.": "government", "misc.": "miscellaneous", "resp.": "respectively",
+    "Ft.": "Fort", "govt.": "government", "Ref.": "Reference", "ref.": "reference",
+    "WWI": "World War one", "WWII": "World War two", "WW1": "World War one",
+    "WW2": "World War two", "BSc": "B.S.C", "MSc": "M.S.C", "IPv4": "I.P V four",
+    "IPv6": "I.P V six", "HCl": "H C.L", "NaCl": "N.A C.L", "NaOH": "N.A O H", "y/o": "years old", "Ch.": "Chapter", "misc.": "miscellaneous", "resp.": "respectively",
     "N/A": "not applicable", "n/a": "not applicable", "and/or": "and or", "c/o": "care of",
 }  # fmt: skip
 # A dot after these does not end a sentence, whatever follows.
@@ -58,7 +61,7 @@ _NUMBERED = re.compile(
     r"\b(?:World War|Chapter|Part|Act|Scene|Volume|Vol\.|Book|Section|Phase|Type|Class|Level|Title"
     r"|Article|Stage|Grade|Appendix|Figure|Table|Episode|Season|Round|Division|Category|Group"
     r"|Factor|Form|Mark|Unit|Canto|Schedule|Tier|Element|Symphony|Sonata|Super Bowl|Bowl|Windows"
-    r"|Mac OS|iPhone|Fantasy|Quest)\s$", re.IGNORECASE,
+    r"|Mac OS|iPhone|Fantasy|Quest)s?\s$", re.IGNORECASE,
 )  # fmt: skip
 # Of rulers, whose numeral is an ordinal: Henry the eighth.
 _RULERS = re.compile(
@@ -89,10 +92,14 @@ def _abbreviation(match: re.Match[str]) -> str | None:
         return None
     rest = after(match).lstrip()
     title = short in TITLES
+    if short == "c.":
+        return "about" if re.match(r"\s?\d{3,4}\b", after(match)) else None
+    if short == "no.":
+        return "number" if rest[:1].isdecimal() else None
     if short in ("St.", "Dr."):
         said, title = _saint_or_street(match, rest)
     elif short in ("No.", "Nos."):
-        said, title = ("number", True) if rest[:1].isdigit() else ("No", False)
+        said, title = ("number", True) if rest[:1].isdecimal() else ("No", False)
     else:
         said = ABBREVIATIONS[short]
     ends = short.endswith(".") and not title and (not rest or rest[0].isupper())
@@ -110,6 +117,10 @@ def _saint_or_street(match: re.Match[str], rest: str) -> tuple[str, bool]:
     if match[0] == "St." and not rest[:1].isupper():
         return names[1], False
     return names[0], bool(rest)
+
+
+def _letter_range(match: re.Match[str]) -> str | None:
+    return f"{match[1]} to {match[2]}" if match[1] < match[2] else None
 
 
 def _initials(match: re.Match[str]) -> str:
@@ -134,20 +145,26 @@ def _roman(match: re.Match[str]) -> str | None:
         return ordinal(value)
     if _NUMBERED.search(ahead):
         return cardinal(value)
-    name = re.search(r"(\w+)\s$", ahead)
+    if re.match(r"(?:,|\s?[-–]|\sand|\sto)\s?II\b", after(match)):
+        return cardinal(value)
+    name = re.search(r"(\w+),?\s$", ahead)
     if name is None:
         return None
     if _RULERS.search(ahead):
         if text == "I" and _PRONOUN.match(match.string, match.end()):
             return None
         return f"the {ordinal(value)}"
-    in_list = re.search(rf"(?:{_ROMAN})(?:,|\s?[-–]|\s(?:and|or|to))\s$", ahead)
+    in_list = re.search(r"\b[IVXL]+(?:,|,?\s(?:and|or|to))\s$", ahead)
     follows_name = name[1][0].isupper() and name[1][1:].islower() and name[1] not in _NO_NAMES
     if len(text) > 1 and (follows_name and not value > 39):
         return cardinal(value)
     if in_list and len(text) > 1:
         return cardinal(value)
     return None
+
+
+def _roman_range(match: re.Match[str]) -> str:
+    return f"{cardinal(_value(match[1]))} to {cardinal(_value(match[2]))}"
 
 
 def _value(numeral: str) -> int:
@@ -173,7 +190,8 @@ def _with_sign(match: re.Match[str]) -> str:
 
 def _joined(match: re.Match[str]) -> str:
     """AT&T, R&D, Q&A: letters on both sides of "and"."""
-    return " and ".join(".".join(part) for part in match[0].split("&"))
+    said = " and ".join(".".join(part) for part in match[1].split("&"))
+    return f"{said}'s" if match[2] else said
 
 
 def word(match: re.Match[str]) -> str:
@@ -184,14 +202,21 @@ def word(match: re.Match[str]) -> str:
 
 _LETTER = "[^\\W\\d_]"
 _SPELLED = f"(?:{_LETTER}[\u0300-\u036f\u00ad\u200b-\u200d\u2060]*)+"
-_SHORT = alternatives([*ABBREVIATIONS, "St.", "No.", "Nos."])
+_SHORT = alternatives([*ABBREVIATIONS, "St.", "No.", "Nos.", "no.", "c."])
 
 RULES = (
     rule(LETTERS, rf"(?<![\w.])(?:{_SHORT})(?!\w)", _abbreviation),
-    rule(LETTERS, r"(?<![\w&])(?:[A-Z]{1,3}&)+[A-Z]{1,3}(?![\w&])", _joined),
+    rule(LETTERS, r"(?<![\w&])((?:[A-Z]{1,3}&)+[A-Z]{1,3})('?s)?(?![\w&])", _joined),
     rule(LETTERS, r"(?<!\w)([A-Za-z]|Notepad|Visual C)(#|♯|♭|\+\+)(?![\w])", _with_sign),
+    rule(UPPER, r"(?<![\w-])([A-Z])[-–]([A-Z])(?![\w-])", _letter_range),
     rule(UPPER, r"(?<!\w)(?:[A-Z]\.){2,}(?![A-Za-z])", _initials),
     rule(UPPER, r"(?<!\w)[A-Z]\.(?= [A-Z][a-z])", _initials),  # J. Smith
+    rule(
+        LETTERS,
+        r"(?i)\b(?:s?he/s?he|his/hers?|hers?/his|him/her|her/him|yes/no|on/off|true/false)\b",
+        lambda m: m[0].replace("/", " or "),
+    ),
+    rule("IVXL", rf"(?<![\w.'-])({_ROMAN})[-–]((?!I\b){_ROMAN})(?![\w-])", _roman_range),
     rule("IVXL", rf"(?<![\w.'-])({_ROMAN})(?![\w]|\.\w|-[A-Za-z])", _roman),
     rule("".join(map(chr, range(0x2160, 0x2180))), r"[\u2160-\u217f]+", _roman_signs),
 )

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tts.text import addresses, codes, dates, formulas, names, quantities
+from tts.text import addresses, codes, dates, formulas, latex, names, quantities
 from tts.text.letters import OTHER_LETTER, fold, say_other_script
 from tts.text.numbers import number
 from tts.text.rules import ANY, DIGITS, Rule, after, before, rule
@@ -118,12 +118,23 @@ def _append(spoken: str, said: str) -> str:
     return f"{spoken} {said}"
 
 
+def _spoken(text: str) -> str:
+    return " ".join(token.spoken for token in normalize(text) if token.spoken)
+
+
 def _link(match: re.Match[str]) -> str:
-    return " ".join(token.spoken for token in normalize(match[1]) if token.spoken)
+    return _spoken(match[1])
 
 
 def _heart(match: re.Match[str]) -> str | None:
-    return "love" if re.search(r"\bI $", before(match)) and not after(match, 2)[1:].isdigit() else None
+    return "love" if re.search(r"\b(?:I|[Ww]e|[Yy]ou) $", before(match)) else None
+
+
+def _other_script(match: re.Match[str]) -> str:
+    said = say_other_script(match[0])
+    if not said.startswith("text in "):
+        return said
+    return f", {said}," if re.match(r"\s+\w", after(match)) else f", {said}"
 
 
 @lru_cache(2)
@@ -135,10 +146,11 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
         rule(ANY, r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", lambda _: ""),
         rule(DIGITS, r"(?m)^(\d{1,2})[.)](?= )", lambda m: f"{number(m[1])}."),
         rule("[【", r"(?<=[\w.,;:!?\"')])(?:\[\d{1,3}(?:[,–-] ?\d{1,3})*\]|【[^】\n]*】)", lambda _: ""),
-        rule("<", r"<3(?!\d)", _heart),
+        rule("<❤♥", r"(?:<3(?!\d)|[❤♥]\ufe0f?)", _heart),
         rule(ANY, rf"{OTHER_LETTER}(?:[^A-Za-zÀ-ɏͰ-Ͽ\u0400-\u052f\n]*{OTHER_LETTER})?",
-             lambda m: say_other_script(m[0])),
+             _other_script),
         *addresses.RULES,
+        *latex.rules(_spoken),
         *codes.RULES,
         *dates.rules(day_first),
         *names.RULES,

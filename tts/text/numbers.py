@@ -16,12 +16,13 @@ _ORDINALS = {
 }  # fmt: skip
 # A written amount: thousands apart by comma, point, apostrophe or space, decimals or none.
 AMOUNT = (
-    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]*\d)"
+    r"(?:\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]*\d)"
     r"|\d{1,3}(?:\.\d{3})+,\d{1,2}(?!\d)|\d{1,3}(?:\.\d{3}){2,}(?![.\d])"
     r"|\d{1,3}(?:'\d{3})+(?:[.,]\d+)?(?![\d'])"
     r"|[1-9]\d{0,2}(?:[ \u00a0\u2009\u202f]\d{3})+(?:[.,]\d+)?(?![\w-]|[ .,]\d)"
     r"|\d+,\d{2}(?![\d,])|0,\d+(?![\d,])|\d+(?:\.\d+)?)"
 )
+DECIMAL = rf"(?:\d+,\d{{1,2}}(?![\d,])|{AMOUNT})"  # where a unit or a currency makes it clear
 _LARGEST = 1000 ** len(_SCALES)
 
 
@@ -82,7 +83,7 @@ def canonical(text: str) -> str:
         thousands = "," if comma < point else "."
         return text.replace(thousands, "").replace(",", ".")
     if comma >= 0:
-        grouped = re.fullmatch(r"[-−+]?\d{1,3}(?:,\d{3})+", text)
+        grouped = re.fullmatch(r"[-−+]?\d{1,3}(?:,\d{2,3})*,\d{3}", text)
         return text.replace(",", "" if grouped else ".")
     return text.replace(".", "") if text.count(".") > 1 else text
 

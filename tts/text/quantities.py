@@ -2,8 +2,8 @@
 
 import re
 
-from tts.text.numbers import AMOUNT, canonical, cardinal, decade, number, ordinal, plain, year
-from tts.text.rules import DASH, DIGITS, MINUS, START, alternatives, before, rule
+from tts.text.numbers import AMOUNT, DECIMAL, canonical, cardinal, decade, number, ordinal, plain, year
+from tts.text.rules import DASH, DIGITS, MINUS, START, after, alternatives, before, rule
 from tts.text.units import UNIT, per, unit
 
 _SCALE = {
@@ -27,6 +27,7 @@ _CURRENCY |= {
     country + "$": tuple(f"{said} {name}" if "dollar" in name else name for name in _DOLLAR)
     for country, said in _COUNTRIES.items()
 }
+_CURRENCY["Rs."] = _CURRENCY["Rs"] = _CURRENCY["₹"]
 _CURRENCY["R$"] = ("real", "reais", "centavo", "centavos")
 _CODES = {
     "USD": _DOLLAR, "EUR": _CURRENCY["€"], "GBP": _CURRENCY["£"], "JPY": _CURRENCY["¥"],
@@ -68,6 +69,7 @@ def _money(match: re.Match[str]) -> str | None:
     if len(fraction) > 2 or not cent:
         return f"{sign}{number(amount)} {one if amount == '1' else many}{tail}"
     parts = []
+    whole = whole or "0"
     if int(whole) or not int(fraction or 0):
         parts.append(f"{cardinal(int(whole))} {one if int(whole) == 1 else many}")
     if small := int(fraction.ljust(2, "0") or 0):
@@ -77,7 +79,9 @@ def _money(match: re.Match[str]) -> str | None:
 
 def _measure(match: re.Match[str]) -> str | None:
     amount, until = match["amount"], match["until"]
-    said = unit(match["unit"], plural=bool(until) or amount != "1")
+    attributive = re.search(r"\b[Aa]n?\s$", before(match, 4)) and re.match(r"[\s-][a-z]", after(match))
+    plural = (bool(until) or amount != "1") and not attributive
+    said = unit(match["unit"], plural=plural)
     if said is None:
         return None
     first, second = match["first"], match["unit"]
@@ -95,7 +99,11 @@ def _factor(match: re.Match[str]) -> str | None:
     return f"{number(match[1])} {'x' if in_sum else 'times'}"
 
 
-def _range(match: re.Match[str]) -> str:
+def _range(match: re.Match[str]) -> str | None:
+    if re.search(r"=\s*$", before(match, 4)) or re.match(r"\s*=", after(match, 4)):
+        return None  # a difference
+    if match[1] == match[2] and len(match[1]) == 2:
+        return f"{number(match[1])} {number(match[2])}"  # 50-50
     return f"{plain(match[1])} to {plain(match[2])}"
 
 
@@ -137,6 +145,18 @@ def _years(match: re.Match[str]) -> str | None:
     return f"{year(first)} to {'oh ' if last < 10 else ''}{cardinal(last)}"
 
 
+def _about(match: re.Match[str]) -> str:
+    return "" if re.search(r"(?i)about $", before(match, 8)) else "about"
+
+
+def _season(match: re.Match[str]) -> str | None:
+    """2023/24 or 1999/2000: a year and the one after it."""
+    first, last = int(match[1]), match[2]
+    if (first + 1) % 10 ** len(last) != int(last):
+        return None
+    return f"{year(first)} {year(int(last)) if len(last) == 4 else cardinal(int(last))}"
+
+
 def _height(match: re.Match[str]) -> str:
     return f"{cardinal(int(match[1]))} foot {cardinal(int(match[2]))}"
 
@@ -145,22 +165,27 @@ RULES = (
     rule(
         DIGITS + "-−" + "".join({sign[0] for sign in _CURRENCY}),
         rf"(?P<sign>{MINUS})(?<![A-Za-z])(?P<currency>{_SIGNS}|(?:{_NAMES})(?=\s?\d))\s?"
-        rf"(?P<amount>{AMOUNT})(?:{DASH}(?:{_SIGNS})?(?P<until>{AMOUNT}))?{_SCALES}{_PER}",
+        rf"(?P<amount>{DECIMAL}|\.\d{{2}}\b)(?:{DASH}(?:{_SIGNS})?(?P<until>{DECIMAL}))?{_SCALES}{_PER}",
         _money,
     ),
     rule(
         DIGITS + "-−",
-        rf"(?P<sign>{MINUS}){START}(?P<amount>{AMOUNT})(?:{DASH}(?P<until>{AMOUNT}))?{_SCALES}\s?"
+        rf"(?P<sign>{MINUS}){START}(?P<amount>{DECIMAL})(?:{DASH}(?P<until>{DECIMAL}))?{_SCALES}\s?"
         rf"(?P<currency>[€£¥₹₩₽₺₪$]|(?:{_NAMES}|zł)\b){_PER}",
         _money,
     ),
     rule(DIGITS + "'", START + r"'?((?:[12]\d)?\d0)'?s\b", lambda m: decade(int(m[1]))),
     rule(DIGITS, START + r"(\d)'\s?(\d{1,2})(?:\"|″|'')(?!\w)", _height),
+    rule(
+        DIGITS,
+        START + r"(\d{1,2})\s?ft\.?\s?(\d{1,2})\s?in\b\.?",
+        lambda m: f"{cardinal(int(m[1]))} feet {cardinal(int(m[2]))} inches",
+    ),
     rule(DIGITS, rf"{START}({AMOUNT})x(?![\w²³^])", _factor),
     rule(
         DIGITS + "-−",
-        rf"(?P<amount>{MINUS}\b{AMOUNT})(?:(?P<first>[%°]|[a-zA-Z]{{1,2}})?{DASH}"
-        rf"(?P<until>{AMOUNT}))?\s?(?P<unit>{UNIT})",
+        rf"(?P<amount>{MINUS}\b{DECIMAL})(?:(?:\s?(?P<first>[%‰]|°\s?[CF]?|[a-zA-Zμ]{{1,3}}))?{DASH}"
+        rf"(?P<until>{DECIMAL}))?\s?(?P<unit>{UNIT})",
         _measure,
     ),
     rule(
@@ -168,6 +193,7 @@ RULES = (
         START + r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b",
         lambda m: ordinal(int(m[1].replace(",", ""))),
     ),
+    rule(DIGITS, START + r"((?:19|20)\d{2})/(\d{4}|\d{2})(?![\w/])", _season),
     rule(
         DIGITS,
         START + r"(?:(?P<whole>\d+) )?(?P<above>\d+)\s?/\s?(?P<below>[1-9]\d*)\b(?![/\d])"
@@ -179,7 +205,7 @@ RULES = (
     rule(DIGITS, rf"{START}({AMOUNT})(?:[-–—]|\s–\s)({AMOUNT})(?![\w-]|[.,]\d)", _range),
     rule(DIGITS, rf"{START}({AMOUNT})([KMB])\b", _lettered),
     rule(DIGITS, START + r"(\d+):(\d+)(?![\d:])", _range),
-    rule("~≈<>≤≥", r"[~≈]\s?(?=[$€£]?\d)", lambda _: "about"),
+    rule("~≈<>≤≥", r"[~≈]\s?(?=[$€£]?\d)", _about),
     rule(
         "<>≤≥", r"(?<![\w)] )(?<![\w)])([<>≤≥]=?)\s?(?=[$€£]?[-−]?\d)",
         lambda m: {"<": "less than", ">": "more than"}.get(

@@ -37,7 +37,7 @@ _OTHERS = {
     "hr": "hour*", "hrs": "hour*", "yr": "year*", "yrs": "year*", "dB": "decibel*",
     "tbsp": "tablespoon*", "tsp": "teaspoon*", "fps": "frame* per second", "px": "pixel*",
     "ppm": "part* per million", "ppb": "part* per billion", "rpm": "revolution* per minute",
-    "x": "times", "¢": "cent*", "tok": "token*", "ha": "hectare*", "psi": "pound* per square inch",
+    "mmHg": "millimeter* of mercury", "¢": "cent*", "tok": "token*", "ha": "hectare*", "psi": "pound* per square inch",
     "in.": "inch", "″": "inch", "′": "foot", "kcal": "kilocalorie*", "pt": "point*",
     "gal": "gallon*", "mAh": "milliamp hour*", "Å": "angstrom*", "lm": "lumen*", "lx": "lux",
     "wk": "week*", "wks": "week*", "mo": "month*", "mos": "month*",
@@ -46,7 +46,7 @@ _ONLY_BELOW = words("day week month year hour person night d head unit minute se
 # One letter alone after a number is more often a letter: seat 12A, vitamin or grade.
 _ONLY_WITH_OTHERS = frozenset("ABFJKNTb") | {"pm", "pF"}
 _LENGTHS = ("meter", "inch", "foot", "mile", "yard")
-_POWERS = {"²": 2, "³": 3, "2": 2, "3": 3, "^2": 2, "^3": 3}
+_POWERS = {"²": 2, "³": 3, "2": 2, "3": 3, "^2": 2, "^3": 3, "⁻¹": 1, "⁻²": 2, "⁻³": 3}
 
 _UNITS = {base: said for base, said, _ in _BASES} | _OTHERS
 _UNITS |= {
@@ -57,9 +57,9 @@ _UNITS |= {
 _DENOMINATORS = _UNITS | {name: name for name in _ONLY_BELOW} | {"d": "day"}
 
 _NAME = r"(?:°\s?[CFNSEW](?![\w])|[°º%‰¢℃℉″′]|sq\.? ft\b(?:\.(?=\s[a-z]))?|in\.(?=\s[a-z]|,|$)|[A-Za-zμΩÅ]+|º[CF])"
-_POWER = r"(?:[²³]|\^[23]|(?<=m)[23])?"
+_POWER = r"(?:[²³]|⁻[¹²³]|\^[23]|(?<=m)[23])?"
 UNIT = rf"{_NAME}{_POWER}(?:[/·⋅][A-Za-zμΩ]+{_POWER})*(?![\w/²³^⁻])"
-_PART = re.compile(r"(?P<name>.+?)(?P<power>[²³]|\^[23]|(?<=m)[23])?")
+_PART = re.compile(r"(?P<name>.+?)(?P<power>[²³]|⁻[¹²³]|\^[23]|(?<=m)[23])?")
 
 
 def unit(text: str, *, plural: bool) -> str | None:
@@ -75,7 +75,7 @@ def unit(text: str, *, plural: bool) -> str | None:
         part = _part(name, _DENOMINATORS)
         if part is None:
             return None
-        joint = "per " if text[text.index(name) - 1] == "/" else ""
+        joint = "per " if text[text.index(name) - 1] == "/" or "⁻" in name else ""
         said.append(joint + _numbered(part, False))
     return " ".join(said)
 
@@ -106,6 +106,8 @@ def _part(text: str, known: dict[str, str]) -> str | None:
     if match is None or said is None or match["power"] is None:
         return None
     power = _POWERS[match["power"]]
+    if power == 1:
+        return said
     if any(length in said for length in _LENGTHS):
         return f"{'square' if power == 2 else 'cubic'} {said}"
     return f"{said} {'squared' if power == 2 else 'cubed'}"
