@@ -18,7 +18,9 @@ _SIGNS = {".": "dot", "/": "slash", "\\": "backslash", "@": "at", "-": "dash", "
           ":": "colon", "+": "plus", "~": "tilde", "#": "hash", "=": "equals", "&": "and",
           "%": "percent"}  # fmt: skip
 # Ends of names that are said as words; others of up to four letters are spelled.
-_SAID = frozenset(words("com org net gov info app dev co name biz shop me site blog zip log java go"))
+_SAID = frozenset(
+    words("com org net gov info app dev co name biz shop me site blog zip log java go")
+)
 _NAMED = {"txt": "text", "js": "js", "py": "pie", "jpg": "J.peg", "jpeg": "J.peg", "md": "M.D",
           "json": "Jason", "yml": "yaml", "yaml": "yaml", "toml": "toml", "gif": "gif"}  # fmt: skip
 _PIECES = re.compile(r"[^\W\d_]+|\d+|[./\\@:_+~#=&%-]")

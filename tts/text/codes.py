@@ -21,11 +21,11 @@ _NOUNS = (
     r"|room code|(?:last|first) (?:two|three|four|five|six) digits|digits)"
 )
 _LINK = (
-    r"(?:\s*(?:[:=#(\"'*`]|\b(?:is|are|was|now|your|my|number|no\.|for (?:\w+ ){1,3}is|\d+,? (?:and|or))"
-    r"(?!\w)))*"
+    r"(?:\s*(?:[:=#(\"'*`]|\b(?:is|are|was|now|your|my|number|no\.|for (?:\w+ ){1,3}is"
+    r"|\d+,? (?:and|or))(?!\w)))*"
 )
 # What comes next is read figure by figure: "PIN is ", "order number: ".
-CUE = re.compile(rf"(?i)\b{_NOUNS}{_LINK}\s*$")
+CODE_CUE = re.compile(rf"(?i)\b{_NOUNS}{_LINK}\s*$")
 _ENDING = re.compile(r"(?i)\b(?:card|account|number)\s+(?:that\s+)?end(?:s|ing)\s+(?:in|with)\s*$")
 _CALLED = re.compile(
     r"(?i)\b(?:call(?:ing)?|dial(?:ing)?|phone|text(?:ing)?|ring|sms|fax|whatsapp|tel\.?|telephone"
@@ -100,13 +100,19 @@ def _coded(match: re.Match[str]) -> str | None:
     count = sum(c.isdigit() for c in text)
     if not count or (text.isdigit() and count < 2):
         return None
-    cued = CUE.search(ahead) or _ENDING.search(ahead) or _FOLLOWED.match(match.string, match.end())
+    cued = (
+        CODE_CUE.search(ahead)
+        or _ENDING.search(ahead)
+        or _FOLLOWED.match(match.string, match.end())
+    )
     weak = _NUMBER_CUE.search(ahead) and count >= 5
     called = count >= 3 and text.isdigit() and _CALLED.search(ahead)
     flight = count >= 2 and _FLIGHT.search(ahead)
     if not (cued or weak or called or flight):
         return None
-    if re.search(r"(?i)\b(?:area|cell)\s*$", ahead) or (count < 3 and re.search("(?i)codes?", ahead)):
+    if re.search(r"(?i)\b(?:area|cell)\s*$", ahead) or (
+        count < 3 and re.search("(?i)codes?", ahead)
+    ):
         return None
     return _letters_and_figures(text)
 
@@ -148,8 +154,10 @@ def _address(match: re.Match[str]) -> str:
     said = " dot ".join(digits(p) if len(p) > 2 else number(p) for p in match[1].split("."))
     if not match[2]:
         return said
-    return f"{said} slash {number(match[2][1:])}" if match[2][0] == "/" else (
-        f"{said} colon {digits(match[2])}"
+    return (
+        f"{said} slash {number(match[2][1:])}"
+        if match[2][0] == "/"
+        else (f"{said} colon {digits(match[2])}")
     )
 
 
@@ -197,7 +205,7 @@ RULES = (
     rule(DIGITS, START + r"97[89][- ]\d{1,5}[- ]\d{1,7}[- ]\d{1,7}[- ][\dX]\b", _phone),
     rule(
         DIGITS + "(",
-        rf"(?<![\w.,/-])(?:\(0\)\s?|\(\d{{2,5}}\)[\s/-]?)?\d{{2,12}}(?:{_SEPARATED}?\d{{2,12}}){{0,7}}(?![\w/])",
+        rf"(?<![\w.,/-])(?:\(0\)\s?|\(\d{{2,5}}\)[\s/-]?)?\d{{2,12}}(?:{_SEPARATED}\d{{2,12}}){{0,7}}(?![\w/])",
         _long_phone,
     ),
     rule(DIGITS, r"(?<![\w.])((?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d))"
@@ -208,7 +216,8 @@ RULES = (
          .replace(",", "")),
     rule(
         DIGITS + UPPER + LOWER,
-        r"(?<![\w.,$€£])(?=[A-Za-z-]{0,6}\d)(?:[A-Z]{1,6}|[a-z])?\d[A-Z\d]*(?:[-/ ]?[A-Z]*\d[A-Z\d]*)*(?![\w%°]|[.,:]\d)",
+        r"(?<![\w.,$€£])(?=[A-Za-z-]{0,6}\d)(?:[A-Z]{1,6}|[a-z])?\d[A-Z\d]*"
+        r"(?:[-/ ](?=[A-Z]*\d)[A-Z\d]+)*(?![\w%°]|[.,:]\d)",
         _coded,
     ),
     rule(DIGITS, START + r"(\d{1,4})([A-Z])\b(?!['.]\w)", _place),
@@ -218,6 +227,7 @@ RULES = (
     rule(DIGITS, r"(?<![\w.,])\d+(?:\.\d+)+(?![\w]|[.,]\d)", _named_version),
     rule(DIGITS, r"(?<=[RG]TX )\d{4}\b", lambda m: f"{number(m[0][:2])} {number(m[0][2:])}"),
     rule(DIGITS, r"(?<=Boeing )7\d7\b", lambda m: f"seven {number(m[0][1:])}"),
-    rule(DIGITS, START + r"\d{1,5}(?:-\d{1,5}){2,}(?![\w-])", _phone),
+    rule(DIGITS, START + r"(?!\d{4}-\d\d-\d\d\b|\d\d?-\d\d?-\d{4}\b)\d{1,5}(?:-\d{1,5}){2,}"
+         r"(?![\w-])", _phone),
     rule("0", r"\b0x([0-9A-Fa-f]+)\b", lambda m: f"zero X {_letters_and_figures(m[1])}"),
 )  # fmt: skip

@@ -21,7 +21,9 @@ _SHORT = {m[:3]: m for m in (*MONTHS, *DAYS)} | {
 _ANY_SHORT = "|".join(sorted(_SHORT, key=len, reverse=True))
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _HALF = r"\s?[AaPp](?:\.\s?[Mm]\.(?!\w)|\.?[Mm]\b\.?)"
-_CLOCK = rf"(?:(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?![\d:])(?:{_HALF})?|(?:1[0-2]|[1-9]){_HALF})"
+_CLOCK = (
+    rf"(?:(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?![\d:])(?:{_HALF})?|(?:1[0-2]|[1-9]){_HALF})"
+)
 _TIME = re.compile(
     r"(?P<hour>\d+)(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?)?(?:\s?(?P<half>[AaPp])\.?\s?[Mm]\.?)?"
 )
@@ -101,7 +103,9 @@ def _dotted(match: re.Match[str]) -> str | None:
         return None
     written_year = match[3]
     if not written_year:
-        alone = not match.string[: match.start()].strip() and not match.string[match.end() :].strip()
+        alone = (
+            not match.string[: match.start()].strip() and not match.string[match.end() :].strip()
+        )
         if not (alone and len(match[2]) == 2) and not re.search(
             r"(?i)\b(?:am|vom|bis|on|by|until|since|from)\s+(?:the\s+)?$", before(match)
         ):
@@ -162,6 +166,11 @@ def rules(day_first: bool) -> tuple[Rule, ...]:
         rule(
             DIGITS,
             START + r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\w/])",
+            partial(_slashed, day_first=day_first),
+        ),
+        rule(
+            DIGITS,
+            START + r"(\d{1,2})-(\d{1,2})-(\d{4})(?![\w-])",
             partial(_slashed, day_first=day_first),
         ),
         rule(

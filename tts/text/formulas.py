@@ -11,13 +11,10 @@ from tts.text.words import words
 
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈᵉᵏᵐᵗˣʸ", "0123456789+-=()niabcdekmtxy")
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙᵢₐₑₒₓⱼₖₘₚₛₜ", "0123456789+-=()niaeoxjkmpst")
-_RAISED, _LOWERED = (
-    "".join(map(chr, table)) for table in (_SUPERSCRIPT, _SUBSCRIPT)
-)
+_RAISED, _LOWERED = ("".join(map(chr, table)) for table in (_SUPERSCRIPT, _SUBSCRIPT))
 _POWERS = {"2": "squared", "3": "cubed"}
 _GREEK = {
-    **{chr(c): unicodedata.name(chr(c)).split()[-1].lower() for c in range(0x3B1, 0x3CA) if c != 0x3C2},
-    **{c: unicodedata.name(c).split()[-1].lower() for c in "ΓΔΘΛΞΠΣΦΨΩ"},
+    **{c: unicodedata.name(c).split()[-1].lower() for c in "αβγδεζηθικμνξοπρστυφχψωΓΔΘΞΠΣΦΨΩ"},
     "λ": "lambda", "Λ": "lambda", "ϵ": "epsilon", "ϕ": "phi",
 }  # fmt: skip
 _OPERATORS = {
@@ -28,8 +25,10 @@ _OPERATORS = {
     "≠": "is not equal to", "!=": "is not equal to", "±": "plus or minus", "≡": "is equivalent to",
     "∝": "is proportional to", "∈": "is in", "^": "to the power of",
 }  # fmt: skip
-_FUNCTIONS = {"sin": "sine", "cos": "cosine", "tan": "tangent", "log": "log", "exp": "exponential",
-              "ln": "natural log", "sqrt": "square root", "max": "maximum", "min": "minimum"}  # fmt: skip
+_FUNCTIONS = {
+    "sin": "sine", "cos": "cosine", "tan": "tangent", "log": "log", "exp": "exponential",
+    "ln": "natural log", "sqrt": "square root", "max": "maximum", "min": "minimum",
+}  # fmt: skip
 _OPERATOR = "|".join(sorted(map(re.escape, _OPERATORS), key=len, reverse=True))
 # Elements whose symbols are read letter by letter in a formula.
 _ELEMENTS = "|".join(sorted(words("""
@@ -79,7 +78,7 @@ def _base(text: str) -> str:
     return " ".join(part for part in said if part)
 
 
-def _power_of_ten(match: re.Match[str]) -> str:
+def _power_of_ten(match: re.Match[str]) -> str | None:
     raised = (match[2] or match[3]).translate(_SUPERSCRIPT)
     power = int(raised.lstrip("-−+"))
     said = f"minus {cardinal(power)}" if raised[0] in "-−" else ordinal(power)
@@ -155,7 +154,11 @@ RULES = (
         _power_of_ten,
     ),
     rule("mckdsl", r"\b[a-zμ]{1,2}[²³](?!\w)(?<!mc²)", _unit_power),
-    rule(LETTERS + "μ", r"(?<![\w/])(?!./.\b(?<!m/s))[a-zA-Zμ]{1,3}[²³]?/[a-zA-Z]{1,3}[²³]?(?![\w/²³])", _unit_power),
+    rule(
+        LETTERS + "μ",
+        r"(?<![\w/])(?!./.\b(?<!m/s))[a-zA-Zμ]{1,3}[²³]?/[a-zA-Z]{1,3}[²³]?(?![\w/²³])",
+        _unit_power,
+    ),
     rule(
         ANY,
         rf"(?P<base>(?<![\d.,]){AMOUNT}|(?<!\w)[^\W\d_]{{1,12}}?|(?<=\d)[a-z]|(?<=[)\]]))"
@@ -175,7 +178,8 @@ RULES = (
     rule("!", r"(?<=[\dn)])!(?=\s*[=+*/^×-])", lambda _: "factorial"),
     rule(
         "".join({operator[0] for operator in _OPERATORS}),
-        rf"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=\d[a-z] )|(?<=[)²³%½!] )|(?<=[)²³⁴⁵]))({_OPERATOR})"
+        rf"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=\d[a-z] )|(?<=[)²³%½!] )|(?<=[)²³⁴⁵]))"
+        rf"({_OPERATOR})"
         r"(?= [A-Za-zα-ω√(\d]| ?[-−]?\d|[a-z]\b|[A-Za-zα-ω][²³])(?!-? ?[a-z]{3,}-)",
         _operator,
     ),

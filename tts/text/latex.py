@@ -4,16 +4,18 @@ import re
 from collections.abc import Callable
 
 from tts.text.rules import Rule, rule
+from tts.text.words import words
 
 _COMMANDS = {
-    "times": "times", "cdot": "times", "div": "divided by", "pm": "plus or minus", "le": "is at most",
+    "times": "times", "cdot": "times", "div": "divided by", "pm": "plus or minus",
+    "le": "is at most",
     "leq": "is at most", "ge": "is at least", "geq": "is at least", "ne": "is not equal to",
     "neq": "is not equal to", "approx": "is about", "to": "to", "rightarrow": "to",
     "Rightarrow": "so", "infty": "infinity", "sum": "sum of", "int": "integral of", "in": "in",
     "sqrt": "square root of", "partial": "partial", "circ": "degrees", "ldots": ",", "cdots": ",",
     "varepsilon": "epsilon", "ln": "natural log", "sin": "sine", "cos": "cosine", "tan": "tangent",
 }  # fmt: skip
-_SILENT = frozenset("left right quad qquad text mathrm mathbf displaystyle boxed begin end".split())
+_SILENT = frozenset(words("left right quad qquad text mathrm mathbf displaystyle boxed begin end"))
 _ARGUMENT = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 
 

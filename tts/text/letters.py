@@ -28,6 +28,8 @@ _GREEK = {
 }  # fmt: skip
 _GREEK_PAIR = re.compile("|".join(_GREEK))
 
+NAMED = "text in "  # what is said for letters that cannot be read begins so
+
 # Everything that is a letter, and neither Latin, Greek, Cyrillic, Armenian nor Georgian.
 OTHER_LETTER = (
     "[\u0590-\u109f\u1100-\u1bff\u2e80-\u2fdf\u3005-\u3007\u3031-\u303c\u3041-\u31ff\u3400-\u4dbf"
@@ -111,7 +113,7 @@ def say_other_script(text: str) -> str:
         words = (latin(word).lower() for word in re.split(r"\W+", text))
         return " ".join(word for word in words if word)
     if kana := _SYLLABLES.difference({"HANGUL"}).intersection(scripts):
-        return f"text in {_LANGUAGES[min(kana)]}"
+        return NAMED + _LANGUAGES[min(kana)]
     script = max(scripts, key=scripts.count)
     name = _LANGUAGES.get(script, script.capitalize())
-    return f"text in {name}" if name.isalpha() else "text in another script"
+    return NAMED + (name if name.isalpha() else "another script")

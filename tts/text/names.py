@@ -18,7 +18,8 @@ ABBREVIATIONS = {
     "dept.": "department", "Dept.": "Department", "est.": "estimated", "max.": "maximum",
     "min.": "minimum", "avg.": "average", "w/": "with", "w/o": "without", "b/c": "because",
     "Ph.D.": "P.H.D", "PhD": "P.H.D", "PhDs": "P.H.Ds", "a.m.": "A.M", "p.m.": "P.M",
-    "a.k.a.": "A.K.A", "aka": "A.K.A", "pp.": "pages", "p.": "page", "Wi-Fi": "wifi", "iOS": "i O.S", "macOS": "mac O.S",
+    "a.k.a.": "A.K.A", "aka": "A.K.A", "pp.": "pages", "p.": "page", "Wi-Fi": "wifi",
+    "iOS": "i O.S", "macOS": "mac O.S",
     "Sgt.": "Sergeant", "Capt.": "Captain", "Lt.": "Lieutenant", "Col.": "Colonel",
     "Rev.": "Reverend", "Hon.": "Honorable", "Pres.": "President", "Ln.": "Lane", "Ct.": "Court",
     "Pl.": "Place", "Hwy.": "Highway", "Pkwy.": "Parkway", "Apt.": "Apartment",
@@ -30,7 +31,8 @@ ABBREVIATIONS = {
     "Ft.": "Fort", "govt.": "government", "Ref.": "Reference", "ref.": "reference",
     "WWI": "World War one", "WWII": "World War two", "WW1": "World War one",
     "WW2": "World War two", "BSc": "B.S.C", "MSc": "M.S.C", "IPv4": "I.P V four",
-    "IPv6": "I.P V six", "HCl": "H C.L", "NaCl": "N.A C.L", "NaOH": "N.A O H", "y/o": "years old", "Ch.": "Chapter", "misc.": "miscellaneous", "resp.": "respectively",
+    "IPv6": "I.P V six", "HCl": "H C.L", "NaCl": "N.A C.L", "NaOH": "N.A O H", "y/o": "years old",
+    "Ch.": "Chapter", "misc.": "miscellaneous", "resp.": "respectively",
     "N/A": "not applicable", "n/a": "not applicable", "and/or": "and or", "c/o": "care of",
 }  # fmt: skip
 # A dot after these does not end a sentence, whatever follows.
@@ -83,7 +85,9 @@ _PRONOUN = re.compile(
 _TIME_OF = re.compile(r"\s(?:century|centuries|dynasty|Olympi)")
 _STREET = re.compile(r"(?<![.!?:]\s)\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th))\s$")
 _GREETING = re.compile(r"\b(?:Hello|Hi|Hey|Thanks|Dear|Ask|See|Call|Yes|No|Mount|Mt\.|The)\s$")
-_OPENER = re.compile(r"(?:The|It|He|She|They|We|I|This|That|Then|You|There|A|An|In|On|At|But|And)\b")
+_OPENER = re.compile(
+    r"(?:The|It|He|She|They|We|I|This|That|Then|You|There|A|An|In|On|At|But|And)\b"
+)
 
 
 def _abbreviation(match: re.Match[str]) -> str | None:
@@ -220,7 +224,5 @@ RULES = (
     rule("IVXL", rf"(?<![\w.'-])({_ROMAN})(?![\w]|\.\w|-[A-Za-z])", _roman),
     rule("".join(map(chr, range(0x2160, 0x2180))), r"[\u2160-\u217f]+", _roman_signs),
 )
-SPELLED = (
-    rule(UPPER, r"(?<![^\W\d_])([A-Z]{2,5})((?:'?s)?)(?![^\W\d_]|'[^\W\d_])", _acronym),
-)
+SPELLED = (rule(UPPER, r"(?<![^\W\d_])([A-Z]{2,5})((?:'?s)?)(?![^\W\d_]|'[^\W\d_])", _acronym),)
 WORDS = (rule(ANY, rf"{_SPELLED}(?:'{_SPELLED})*", word),)

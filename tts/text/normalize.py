@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tts.text import addresses, codes, dates, formulas, latex, names, quantities
-from tts.text.letters import OTHER_LETTER, fold, say_other_script
+from tts.text.letters import NAMED, OTHER_LETTER, fold, say_other_script
 from tts.text.numbers import number
 from tts.text.rules import ANY, DIGITS, Rule, after, before, rule
 
@@ -132,7 +132,7 @@ def _heart(match: re.Match[str]) -> str | None:
 
 def _other_script(match: re.Match[str]) -> str:
     said = say_other_script(match[0])
-    if not said.startswith("text in "):
+    if not said.startswith(NAMED):
         return said
     return f", {said}," if re.match(r"\s+\w", after(match)) else f", {said}"
 
@@ -145,7 +145,11 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
         rule(ANY, r"(?m)^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", lambda _: ""),
         rule(ANY, r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", lambda _: ""),
         rule(DIGITS, r"(?m)^(\d{1,2})[.)](?= )", lambda m: f"{number(m[1])}."),
-        rule("[【", r"(?<=[\w.,;:!?\"')])(?:\[\d{1,3}(?:[,–-] ?\d{1,3})*\]|【[^】\n]*】)", lambda _: ""),
+        rule(  # a reference to a source
+            "[【",
+            r"(?<=[\w.,;:!?\"')])(?:\[\d{1,3}(?:[,–-] ?\d{1,3})*\]|【[^】\n]*】)",
+            lambda _: "",
+        ),
         rule("<❤♥", r"(?:<3(?!\d)|[❤♥]\ufe0f?)", _heart),
         rule(ANY, rf"{OTHER_LETTER}(?:[^A-Za-zÀ-ɏͰ-Ͽ\u0400-\u052f\n]*{OTHER_LETTER})?",
              _other_script),
@@ -167,3 +171,6 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
         rule(",;:", r"[,;:](?!\w)|,(?=\d)", lambda m: m[0]),
         rule("".join(_MARKS), f"[{''.join(_MARKS)}]", lambda m: _MARKS[m[0]]),
     )  # fmt: skip
+
+
+_all_rules(False)  # compiled now, and not while a caller waits for the first clause

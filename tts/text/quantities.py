@@ -2,7 +2,17 @@
 
 import re
 
-from tts.text.numbers import AMOUNT, DECIMAL, canonical, cardinal, decade, number, ordinal, plain, year
+from tts.text.numbers import (
+    AMOUNT,
+    DECIMAL,
+    canonical,
+    cardinal,
+    decade,
+    number,
+    ordinal,
+    plain,
+    year,
+)
 from tts.text.rules import DASH, DIGITS, MINUS, START, after, alternatives, before, rule
 from tts.text.units import UNIT, per, unit
 
@@ -21,10 +31,12 @@ _CURRENCY = {
     "₿": ("bitcoin", "bitcoins", "", ""), "₪": ("shekel", "shekels", "agora", "agorot"),
     "zł": ("zloty", "zlotys", "grosz", "groszy"),
 }  # fmt: skip
-_COUNTRIES = {"US": "U.S", "A": "Australian", "AU": "Australian", "C": "Canadian",
-              "CA": "Canadian", "NZ": "New Zealand", "HK": "Hong Kong", "S": "Singapore"}  # fmt: skip
+_COUNTRIES = {
+    "US": "U.S", "A": "Australian", "AU": "Australian", "C": "Canadian", "CA": "Canadian",
+    "NZ": "New Zealand", "HK": "Hong Kong", "S": "Singapore",
+}  # fmt: skip
 _CURRENCY |= {
-    country + "$": tuple(f"{said} {name}" if "dollar" in name else name for name in _DOLLAR)
+    country + "$": (f"{said} dollar", f"{said} dollars", "cent", "cents")
     for country, said in _COUNTRIES.items()
 }
 _CURRENCY["Rs."] = _CURRENCY["Rs"] = _CURRENCY["₹"]
@@ -79,7 +91,9 @@ def _money(match: re.Match[str]) -> str | None:
 
 def _measure(match: re.Match[str]) -> str | None:
     amount, until = match["amount"], match["until"]
-    attributive = re.search(r"\b[Aa]n?\s$", before(match, 4)) and re.match(r"[\s-][a-z]", after(match))
+    attributive = re.search(r"\b[Aa]n?\s$", before(match, 4)) and re.match(
+        r"[\s-][a-z]", after(match)
+    )
     plural = (bool(until) or amount != "1") and not attributive
     said = unit(match["unit"], plural=plural)
     if said is None:

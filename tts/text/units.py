@@ -37,7 +37,8 @@ _OTHERS = {
     "hr": "hour*", "hrs": "hour*", "yr": "year*", "yrs": "year*", "dB": "decibel*",
     "tbsp": "tablespoon*", "tsp": "teaspoon*", "fps": "frame* per second", "px": "pixel*",
     "ppm": "part* per million", "ppb": "part* per billion", "rpm": "revolution* per minute",
-    "mmHg": "millimeter* of mercury", "¢": "cent*", "tok": "token*", "ha": "hectare*", "psi": "pound* per square inch",
+    "mmHg": "millimeter* of mercury", "¢": "cent*", "tok": "token*", "ha": "hectare*",
+    "psi": "pound* per square inch",
     "in.": "inch", "″": "inch", "′": "foot", "kcal": "kilocalorie*", "pt": "point*",
     "gal": "gallon*", "mAh": "milliamp hour*", "Å": "angstrom*", "lm": "lumen*", "lx": "lux",
     "wk": "week*", "wks": "week*", "mo": "month*", "mos": "month*",
@@ -56,7 +57,10 @@ _UNITS |= {
 }
 _DENOMINATORS = _UNITS | {name: name for name in _ONLY_BELOW} | {"d": "day"}
 
-_NAME = r"(?:°\s?[CFNSEW](?![\w])|[°º%‰¢℃℉″′]|sq\.? ft\b(?:\.(?=\s[a-z]))?|in\.(?=\s[a-z]|,|$)|[A-Za-zμΩÅ]+|º[CF])"
+_NAME = (
+    r"(?:°\s?[CFNSEW](?![\w])|[°º%‰¢℃℉″′]|sq\.? ft\b(?:\.(?=\s[a-z]))?|in\.(?=\s[a-z]|,|$)"
+    r"|[A-Za-zμΩÅ]+|º[CF])"
+)
 _POWER = r"(?:[²³]|⁻[¹²³]|\^[23]|(?<=m)[23])?"
 UNIT = rf"{_NAME}{_POWER}(?:[/·⋅][A-Za-zμΩ]+{_POWER})*(?![\w/²³^⁻])"
 _PART = re.compile(r"(?P<name>.+?)(?P<power>[²³]|⁻[¹²³]|\^[23]|(?<=m)[23])?")
