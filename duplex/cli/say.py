@@ -84,7 +84,7 @@ def _save(texts: list[str], options: argparse.Namespace) -> None:
         raise ConfigError("there is nothing to say")
     try:
         soundfile.write(options.save, np.concatenate(pieces), voice.sample_rate)
-    except OSError as error:
+    except soundfile.LibsndfileError as error:
         raise ConfigError(f"--save {options.save}: {error}") from error
 
 

@@ -25,7 +25,7 @@ _LINK = (
     r"|\d+,? (?:and|or))(?!\w)))*"
 )
 # What comes next is read figure by figure: "PIN is ", "order number: ".
-CODE_CUE = re.compile(rf"(?i)\b{_NOUNS}{_LINK}\s*$")
+_CODE_CUE = re.compile(rf"(?i)\b{_NOUNS}{_LINK}\s*$")
 _ENDING = re.compile(r"(?i)\b(?:card|account|number)\s+(?:that\s+)?end(?:s|ing)\s+(?:in|with)\s*$")
 _CALLED = re.compile(
     r"(?i)\b(?:call(?:ing)?|dial(?:ing)?|phone|text(?:ing)?|ring|sms|fax|whatsapp|tel\.?|telephone"
@@ -60,6 +60,12 @@ _RELEASED = re.compile(
 _NO_VERSION = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}|\d\d\.\d\d\.\d\d|\d{1,3}(?:\.\d{3}){2,}")
 _GROUPS = re.compile(r"\d+")
 _SEPARATED = r"(?:[\s./-]|\s[/-]\s|\s?\(0?\)\s?|\)\s?|\s?\()"
+
+
+def calls_for_figures(text: str) -> bool:
+    """Whether figures that follow ``text`` are read one by one because of how it ends, as after
+    "The PIN is" and "Call us at"."""
+    return _CODE_CUE.search(text) is not None or _CALLED.search(text) is not None
 
 
 def _by_group(text: str) -> str:
@@ -101,7 +107,7 @@ def _coded(match: re.Match[str]) -> str | None:
     if not count or (text.isdigit() and count < 2):
         return None
     cued = (
-        CODE_CUE.search(ahead)
+        _CODE_CUE.search(ahead)
         or _ENDING.search(ahead)
         or _FOLLOWED.match(match.string, match.end())
     )
@@ -125,7 +131,7 @@ def _unbroken(match: re.Match[str]) -> str | None:
 def _place(match: re.Match[str]) -> str | None:
     if not _AT_PLACE.search(before(match)):
         return None
-    said = f"{_room_number(match[1])} {match[2]}"
+    said = f"{_room_number(match[1])} {match[2].upper()}"
     return said
 
 
@@ -220,7 +226,7 @@ RULES = (
         r"(?:[-/ ](?=[A-Z]*\d)[A-Z\d]+)*(?![\w%°]|[.,:]\d)",
         _coded,
     ),
-    rule(DIGITS, START + r"(\d{1,4})([A-Z])\b(?!['.]\w)", _place),
+    rule(DIGITS, START + r"(\d{1,4})([A-Za-z])\b(?!['.]\w)", _place),
     rule(DIGITS, START + r"\d{3,4}\b(?![.,:/]\d)", _room),
     rule(DIGITS, START + r"\d{10,}\b(?![.,]\d)", _unbroken),
     rule(LETTERS, r"(?<!\w)(v(?=\d)|[vV]\.?\s?(?=\d+\.\d))(\d+(?:\.\d+)*)(?![\w]|\.\d)", _version),

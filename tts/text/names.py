@@ -136,10 +136,17 @@ def _initials(match: re.Match[str]) -> str:
 
 def _acronym(match: re.Match[str]) -> str:
     letters, plural = match[1], match[2]
-    shouting = match.string.isupper() and sum(map(str.isalpha, match.string.split())) > 2
-    if shouting or letters in _SAID_AS_WORDS or letters in _SHOUTED:
+    if _is_shouted(match.string) or letters in _SAID_AS_WORDS or letters in _SHOUTED:
         return letters.lower().capitalize() + plural
     return ".".join(letters) + plural
+
+
+def _is_shouted(text: str) -> bool:
+    """Whether it is in capitals for loudness, and not a list of acronyms."""
+    if not text.isupper():
+        return False
+    spelled = re.findall(r"[A-Z']+", text)
+    return len(spelled) > 2 and any(len(w) > 5 or w in _SHOUTED for w in spelled)
 
 
 def _roman(match: re.Match[str]) -> str | None:

@@ -8,7 +8,7 @@ sentences.
 import re
 from dataclasses import dataclass
 
-from tts.text.codes import CODE_CUE
+from tts.text.codes import calls_for_figures
 from tts.text.words import words
 
 MAX_CHARS = 320  # about 20 s of speech; text without spaces is cut here
@@ -63,6 +63,10 @@ _CLOSERS = "\"')]}*_”’»"
 _OPENERS = "\"'([{*_“‘«"
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _DASHES = frozenset({"-", "–", "—", "--"})
+# A dash after these may be read as "to" or "minus".
+_MAY_RANGE = re.compile(
+    r"[\d%°²³)$€£]$|^(?:[AaPp]\.?[Mm]\.?|°?[CF]|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\w*)$"
+)
 _CODE_BLOCK = re.compile(r"\W*```")
 _CODE_BLOCK_END = re.compile(r"\W*```[\s\S]*```[^\n`]*\n")
 _OPEN_SPAN = re.compile(r"`[^`\n]*$|\[[^\]\n]{0,120}\]?$|\]\([^)\n]*$")
@@ -131,7 +135,7 @@ def _cut_at_space(text: str, limits: Limits) -> int:
     mark = bare[-1:]
     if mark in ("!", "?") or (mark == "." and _ends_sentence(bare)):
         return len(text)
-    is_clause = mark in (",", ";", ":", "…") or bare.endswith("..") or bare.split()[-1] in _DASHES
+    is_clause = mark in (",", ";", ":", "…") or bare.endswith("..") or _ends_with_dash(bare)
     number_goes_on = mark == "," and bare[-2:-1].isdigit()
     if is_clause and not number_goes_on and count >= limits.clause and not _calls_for_code(bare):
         return len(text)
@@ -146,10 +150,16 @@ def _cut_at_space(text: str, limits: Limits) -> int:
     return _best_phrase(text) or (_last_space(text) if count >= limits.hard else 0)
 
 
+def _ends_with_dash(text: str) -> bool:
+    """Whether a dash between clauses ends it, and not one of a range or a difference."""
+    *before, last = text.split()
+    return last in _DASHES and not (before and _MAY_RANGE.search(before[-1]))
+
+
 def _calls_for_code(text: str) -> bool:
     """Whether what follows is read figure by figure because ``text`` says so ("The PIN is"), and
     would be a plain number without it."""
-    return CODE_CUE.search(text[-_CUE_CHARS:]) is not None
+    return calls_for_figures(text[-_CUE_CHARS:])
 
 
 def _ends_sentence(text: str) -> bool:
