@@ -18,7 +18,8 @@ _NOUNS = (
     r"[\s-]*(?:code|number|no\.?|num|id|pin|#)s?"
     r"|pins?|codes?|zips?|zipcodes?|postcodes?|passcodes?|passwords?|otps?|isbn|issn|ssn|imei|iban"
     r"|extensions?|ext\.?|phone|mobile|cell|fax|tel\.?|hotline|reference|ref\.?|booking"
-    r"|room code|(?:last|first) (?:two|three|four|five|six) digits|digits)"
+    r"|room code|vin|sku|upc|ean|vouchers?"
+    r"|coupons?|licen[sc]e plates?|booking ref\.?|(?:last|first) (?:two|three|four|five|six) digits|digits)"
 )
 _LINK = (
     r"(?:\s*(?:[:=#(\"'*`]|\b(?:is|are|was|now|your|my|number|no\.|for (?:\w+ ){1,3}is"
@@ -26,11 +27,13 @@ _LINK = (
 )
 # What comes next is read figure by figure: "PIN is ", "order number: ".
 _CODE_CUE = re.compile(rf"(?i)\b{_NOUNS}{_LINK}\s*$")
-_ENDING = re.compile(r"(?i)\b(?:card|account|number)\s+(?:that\s+)?end(?:s|ing)\s+(?:in|with)\s*$")
+_ENDING = re.compile(
+    r"(?i)\b(?:card|account|number|visa|mastercard)\s+(?:that\s+)?end(?:s|ing)(?:\s+(?:in|with))?\s*$"
+)
 _CALLED = re.compile(
     r"(?i)\b(?:call(?:ing)?|dial(?:ing)?|phone|text(?:ing)?|ring|sms|fax|whatsapp|tel\.?|telephone"
     r"|hotline|reach (?:us|me|them|him|her) (?:at|on))(?:\s+(?:us|me|him|her|them|back|now|at|on"
-    r"|is|number|the|or|and|toll[- ]free|\d{3,}))*[:\s]*$"
+    r"|is|number|the|or|and|[A-Z]+ to|toll[- ]free|\d{3,}))*[:\s]*$"
 )
 _NUMBER_CUE = re.compile(r"(?i)\b(?:number|order|account|card|ticket|case|id|serial|tracking)"
                          r"(?:\s*(?:[:=#]|\b(?:is|was|no\.?)\b))*\s*$")  # fmt: skip
@@ -142,8 +145,10 @@ def _room(match: re.Match[str]) -> str | None:
 def _room_number(text: str) -> str:
     if len(text) == 3 and text[1] == "0" and text[2] != "0":
         return f"{cardinal(int(text[0]))} oh {cardinal(int(text[2]))}"
-    if len(text) == 4 and text[0] != "0" and text[2:] != "00":
+    if len(text) == 4 and text[0] != "0":
         floor, rest = int(text[:2]), int(text[2:])
+        if not rest:
+            return f"{cardinal(floor)} hundred"
         return f"{cardinal(floor)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
     return number(text)
 
@@ -153,7 +158,7 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 def _vanity(match: re.Match[str]) -> str:
-    return f"{_by_group(match[1])}, {match[2].capitalize()}"
+    return f"{_by_group(match[1])}, {match[2].title().replace('-', ' ')}"
 
 
 def _address(match: re.Match[str]) -> str:
@@ -197,7 +202,7 @@ RULES = (
     ),
     rule(
         DIGITS,
-        rf"{START}((?:1[-.\s])?\d{{3}})[-.\s]([A-Z]{{4,8}})\b",
+        rf"{START}((?:1[-.\s])?(?:8\d\d|900))[-.\s]([A-Z]{{2,8}}(?:-[A-Z]{{2,8}})?)\b",
         _vanity,
     ),
     rule(DIGITS, START + r"1[-.\s](?:\(\d{3}\)|\d{3})[-.\s]?\d{3}[-.\s]\d{4}\b", _phone),
@@ -206,6 +211,7 @@ RULES = (
     rule(DIGITS, START + r"\d{3}-\d{2}-\d{4}\b(?!-)", _phone),
     rule(DIGITS, START + r"(?:1[38]00 \d{3} \d{3}|[6-9]\d{4} \d{5})\b(?! \d)", _phone),
     rule("x", r"(?<=\d )x\s?(\d{2,5})\b", lambda m: f"extension {digits(m[1])}"),
+    rule(DIGITS, START + r"1-(8\d\d|900)(?![\w-])", lambda m: f"one {number(m[1])}"),
     rule("9", START + r"911\b(?![.,]\d| [a-z]+s\b)", _phone),
     rule(DIGITS, START + r"\d{4}[ -]\d{4}[ -]\d{4}[ -]\d{4}\b", _phone),
     rule(DIGITS, START + r"97[89][- ]\d{1,5}[- ]\d{1,7}[- ]\d{1,7}[- ][\dX]\b", _phone),
@@ -222,7 +228,7 @@ RULES = (
          .replace(",", "")),
     rule(
         DIGITS + UPPER + LOWER,
-        r"(?<![\w.,$€£])(?=[A-Za-z-]{0,6}\d)(?:[A-Z]{1,6}|[a-z])?\d[A-Z\d]*"
+        r"(?<![\w.,$€£])(?=[A-Za-z-]{0,6}\d)(?:[A-Z]{1,6}-?|[a-z])?\d[A-Z\d]*"
         r"(?:[-/ ](?=[A-Z]*\d)[A-Z\d]+)*(?![\w%°]|[.,:]\d)",
         _coded,
     ),

@@ -97,6 +97,13 @@ def _short_slashed(match: re.Match[str], day_first: bool) -> str | None:
     return _date(MONTHS[found[0] - 1], str(found[1]), None)
 
 
+def _year_month(match: re.Match[str]) -> str | None:
+    """2025-12, but 2011-12 is a span of years."""
+    if int(match["year"]) % 100 < int(match["month"]):
+        return None
+    return f"{MONTHS[int(match['month']) - 1]} {year(int(match['year']))}"
+
+
 def _dotted(match: re.Match[str]) -> str | None:
     found = _in_order(int(match[1]), int(match[2]), True)
     if found is None:
@@ -175,6 +182,16 @@ def rules(day_first: bool) -> tuple[Rule, ...]:
         ),
         rule(
             DIGITS,
+            START + r"(?P<month>0?[1-9]|1[0-2])/(?P<year>20\d\d)(?![\w/])",
+            lambda m: f"{MONTHS[int(m['month']) - 1]} {year(int(m['year']))}",
+        ),
+        rule(
+            DIGITS,
+            START + r"(?P<year>20\d\d)-(?P<month>0[1-9]|1[0-2])(?![\w-]|[.,]\d)",
+            _year_month,
+        ),
+        rule(
+            DIGITS,
             START + r"(\d{1,2})/(\d{1,2})(?![\w/]|\.\d)",
             partial(_short_slashed, day_first=day_first),
         ),
@@ -193,8 +210,13 @@ def rules(day_first: bool) -> tuple[Rule, ...]:
             rf"(?: of)? {_MONTH}(?:,? (?P<year>\d{{4}})\b)?",
             _day_month,
         ),
-        rule(LETTERS, rf"\b({_ANY_SHORT}){DASH}({_ANY_SHORT})\b", _names),
+        rule(LETTERS, rf"\b({_ANY_SHORT})\.?{DASH}({_ANY_SHORT})\b", _names),
         rule("-–", rf"(?<=\d )[-–](?= (?:{_ANY_SHORT})\b)", lambda _: "to"),
+        rule(
+            DIGITS,
+            START + r"(\d{1,3}):(\d{1,3})[-–](\d{1,3})(?![\w:-]|\s?[AaPp]\.?[Mm]\b)",
+            lambda m: f"{number(m[1])} {number(m[2].lstrip('0') or '0')} to {number(m[3])}",
+        ),
         rule(
             DIGITS,
             rf"{START}(?P<from>{_CLOCK}|1?\d){DASH}(?P<to>{_CLOCK})(?![\w-])",

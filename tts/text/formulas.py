@@ -12,6 +12,7 @@ from tts.text.words import words
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈᵉᵏᵐᵗˣʸ", "0123456789+-=()niabcdekmtxy")
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙᵢₐₑₒₓⱼₖₘₚₛₜ", "0123456789+-=()niaeoxjkmpst")
 _RAISED, _LOWERED = ("".join(map(chr, table)) for table in (_SUPERSCRIPT, _SUBSCRIPT))
+_L = "[A-Za-zÀ-ÖØ-öø-ɏͰ-Ͽ\u0400-\u04ff]"  # a letter, and no figure of any kind
 _POWERS = {"2": "squared", "3": "cubed"}
 _GREEK = {
     **{c: unicodedata.name(c).split()[-1].lower() for c in "αβγδεζηθικμνξοπρστυφχψωΓΔΘΞΠΣΦΨΩ"},
@@ -47,12 +48,20 @@ def _exponent(text: str) -> str:
     if text.isdecimal():
         return f"to the {ordinal(int(text))}"
     said = re.sub(
-        r"\d+(?:\.\d+)?|[-−+*/=]|[A-Za-z]+",
-        lambda m: f" {_OPERATORS.get(m[0]) or (number(m[0]) if m[0][0].isdecimal() else m[0])} ",
+        rf"\d+(?:\.\d+)?|[-−+*/=]|[A-Za-z]+|[{''.join(_GREEK)}]",
+        lambda m: f" {_said(m[0])} ",
         text,
     )
-    kept = " ".join("".join(c for c in word if c.isalpha()) for word in said.split()).split()
+    kept = " ".join(
+        "".join(c for c in word if c.isalpha()) for word in said.split() if word.isascii()
+    ).split()
     return f"to the {' '.join(kept)}" if kept else ""
+
+
+def _said(piece: str) -> str:
+    if piece[0].isdecimal():
+        return number(piece)
+    return _OPERATORS.get(piece) or _GREEK.get(piece) or latin(piece)
 
 
 def _raised(match: re.Match[str]) -> str | None:
@@ -133,7 +142,22 @@ def _function(match: re.Match[str]) -> str:
 
 def _quotient(match: re.Match[str]) -> str | None:
     above, below = match[1], match[2]
-    return None if (above, below) == ("y", "n") else f"{' '.join(above)} over {' '.join(below)}"
+    if (above, below) == ("y", "n"):
+        return None
+    parts = (
+        " ".join(_GREEK.get(c) or {"∂": "partial"}.get(c, c) for c in p) for p in match.groups()
+    )
+    return " over ".join(parts)
+
+
+def _product(match: re.Match[str]) -> str | None:
+    """4ac in an equation: letters by their names."""
+    return " ".join(match[0]) if "=" in match.string else None
+
+
+def _isotope(match: re.Match[str]) -> str | None:
+    mass = match[1].translate(_SUPERSCRIPT)
+    return f"{'.'.join(match[2].upper())} {number(mass)}" if mass.isdecimal() else None
 
 
 def _operator(match: re.Match[str]) -> str:
@@ -153,36 +177,40 @@ RULES = (
         rf"|\s?[×x*·⋅]\s?10([{_RAISED}]+))(?:\s({UNIT}))?",
         _power_of_ten,
     ),
+    rule("μkMG", r"(?<!\w)(?:μ[a-zA-Z]{1,3}|[kMG]Ω)(?!\w)", _unit_power),
     rule("mckdsl", r"\b[a-zμ]{1,2}[²³](?!\w)(?<!mc²)", _unit_power),
     rule(
         LETTERS + "μ",
-        r"(?<![\w/])(?!./.\b(?<!m/s))[a-zA-Zμ]{1,3}[²³]?/[a-zA-Z]{1,3}[²³]?(?![\w/²³])",
+        r"(?<![\w/])(?!./.\b(?<!m/s))[a-zA-Zμ]{1,3}[²³]?[/·][a-zA-Z]{1,3}[²³]?(?![\w/²³])",
         _unit_power,
     ),
     rule(
         ANY,
-        rf"(?P<base>(?<![\d.,]){AMOUNT}|(?<!\w)[^\W\d_]{{1,12}}?|(?<=\d)[a-z]|(?<=[)\]]))"
+        rf"(?P<base>(?<![\d.,]){AMOUNT}|(?<!{_L})[A-Z][A-Za-z{_LOWERED}]{{0,12}}[{_LOWERED}]|(?<!{_L}){_L}{{1,12}}?|(?<=[)\]]))"
         rf"(?P<raised>[{_RAISED}]+|\^(?:\{{[^{{}}\n]{{1,20}}\}}|\([^()\n]{{1,20}}\)|[-−]?\w+))",
         _raised,
     ),
     rule(
         ANY,
-        rf"(?<!\w)(?P<name>(?:[^\W\d_]|(?<=[A-Za-z])[\d{_LOWERED}](?=[A-Z{_LOWERED}])){{1,12}}?)"
+        rf"(?<!{_L})(?P<name>(?:{_L}|(?<=[A-Za-z])[\d{_LOWERED}](?=[A-Z{_LOWERED}])){{1,12}}?)"
         rf"(?P<index>[{_LOWERED}]+)(?:(?P<more>[A-Z][A-Za-z{_LOWERED}]*))?",
         _index,
     ),
     rule(UPPER, r"\b(?=[A-Za-z]*\d)(?:[A-Z][a-z]?\d{0,2}){2,8}(?!\w)(?<=[\dOH])", _formula),
     rule(LETTERS, r"(?<![\w.])([fghFGPQ])('{0,2})\(([a-z](?:, ?[a-z])*|\d+)\)", _function),
     rule(LOWER, rf"(?<![\w.])({'|'.join(_FUNCTIONS)})\(", lambda m: _FUNCTIONS[m[1]] + " of"),
-    rule(LOWER, r"(?<![\w./])(d?[a-z])/(d?[a-z])(?![\w/])", _quotient),
+    rule(LOWER + "Δ∂", r"(?<![\w./])([dΔ∂]?[a-z])/([dΔ∂]?[a-z])(?![\w/])", _quotient),
     rule("!", r"(?<=[\dn)])!(?=\s*[=+*/^×-])", lambda _: "factorial"),
     rule(
         "".join({operator[0] for operator in _OPERATORS}),
         rf"(?:(?<=\d)|(?<=\d )|(?<=\b[A-Za-z] )|(?<=\d[a-z] )|(?<=[)²³%½!] )|(?<=[)²³⁴⁵]))"
         rf"({_OPERATOR})"
-        r"(?= [A-Za-zα-ω√(\d]| ?[-−]?\d|[a-z]\b|[A-Za-zα-ω][²³])(?!-? ?[a-z]{3,}-)",
+        r"(?= [A-Za-zα-ω√(\d]| ?[-−]?\d|[a-z]\b(?!-)|[A-Za-zα-ω][²³])(?!-? ?[a-z]{3,}-)",
         _operator,
     ),
+    rule("-−", r"(?:(?<=[(=\[])|(?<== ))[-−](?=[a-zα-ω]\b|√)", lambda _: "minus"),
+    rule(LOWER, r"(?<=\d)[a-z]{2,3}(?!\w)", _product),
+    rule(_RAISED, rf"([{_RAISED}]+)([A-Z][a-z]?)(?![a-z])", _isotope),
     rule("+-−", r"(?<=UTC|GMT)[+−-](?=\d)", lambda m: _OPERATORS[m[0]]),
     rule("<>", r"(?<=\b[A-Za-z])([<>]=?)(?=[A-Za-z\d])", _operator),
     rule("=", r"=", lambda _: "equals"),

@@ -32,7 +32,8 @@ ABBREVIATIONS = {
     "WWI": "World War one", "WWII": "World War two", "WW1": "World War one",
     "WW2": "World War two", "BSc": "B.S.C", "MSc": "M.S.C", "IPv4": "I.P V four",
     "IPv6": "I.P V six", "HCl": "H C.L", "NaCl": "N.A C.L", "NaOH": "N.A O H", "y/o": "years old",
-    "Ch.": "Chapter", "misc.": "miscellaneous", "resp.": "respectively",
+    "Ch.": "Chapter", "Bldg": "Building", "Bldg.": "Building",
+    "misc.": "miscellaneous", "resp.": "respectively",
     "N/A": "not applicable", "n/a": "not applicable", "and/or": "and or", "c/o": "care of",
 }  # fmt: skip
 # A dot after these does not end a sentence, whatever follows.
@@ -92,12 +93,14 @@ _OPENER = re.compile(
 
 def _abbreviation(match: re.Match[str]) -> str | None:
     short = match[0]
-    if short == "p." and not re.match(r"\s?\d", after(match)):
+    if short == "p." and not _a_number_follows(match):
         return None
     rest = after(match).lstrip()
     title = short in TITLES
     if short == "c.":
         return "about" if re.match(r"\s?\d{3,4}\b", after(match)) else None
+    if short == "ext":
+        return "extension" if _a_number_follows(match) else None
     if short == "no.":
         return "number" if rest[:1].isdecimal() else None
     if short in ("St.", "Dr."):
@@ -108,6 +111,10 @@ def _abbreviation(match: re.Match[str]) -> str | None:
         said = ABBREVIATIONS[short]
     ends = short.endswith(".") and not title and (not rest or rest[0].isupper())
     return said + "." if ends else said
+
+
+def _a_number_follows(match: re.Match[str]) -> bool:
+    return re.match(r"\s?\d", after(match)) is not None
 
 
 def _saint_or_street(match: re.Match[str], rest: str) -> tuple[str, bool]:
@@ -213,7 +220,7 @@ def word(match: re.Match[str]) -> str:
 
 _LETTER = "[^\\W\\d_]"
 _SPELLED = f"(?:{_LETTER}[\u0300-\u036f\u00ad\u200b-\u200d\u2060]*)+"
-_SHORT = alternatives([*ABBREVIATIONS, "St.", "No.", "Nos.", "no.", "c."])
+_SHORT = alternatives([*ABBREVIATIONS, "St.", "No.", "Nos.", "no.", "c.", "ext"])
 
 RULES = (
     rule(LETTERS, rf"(?<![\w.])(?:{_SHORT})(?!\w)", _abbreviation),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tts.text import addresses, codes, dates, formulas, latex, names, quantities
+from tts.text.codes import calls_for_figures
 from tts.text.letters import NAMED, OTHER_LETTER, fold, say_other_script
 from tts.text.numbers import number
 from tts.text.rules import ANY, DIGITS, Rule, after, before, rule
@@ -44,7 +45,7 @@ _SPACE = re.compile(r"\s+")
 _PLAIN = re.compile(r"(?:[a-z]+|[A-Z][a-z]+)(?=[ ,;!?\n]|$)")
 _NOT_PLAIN = frozenset(
     {short for short in names.ABBREVIATIONS if short.isalpha()} | {*dates.MONTHS, "Nov", "Sept"}
-    | {month[:3] for month in dates.MONTHS}
+    | {month[:3] for month in dates.MONTHS} | {"ext"}
 )  # fmt: skip
 
 
@@ -130,6 +131,11 @@ def _heart(match: re.Match[str]) -> str | None:
     return "love" if re.search(r"\b(?:I|[Ww]e|[Yy]ou) $", before(match)) else None
 
 
+def _number_sign(match: re.Match[str]) -> str | None:
+    is_code = calls_for_figures(before(match) + "#") or after(match, 1).isdecimal()
+    return "number" if is_code else None
+
+
 def _other_script(match: re.Match[str]) -> str:
     said = say_other_script(match[0])
     if not said.startswith(NAMED):
@@ -153,6 +159,7 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
         rule("<❤♥", r"(?:<3(?!\d)|[❤♥]\ufe0f?)", _heart),
         rule(ANY, rf"{OTHER_LETTER}(?:[^A-Za-zÀ-ɏͰ-Ͽ\u0400-\u052f\n]*{OTHER_LETTER})?",
              _other_script),
+        rule("#", r"#(?=[A-Z]{0,4}-?\d)", _number_sign),
         *addresses.RULES,
         *latex.rules(_spoken),
         *codes.RULES,
@@ -160,7 +167,6 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
         *names.RULES,
         *quantities.RULES,
         *formulas.RULES,
-        rule("#", r"#(?=\d)", lambda _: "number"),
         *names.SPELLED,
         rule("".join(_SYMBOLS), f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
         *names.WORDS,

@@ -130,6 +130,8 @@ def _fraction(match: re.Match[str]) -> str | None:
     measure = match["unit"] and unit(match["unit"], plural=bool(whole) or above > 1)
     if match["unit"] and not measure:
         return None
+    if below == 1:
+        return f"{cardinal(above)} to one"
     if not 2 <= below <= 20 or above >= 100:
         said = f"{cardinal(above)} over {cardinal(below)}"
     else:
@@ -156,7 +158,7 @@ def _years(match: re.Match[str]) -> str | None:
     first, last = int(match[1]), int(match[2])
     if not first % 100 < last:
         return None
-    return f"{year(first)} to {'oh ' if last < 10 else ''}{cardinal(last)}"
+    return f"{year(first)} to {_short_year(match[2])}"
 
 
 def _about(match: re.Match[str]) -> str:
@@ -168,7 +170,17 @@ def _season(match: re.Match[str]) -> str | None:
     first, last = int(match[1]), match[2]
     if (first + 1) % 10 ** len(last) != int(last):
         return None
-    return f"{year(first)} {year(int(last)) if len(last) == 4 else cardinal(int(last))}"
+    return f"{year(first)} {year(int(last)) if len(last) == 4 else _short_year(last)}"
+
+
+def _short_year(text: str) -> str:
+    return f"{'oh ' if text[0] == '0' else ''}{cardinal(int(text))}"
+
+
+def _by(match: re.Match[str]) -> str:
+    """4x4, 8.5 x 11, 12' x 10'."""
+    unit_said = " feet" if match[2] else ""
+    return f"{plain(match[1])}{unit_said} by {plain(match[3])}{unit_said}"
 
 
 def _height(match: re.Match[str]) -> str:
@@ -195,6 +207,12 @@ RULES = (
         START + r"(\d{1,2})\s?ft\.?\s?(\d{1,2})\s?in\b\.?",
         lambda m: f"{cardinal(int(m[1]))} feet {cardinal(int(m[2]))} inches",
     ),
+    rule(
+        DIGITS,
+        rf"{START}({AMOUNT})('?)(?:x|\sx\s)({AMOUNT})(?:'|\b)(?![\w.]\w)",
+        _by,
+    ),
+    rule("-–", r"(?<=\ds)[-–](?='?\d{2,4}s\b)", lambda _: "to"),
     rule(DIGITS, rf"{START}({AMOUNT})x(?![\w²³^])", _factor),
     rule(
         DIGITS + "-−",
@@ -210,7 +228,7 @@ RULES = (
     rule(DIGITS, START + r"((?:19|20)\d{2})/(\d{4}|\d{2})(?![\w/])", _season),
     rule(
         DIGITS,
-        START + r"(?:(?P<whole>\d+) )?(?P<above>\d+)\s?/\s?(?P<below>[1-9]\d*)\b(?![/\d])"
+        START + r"(?:(?P<whole>\d+)[ -])?(?P<above>\d+)\s?/\s?(?P<below>[1-9]\d*)\b(?![/\d])"
         r"(?!\s?=)(?P<of> (?:stars|points))?(?: (?P<unit>tsp|tbsp|oz|lb|in\.|mi|km|kg|L)\b)?",
         _fraction,
     ),

@@ -163,7 +163,12 @@ def _calls_for_code(text: str) -> bool:
 
 
 def _ends_sentence(text: str) -> bool:
-    return not (text.endswith("..") or _ABBREVIATION.search(text) or _LIST_NUMBER.search(text))
+    return not (
+        text.endswith("..")
+        or _ABBREVIATION.search(text)
+        or _LIST_NUMBER.search(text)
+        or _calls_for_code(text)  # "account no."
+    )
 
 
 def _strength(pair: list[str]) -> int:

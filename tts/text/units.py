@@ -27,7 +27,9 @@ _OTHERS = {
     "sq ft": "square foot", "sq. ft": "square foot", "sq ft.": "square foot",
     "sq. ft.": "square foot", "mi": "mile*", "ft": "foot", "yd": "yard*",
     "lb": "pound*", "lbs": "pound*", "oz": "ounce*", "°C": "degree* Celsius",
-    "° C": "degree* Celsius", "ºC": "degree* Celsius", "℃": "degree* Celsius",
+    "° C": "degree* Celsius", "ºC": "degree* Celsius", "º C": "degree* Celsius",
+    "º F": "degree* Fahrenheit", "fl oz": "fluid ounce*", "fl. oz": "fluid ounce*",
+    "℃": "degree* Celsius",
     "°F": "degree* Fahrenheit", "° F": "degree* Fahrenheit", "ºF": "degree* Fahrenheit",
     "℉": "degree* Fahrenheit", "°": "degree*", "°N": "degree* north", "°S": "degree* south",
     "°E": "degree* east", "°W": "degree* west", "° N": "degree* north", "° S": "degree* south",
@@ -58,8 +60,8 @@ _UNITS |= {
 _DENOMINATORS = _UNITS | {name: name for name in _ONLY_BELOW} | {"d": "day"}
 
 _NAME = (
-    r"(?:°\s?[CFNSEW](?![\w])|[°º%‰¢℃℉″′]|sq\.? ft\b(?:\.(?=\s[a-z]))?|in\.(?=\s[a-z]|,|$)"
-    r"|[A-Za-zμΩÅ]+|º[CF])"
+    r"(?:°\s?[CFNSEW](?![\w])|º\s?[CF]|[°º%‰¢℃℉″′]|sq\.? ft\b(?:\.(?=\s[a-z]))?|in\.(?=\s[a-z]|,|$)"
+    r"|fl\.? oz|[A-Za-zμΩÅ]+)"
 )
 _POWER = r"(?:[²³]|⁻[¹²³]|\^[23]|(?<=m)[23])?"
 UNIT = rf"{_NAME}{_POWER}(?:[/·⋅][A-Za-zμΩ]+{_POWER})*(?![\w/²³^⁻])"
@@ -74,14 +76,15 @@ def unit(text: str, *, plural: bool) -> str | None:
     head = _part(above, _UNITS)
     if head is None:
         return None
-    said = [_numbered(head, plural)]
-    for name in below:
+    said = [head]  # of a product only the last has the plural: newton meters
+    divisors: list[str] = []
+    for sign, name in zip(re.findall(r"[/·⋅]", text), below, strict=True):
         part = _part(name, _DENOMINATORS)
         if part is None:
             return None
-        joint = "per " if text[text.index(name) - 1] == "/" or "⁻" in name else ""
-        said.append(joint + _numbered(part, False))
-    return " ".join(said)
+        (divisors if sign == "/" or "⁻" in name else said).append(part)
+    product = [*(_numbered(part, False) for part in said[:-1]), _numbered(said[-1], plural)]
+    return " ".join([*product, *(f"per {_numbered(part, False)}" for part in divisors)])
 
 
 def per(name: str) -> str | None:
