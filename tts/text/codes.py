@@ -19,7 +19,8 @@ _NOUNS = (
     r"|pins?|codes?|zips?|zipcodes?|postcodes?|passcodes?|passwords?|otps?|isbn|issn|ssn|imei|iban"
     r"|extensions?|ext\.?|phone|mobile|cell|fax|tel\.?|hotline|reference|ref\.?|booking"
     r"|room code|vin|sku|upc|ean|vouchers?"
-    r"|coupons?|licen[sc]e plates?|booking ref\.?|(?:last|first) (?:two|three|four|five|six) digits|digits)"
+    r"|coupons?|licen[sc]e plates?|booking ref\.?"
+    r"|(?:last|first) (?:two|three|four|five|six) digits|digits)"
 )
 _LINK = (
     r"(?:\s*(?:[:=#(\"'*`]|\b(?:is|are|was|now|your|my|number|no\.|for (?:\w+ ){1,3}is"
