@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duplex.config import load, parse_assignment
+from duplex.config import Config, load, parse_assignment
 from duplex.errors import ConfigError
-from tts.text.normalize import DEFAULT_LOCALE
 from tts.text.segment import Segmenter
 from tts.text.unspoken import speech
 
@@ -30,8 +29,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--locale",
-        default=DEFAULT_LOCALE,
-        help=f"whether 5/6 is in May or in June (default {DEFAULT_LOCALE})",
+        help="whether 5/6 is in May, as in en-US (default), or in June: voice.locale",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE", help="write the sound, as WAV or FLAC by the ending"
@@ -55,12 +53,17 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.save is not None and options.save.suffix.lower() not in _FORMATS:
         raise ConfigError(f"--save {options.save}: the file's name must end in .wav or .flac")
+    overrides = {
+        "voice.locale": options.locale,
+        **dict(parse_assignment(text) for text in options.set),
+    }
+    config = load(options.config, overrides)
     texts = []
     for text in options.text or _lines(sys.stdin):
-        print(" ".join(speech(text, options.locale).split()), flush=True)
+        print(" ".join(speech(text, config.voice.locale).split()), flush=True)
         texts.append(text)
     if options.save is not None:
-        _save(texts, options)
+        _save(texts, config, options.save)
     return 0
 
 
@@ -68,14 +71,13 @@ def _lines(source: Iterable[str]) -> Iterator[str]:
     return (line.rstrip("\r\n") for line in source)
 
 
-def _save(texts: list[str], options: argparse.Namespace) -> None:
+def _save(texts: list[str], config: Config, path: Path) -> None:
     import numpy as np
     import soundfile  # type: ignore[import-untyped]
 
     from duplex.app import build
     from duplex.model_store import Progress
 
-    config = load(options.config, dict(parse_assignment(text) for text in options.set))
     store = build.open_store(config)
     voice = build.load_voice(config, store, Progress(sys.stderr))
     pause = np.zeros(round(_PAUSE_S * voice.sample_rate), np.float32)
@@ -83,9 +85,9 @@ def _save(texts: list[str], options: argparse.Namespace) -> None:
     if not any(len(piece) for piece in pieces):
         raise ConfigError("there is nothing to say")
     try:
-        soundfile.write(options.save, np.concatenate(pieces), voice.sample_rate)
+        soundfile.write(path, np.concatenate(pieces), voice.sample_rate)
     except soundfile.LibsndfileError as error:
-        raise ConfigError(f"--save {options.save}: {error}") from error
+        raise ConfigError(f"--save {path}: {error}") from error
 
 
 def spoken(voice: "Voice", text: str) -> "Iterator[Samples]":

@@ -52,6 +52,7 @@ def check(voice: TextVoice, text: str) -> None:
 
 
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), max_size=6).map("".join)))
+@settings(deadline=None)
 def test_no_answer_is_silent(text: str) -> None:
     check(FakeVoice(), text)
 

@@ -16,7 +16,7 @@ _NOUNS = (
     r"|flight|invoice|member(?:ship)?|customer|client|employee|student|patient|registration"
     r"|license|licence|passport|social security|model|part|meeting|reservation|id)"
     r"[\s-]*(?:code|number|no\.?|num|id|pin|#)s?"
-    r"|pins?|codes?|zips?|zipcodes?|postcodes?|passcodes?|passwords?|otps?|isbn|issn|ssn|imei|iban"
+    r"|pins?|cvvs?|cvcs?|codes?|zips?|zipcodes?|postcodes?|passcodes?|passwords?|otps?|isbn|issn|ssn|imei|iban"
     r"|extensions?|ext\.?|phone|mobile|cell|fax|tel\.?|hotline|reference|ref\.?|booking"
     r"|room code|vin|sku|upc|ean|vouchers?"
     r"|coupons?|licen[sc]e plates?|booking ref\.?"
@@ -36,8 +36,10 @@ _CALLED = re.compile(
     r"|hotline|reach (?:us|me|them|him|her) (?:at|on))(?:\s+(?:us|me|him|her|them|back|now|at|on"
     r"|is|number|the|or|and|[A-Z]+ to|toll[- ]free|\d{3,}))*[:\s]*$"
 )
-_NUMBER_CUE = re.compile(r"(?i)\b(?:number|order|account|card|ticket|case|id|serial|tracking)"
-                         r"(?:\s*(?:[:=#]|\b(?:is|was|no\.?)\b))*\s*$")  # fmt: skip
+_NUMBER_CUE = re.compile(
+    r"(?i)\b(?:number|order|account|card|ticket|case|id|serial|tracking|invoice|claim|policy)"
+    r"(?:\s*(?:[:=#]|\b(?:is|was|no\.?)\b))*\s*$"
+)
 _FOLLOWED = re.compile(
     rf"(?i)\s+(?:is|as|was|for)\s+(?:(?:the|your|my|our|his|her|their|a|new)\s+)*{_NOUNS}(?!\w)"
 )
@@ -77,6 +79,14 @@ def _by_group(text: str) -> str:
 
 
 def _phone(match: re.Match[str]) -> str:
+    return _by_group(match[0])
+
+
+def _combination(match: re.Match[str]) -> str:
+    """12-34-56: pairs as numbers, longer groups figure by figure."""
+    groups = match[0].split("-")
+    if all(len(group) < 3 for group in groups):
+        return ", ".join(number(group) for group in groups)
     return _by_group(match[0])
 
 
@@ -162,6 +172,10 @@ def _vanity(match: re.Match[str]) -> str:
     return f"{_by_group(match[1])}, {match[2].title().replace('-', ' ')}"
 
 
+def _airliner(match: re.Match[str]) -> str:
+    return f"seven {number(match[1])} {number(match[2]) if match[2] else ''}".rstrip()
+
+
 def _address(match: re.Match[str]) -> str:
     said = " dot ".join(digits(p) if len(p) > 2 else number(p) for p in match[1].split("."))
     if not match[2]:
@@ -210,6 +224,7 @@ RULES = (
     rule("(" + DIGITS, r"(?:(?<!\w)\(\d{3}\) ?|\b\d{3}[-. ])\d{3}[-. ]\d{4}\b", _phone),
     rule(DIGITS, r"(?<![\w-])\d{3}-\d{4}\b(?!-)", _phone),
     rule(DIGITS, START + r"\d{3}-\d{2}-\d{4}\b(?!-)", _phone),
+    rule(DIGITS, START + r"\d{5}-\d{4}(?![\w-])", _phone),
     rule(DIGITS, START + r"(?:1[38]00 \d{3} \d{3}|[6-9]\d{4} \d{5})\b(?! \d)", _phone),
     rule("x", r"(?<=\d )x\s?(\d{2,5})\b", lambda m: f"extension {digits(m[1])}"),
     rule(DIGITS, START + r"1-(8\d\d|900)(?![\w-])", lambda m: f"one {number(m[1])}"),
@@ -239,8 +254,8 @@ RULES = (
     rule(LETTERS, r"(?<!\w)(v(?=\d)|[vV]\.?\s?(?=\d+\.\d))(\d+(?:\.\d+)*)(?![\w]|\.\d)", _version),
     rule(DIGITS, r"(?<![\w.,])\d+(?:\.\d+)+(?![\w]|[.,]\d)", _named_version),
     rule(DIGITS, r"(?<=[RG]TX )\d{4}\b", lambda m: f"{number(m[0][:2])} {number(m[0][2:])}"),
-    rule(DIGITS, r"(?<=Boeing )7\d7\b", lambda m: f"seven {number(m[0][1:])}"),
+    rule(DIGITS, r"(?<=Boeing )7(\d7)(?:-(\d00))?\b", _airliner),
     rule(DIGITS, START + r"(?!\d{4}-\d\d-\d\d\b|\d\d?-\d\d?-\d{4}\b)\d{1,5}(?:-\d{1,5}){2,}"
-         r"(?![\w-])", _phone),
+         r"(?![\w-])", _combination),
     rule("0", r"\b0x([0-9A-Fa-f]+)\b", lambda m: f"zero X {_letters_and_figures(m[1])}"),
 )  # fmt: skip

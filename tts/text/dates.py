@@ -18,6 +18,7 @@ _SHORT = {m[:3]: m for m in (*MONTHS, *DAYS)} | {
     "Sept": "September", "Tues": "Tuesday", "Thur": "Thursday", "Thurs": "Thursday",
     **{name: name for name in (*MONTHS, *DAYS)},
 }  # fmt: skip
+SHORT_DAYS = words("Mon Tue Tues Wed Thu Thur Thurs Fri")  # Sat and Sun are words too
 _ANY_SHORT = "|".join(sorted(_SHORT, key=len, reverse=True))
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _HALF = r"\s?[AaPp](?:\.\s?[Mm]\.(?!\w)|\.?[Mm]\b\.?)"
@@ -211,6 +212,9 @@ def rules(day_first: bool) -> tuple[Rule, ...]:
             _day_month,
         ),
         rule(LETTERS, rf"\b({_ANY_SHORT})\.?{DASH}({_ANY_SHORT})\b", _names),
+        rule(LETTERS, rf"\b({'|'.join(SHORT_DAYS)})\b\.?(?!['-])", lambda m: _SHORT[m[1]]),
+        rule("-–", r"(?<=[\dmM.])[-–](?=(?:noon|midnight|present|now|today)\b)", lambda _: "to"),
+        rule("-–", r"(?:(?<=noon)|(?<=midnight))[-–](?=\d)", lambda _: "to"),
         rule("-–", rf"(?<=\d )[-–](?= (?:{_ANY_SHORT})\b)", lambda _: "to"),
         rule(
             DIGITS,

@@ -87,6 +87,11 @@ def _base(text: str) -> str:
     return " ".join(part for part in said if part)
 
 
+def _ten_to_the(exponent: str, name: str) -> str | None:
+    said = unit(name, plural=True)
+    return said and f"ten {_exponent(exponent)} {said}"
+
+
 def _power_of_ten(match: re.Match[str]) -> str | None:
     raised = (match[2] or match[3]).translate(_SUPERSCRIPT)
     power = int(raised.lstrip("-−+"))
@@ -176,6 +181,11 @@ RULES = (
         rf"{START}({AMOUNT})(?:(?:[eE]|\s?[×x*·⋅]\s?10\^)\{{?([-−+]?\d{{1,3}})\}}?(?!\w)"
         rf"|\s?[×x*·⋅]\s?10([{_RAISED}]+))(?:\s({UNIT}))?",
         _power_of_ten,
+    ),
+    rule(
+        "1",
+        rf"{START}10([{_RAISED}]+|\^[-−]?\d+)\s({UNIT})",
+        lambda m: _ten_to_the(m[1].lstrip("^"), m[2]),
     ),
     rule("μkMG", r"(?<!\w)(?:μ[a-zA-Z]{1,3}|[kMG]Ω)(?!\w)", _unit_power),
     rule("mckdsl", r"\b[a-zμ]{1,2}[²³](?!\w)(?<!mc²)", _unit_power),

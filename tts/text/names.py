@@ -43,6 +43,7 @@ TITLES = frozenset({
     "Hon.", "Pres.", "Ft.", "cf.", "ca.", "esp.", "incl.", "excl.", "ext.", "Ext.", "Tel.",
     "tel.", "Apt.", "apt.", "Ste.", "resp.", "St.", "No.", "Nos.",
 })  # fmt: skip
+SMALL_ROMANS = frozenset(words("ii iii iv vi vii viii ix xi xii xiii xiv xv xvi xvii xx"))
 _SAID_AS_WORDS = frozenset(
     words("""
     NASA NATO UNESCO UNICEF OPEC AIDS RAM ROM JPEG ASCII NAFTA FIFA SIM PIN CAPTCHA YOLO SCUBA
@@ -71,7 +72,7 @@ _RULERS = re.compile(
     r"\b(?:(?:King|Queen|Pope|Emperor|Tsar|Czar|Prince|Sultan|Empress)\s(?:[A-Z][a-z]+\s){1,2}"
     r"|(?:Henry|Louis|Elizabeth|Charles|George|Edward|James|William|Richard|Mary|John Paul|Pius"
     r"|Benedict|Leo|Gregory|Clement|Innocent|Urban|Alexander|Nicholas|Catherine|Peter|Ivan"
-    r"|Frederick|Wilhelm|Philip|Ferdinand|Napoleon|Rames?ses|Ptolemy|Xerxes|Darius|Gustav|Christian"
+    r"|Frederick|Wilhelm|Philip|Ferdinand|Napoleon|Rames?ses|Ramses|Ludwig|Friedrich|Carl|Ptolemy|Xerxes|Darius|Gustav|Christian"
     r"|Haakon|Harald|Olav|Leopold|Albert|Felipe|Alfonso|Juan Carlos|Franz Joseph|Thutmose"
     r"|Amenhotep|Emmanuel|Otto|Sigismund|Margrethe|Isabella|Selim|Mehmed|Murad|Robert)\s)$"
 )
@@ -181,6 +182,13 @@ def _roman(match: re.Match[str]) -> str | None:
     return None
 
 
+def _small_roman(match: re.Match[str]) -> str | None:
+    text = match[1].upper()
+    if not re.fullmatch(_ROMAN, text) or not _NUMBERED.search(before(match)):
+        return None
+    return cardinal(_value(text))
+
+
 def _roman_range(match: re.Match[str]) -> str:
     return f"{cardinal(_value(match[1]))} to {cardinal(_value(match[2]))}"
 
@@ -225,7 +233,7 @@ _SHORT = alternatives([*ABBREVIATIONS, "St.", "No.", "Nos.", "no.", "c.", "ext"]
 RULES = (
     rule(LETTERS, rf"(?<![\w.])(?:{_SHORT})(?!\w)", _abbreviation),
     rule(LETTERS, r"(?<![\w&])((?:[A-Z]{1,3}&)+[A-Z]{1,3})('?s)?(?![\w&])", _joined),
-    rule(LETTERS, r"(?<!\w)([A-Za-z]|Notepad|Visual C)(#|♯|♭|\+\+)(?![\w])", _with_sign),
+    rule(LETTERS, r"(?<!\w)([A-Za-z]|Notepad|Visual C)(#|♯|♭|\+\+)(?:(?!\w)|(?=m\b))", _with_sign),
     rule(UPPER, r"(?<![\w-])([A-Z])[-–]([A-Z])(?![\w-])", _letter_range),
     rule(UPPER, r"(?<!\w)(?:[A-Z]\.){2,}(?![A-Za-z])", _initials),
     rule(UPPER, r"(?<!\w)[A-Z]\.(?= [A-Z][a-z])", _initials),  # J. Smith
@@ -234,6 +242,7 @@ RULES = (
         r"(?i)\b(?:s?he/s?he|his/hers?|hers?/his|him/her|her/him|yes/no|on/off|true/false)\b",
         lambda m: m[0].replace("/", " or "),
     ),
+    rule("ivxl", r"(?<![\w.'-])([ivxl]{2,6})(?![\w-]|\.\w)", _small_roman),
     rule("IVXL", rf"(?<![\w.'-])({_ROMAN})[-–]((?!I\b){_ROMAN})(?![\w-])", _roman_range),
     rule("IVXL", rf"(?<![\w.'-])({_ROMAN})(?![\w]|\.\w|-[A-Za-z])", _roman),
     rule("".join(map(chr, range(0x2160, 0x2180))), r"[\u2160-\u217f]+", _roman_signs),

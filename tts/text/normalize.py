@@ -45,7 +45,7 @@ _SPACE = re.compile(r"\s+")
 _PLAIN = re.compile(r"(?:[a-z]+|[A-Z][a-z]+)(?=[ ,;!?\n]|$)")
 _NOT_PLAIN = frozenset(
     {short for short in names.ABBREVIATIONS if short.isalpha()} | {*dates.MONTHS, "Nov", "Sept"}
-    | {month[:3] for month in dates.MONTHS} | {"ext"}
+    | {month[:3] for month in dates.MONTHS} | {"ext", *names.SMALL_ROMANS, *dates.SHORT_DAYS}
 )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
         rule("<❤♥", r"(?:<3(?!\d)|[❤♥]\ufe0f?)", _heart),
         rule(ANY, rf"{OTHER_LETTER}(?:[^A-Za-zÀ-ɏͰ-Ͽ\u0400-\u052f\n]*{OTHER_LETTER})?",
              _other_script),
-        rule("#", r"#(?=[A-Z]{0,4}-?\d)", _number_sign),
+        rule("#", r"#(?=\s?[A-Z]{0,4}-?\d)", _number_sign),
         *addresses.RULES,
         *latex.rules(_spoken),
         *codes.RULES,

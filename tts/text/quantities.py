@@ -114,11 +114,12 @@ def _factor(match: re.Match[str]) -> str | None:
 
 
 def _range(match: re.Match[str]) -> str | None:
-    if re.search(r"=\s*$", before(match, 4)) or re.match(r"\s*=", after(match, 4)):
-        return None  # a difference
+    if re.search(r"[A-Za-z]-$|=\s*$", before(match, 4)) or re.match(r"\s*=", after(match, 4)):
+        return None  # a difference, or part of a name
     if match[1] == match[2] and len(match[1]) == 2:
         return f"{number(match[1])} {number(match[2])}"  # 50-50
-    return f"{plain(match[1])} to {plain(match[2])}"
+    scale = f" {match[3]}" if match.re.groups > 2 and match[3] else ""
+    return f"{plain(match[1])} to {plain(match[2])}{scale}"
 
 
 def _fraction(match: re.Match[str]) -> str | None:
@@ -212,6 +213,7 @@ RULES = (
         rf"{START}({AMOUNT})('?)(?:x|\sx\s)({AMOUNT})(?:'|\b)(?![\w.]\w)",
         _by,
     ),
+    rule("-–", r"(?<=\dst|\dnd|\drd|\dth)[-–](?=\d+(?:st|nd|rd|th)\b)", lambda _: "to"),
     rule("-–", r"(?<=\ds)[-–](?='?\d{2,4}s\b)", lambda _: "to"),
     rule(DIGITS, rf"{START}({AMOUNT})x(?![\w²³^])", _factor),
     rule(
@@ -234,7 +236,7 @@ RULES = (
     ),
     rule(DIGITS + "".join(_GLYPHS), r"(?:(\d+)\s?)?([½¼¾⅓⅔⅕⅖⅗⅘⅙⅛⅜⅝⅞])", _glyph),
     rule(DIGITS, START + r"(1\d{3}|20\d{2})[-–](\d{2})(?![\w-]|[.,]\d)", _years),
-    rule(DIGITS, rf"{START}({AMOUNT})(?:[-–—]|\s–\s)({AMOUNT})(?![\w-]|[.,]\d)", _range),
+    rule(DIGITS, rf"{START}({AMOUNT})(?:[-–—]|\s–\s)({AMOUNT})([kKMB])?(?![\w-]|[.,]\d)", _range),
     rule(DIGITS, rf"{START}({AMOUNT})([KMB])\b", _lettered),
     rule(DIGITS, START + r"(\d+):(\d+)(?![\d:])", _range),
     rule("~≈<>≤≥", r"[~≈]\s?(?=[$€£]?\d)", _about),

@@ -1,7 +1,7 @@
 """The texts of ``spoken_text.json`` and the words they are to be spoken as.
 
 Those of kind "reported" come from people's bug reports; the others were written, before the rules
-for them were, to cover each kind.
+for them were, to cover each kind; those of kind "later" show what was mended after that.
 """
 
 import json
