@@ -32,14 +32,14 @@ def read_out(address: str) -> str:
     parts = _PIECES.findall(address)
     said = []
     for index, part in enumerate(parts):
-        if part.isdigit():
+        if part.isdecimal():
             said.append(digits(part))
         elif part in _SIGNS:
             said.append(_SIGNS[part])
         elif index and parts[index - 1] == ".":
             said.append(_ending(part))
         else:
-            said.append(".".join(part) if part.isupper() and 1 < len(part) < 5 else latin(part))
+            said.append(_spelled(latin(part)))
     return " ".join(part for part in said if part)
 
 
@@ -49,7 +49,7 @@ def _ending(name: str) -> str:
         return _NAMED[lower]
     if lower in _SAID or not re.fullmatch(rf"{_DOMAINS}|{_ENDINGS}", lower) or len(lower) > 4:
         return latin(name).lower()
-    return ".".join(c.upper() for c in name if c.isalpha())
+    return ".".join(latin(name).upper())
 
 
 def _address(match: re.Match[str]) -> str:
@@ -67,14 +67,17 @@ def _hashtag(match: re.Match[str]) -> str:
 
 
 def _hump(part: str) -> str:
-    if part.isdigit():
-        return digits(part)
-    return ".".join(part) if part.isupper() and 1 < len(part) < 5 else part
+    return digits(part) if part.isdecimal() else _spelled(part)
+
+
+def _spelled(name: str) -> str:
+    """A few capitals are letters."""
+    return ".".join(name) if name.isupper() and 1 < len(name) < 5 else name
 
 
 def latin_or_digits(text: str) -> str:
     """Letters as `latin` has them, and figures as they are."""
-    return "".join(c if c.isdigit() else latin(c) for c in text)
+    return "".join(c if c.isdecimal() else latin(c) for c in text)
 
 
 RULES: tuple[Rule, ...] = (

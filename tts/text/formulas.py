@@ -94,6 +94,8 @@ def _ten_to_the(exponent: str, name: str) -> str | None:
 
 def _power_of_ten(match: re.Match[str]) -> str | None:
     raised = (match[2] or match[3]).translate(_SUPERSCRIPT)
+    if not raised.lstrip("-−+").isdecimal():
+        return None
     power = int(raised.lstrip("-−+"))
     said = f"minus {cardinal(power)}" if raised[0] in "-−" else ordinal(power)
     measure = unit(match[4], plural=True) if match[4] else ""

@@ -55,6 +55,8 @@ def _folded(character: str) -> str:
     if unicodedata.category(character) == "Nd":
         return str(unicodedata.decimal(character))
     composed = unicodedata.normalize("NFC", character)  # ohm, kelvin and angstrom signs
+    if len(composed) > 1:  # a few musical signs
+        return character
     if unicodedata.decomposition(composed).startswith(_FOLDED_FORMS) or composed in "µ。⁄∕":
         composed = {"。": ".", "∕": "/", "⁄": "/"}.get(composed) or unicodedata.normalize(
             "NFKC", composed
