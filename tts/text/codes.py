@@ -17,7 +17,7 @@ _NOUNS = (
     r"|license|licence|passport|social security|model|part|meeting|reservation|id)"
     r"[\s-]*(?:code|number|no\.?|num|id|pin|#)s?"
     r"|pins?|cvvs?|cvcs?|codes?|zips?|zipcodes?|postcodes?|passcodes?|passwords?|otps?|isbn|issn|ssn|imei|iban"
-    r"|extensions?|ext\.?|phone|mobile|cell|fax|tel\.?|hotline|reference|ref\.?|booking"
+    r"|extensions?|ext\.?|phone|mobile|cell|fax|tel\.?|hotline|reference|ref\.?"
     r"|room code|vin|sku|upc|ean|vouchers?"
     r"|coupons?|licen[sc]e plates?|booking ref\.?"
     r"|(?:last|first) (?:two|three|four|five|six) digits|digits)"
@@ -32,9 +32,9 @@ _ENDING = re.compile(
     r"(?i)\b(?:card|account|number|visa|mastercard)\s+(?:that\s+)?end(?:s|ing)(?:\s+(?:in|with))?\s*$"
 )
 _CALLED = re.compile(
-    r"(?i)\b(?:call(?:ing)?|dial(?:ing)?|phone|text(?:ing)?|ring|sms|fax|whatsapp|tel\.?|telephone"
-    r"|hotline|reach (?:us|me|them|him|her) (?:at|on))(?:\s+(?:us|me|him|her|them|back|now|at|on"
-    r"|is|number|the|or|and|[A-Z]+ to|toll[- ]free|\d{3,}))*[:\s]*$"
+    r"(?i)\b(?<!\bthe )(?<!\ba )(?<!\bthis )(?:call(?:ing)?|dial(?:ing)?|phone|text(?:ing)?|ring"
+    r"|sms|fax|whatsapp|tel\.?|telephone|hotline|reach (?:us|me|them|him|her) (?:at|on))"
+    r"(?:\s+(?:us|me|him|her|them|back|now|at|on|is|number|the|or|and|[A-Z]+ to|toll[- ]free|\d{3,}))*[:\s]*$"
 )
 _NUMBER_CUE = re.compile(
     r"(?i)\b(?:number|order|account|card|ticket|case|id|serial|tracking|invoice|claim|policy)"
@@ -51,8 +51,8 @@ _AT_PLACE = re.compile(rf"(?i)\b{_PLACES}\s+(?:(?:\d+[A-Z]?|and|or|to|is|number)
 _ROOM = re.compile(r"(?i)\b(?:room|suite|apartment|apt\.?|flat|office)\s+$")
 _FLIGHT = re.compile(r"(?i)\bflights?\s+(?:[A-Z]{2}\s?|number\s+|no\.\s+)?$")
 _AIRLINES = "|".join(words("""
-    LH UA AA DL BA AF KL LX EK QR EY SQ CX QF NZ WN NK FR IB AY TP TK LO JL NH KE OZ MU CZ ET VS
-    JQ WS TG MH GA VN AV LA CM B6 F9 U2 W6 EI DY
+    LH UA AA DL BA AF KL LX EK QR EY SQ CX QF NZ WN NK FR IB AY TP TK LO JL NH KE OZ MU CZ JQ
+    WS TG MH GA VN B6 F9 U2 W6 EI DY
 """))  # fmt: skip
 _STATES = "|".join(words("""
     AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM
@@ -145,8 +145,7 @@ def _unbroken(match: re.Match[str]) -> str | None:
 def _place(match: re.Match[str]) -> str | None:
     if not _AT_PLACE.search(before(match)):
         return None
-    said = f"{_room_number(match[1])} {match[2].upper()}"
-    return said
+    return f"{_room_number(match[1])} {match[2].upper()}"
 
 
 def _room(match: re.Match[str]) -> str | None:
@@ -165,7 +164,7 @@ def _room_number(text: str) -> str:
 
 
 def _spelled(match: re.Match[str]) -> str:
-    return f"{'.'.join(match[1])} {digits(match[2])}"
+    return f"{'.'.join(match[1])} {_by_group(match[2])}"
 
 
 def _vanity(match: re.Match[str]) -> str:
@@ -180,11 +179,9 @@ def _address(match: re.Match[str]) -> str:
     said = " dot ".join(digits(p) if len(p) > 2 else number(p) for p in match[1].split("."))
     if not match[2]:
         return said
-    return (
-        f"{said} slash {number(match[2][1:])}"
-        if match[2][0] == "/"
-        else (f"{said} colon {digits(match[2])}")
-    )
+    if match[2][0] == "/":
+        return f"{said} slash {number(match[2][1:])}"
+    return f"{said} colon {digits(match[2])}"
 
 
 def _version(match: re.Match[str]) -> str:
@@ -239,7 +236,7 @@ RULES = (
     rule(DIGITS, r"(?<![\w.])((?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d))"
          r"(/\d{1,2}|:\d{2,5})?(?![\w]|\.\d)", _address),
     rule(UPPER, rf"\b({_AIRLINES})\s?(\d{{3,4}})\b(?![.,]\d)", _spelled),
-    rule(UPPER, rf"\b({_STATES})\s(\d{{5}})(?:-\d{{4}})?\b", _spelled),
+    rule(UPPER, rf"\b({_STATES})\s(\d{{5}}(?:-\d{{4}})?)\b", _spelled),
     rule(UPPER, r"\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b", lambda m: _letters_and_figures(m[0])
          .replace(",", "")),
     rule(

@@ -37,6 +37,7 @@ _ELEMENTS = "|".join(sorted(words("""
     I Xe Ba Pt Au Hg Pb Rn Ra U
 """), key=len, reverse=True))  # fmt: skip
 _FORMULA = re.compile(rf"(?:(?:{_ELEMENTS})\d*)+")
+_NO_QUOTIENTS = frozenset({"y/n", "a/c", "b/c", "i/o", "b/w", "c/o", "w/o", "p/e"})
 _ELEMENT = re.compile(rf"({_ELEMENTS})(\d*)")
 
 
@@ -52,10 +53,8 @@ def _exponent(text: str) -> str:
         lambda m: f" {_said(m[0])} ",
         text,
     )
-    kept = " ".join(
-        "".join(c for c in word if c.isalpha()) for word in said.split() if word.isascii()
-    ).split()
-    return f"to the {' '.join(kept)}" if kept else ""
+    kept = " ".join(word for word in said.split() if word.isascii() and word.isalpha())
+    return f"to the {kept}" if kept else ""
 
 
 def _said(piece: str) -> str:
@@ -74,9 +73,8 @@ def _raised(match: re.Match[str]) -> str | None:
     if charge := re.fullmatch(r"(\d*)([-−+])", exponent):
         plain_base = base.translate(_SUBSCRIPT)
         said = _say_formula(plain_base) if _FORMULA.fullmatch(plain_base) else said
-        return f"{said} {number(charge[1]) if charge[1] else ''} {_OPERATORS[charge[2]]}".replace(
-            "  ", " "
-        ).strip()
+        count = f"{number(charge[1])} " if charge[1] else ""
+        return f"{said} {count}{_OPERATORS[charge[2]]}".strip()
     return f"{said} {_exponent(exponent)}".strip()
 
 
@@ -149,7 +147,7 @@ def _function(match: re.Match[str]) -> str:
 
 def _quotient(match: re.Match[str]) -> str | None:
     above, below = match[1], match[2]
-    if (above, below) == ("y", "n"):
+    if f"{above}/{below}" in _NO_QUOTIENTS:
         return None
     parts = (
         " ".join(_GREEK.get(c) or {"∂": "partial"}.get(c, c) for c in p) for p in match.groups()
@@ -198,7 +196,8 @@ RULES = (
     ),
     rule(
         ANY,
-        rf"(?P<base>(?<![\d.,]){AMOUNT}|(?<!{_L})[A-Z][A-Za-z{_LOWERED}]{{0,12}}[{_LOWERED}]|(?<!{_L}){_L}{{1,12}}?|(?<=[)\]]))"
+        rf"(?P<base>(?<![\d.,]){AMOUNT}|(?<!{_L})[A-Z][A-Za-z{_LOWERED}]{{0,12}}[{_LOWERED}]"
+        rf"|(?<!{_L}){_L}{{1,12}}?|(?<=[)\]]))"
         rf"(?P<raised>[{_RAISED}]+|\^(?:\{{[^{{}}\n]{{1,20}}\}}|\([^()\n]{{1,20}}\)|[-−]?\w+))",
         _raised,
     ),
