@@ -34,7 +34,8 @@ _ENDING = re.compile(
 _CALLED = re.compile(
     r"(?i)\b(?<!\bthe )(?<!\ba )(?<!\bthis )(?:call(?:ing)?|dial(?:ing)?|phone|text(?:ing)?|ring"
     r"|sms|fax|whatsapp|tel\.?|telephone|hotline|reach (?:us|me|them|him|her) (?:at|on))"
-    r"(?:\s+(?:us|me|him|her|them|back|now|at|on|is|number|the|or|and|[A-Z]+ to|toll[- ]free|\d{3,}))*[:\s]*$"
+    r"(?:\s+(?:us|me|him|her|them|back|now|at|on|is|number|the|or|and|[A-Z]+ to"
+    r"|toll[- ]free|\d{3,}))*[:\s]*$"
 )
 _NUMBER_CUE = re.compile(
     r"(?i)\b(?:number|order|account|card|ticket|case|id|serial|tracking|invoice|claim|policy)"

@@ -19,9 +19,9 @@ from tts.text.units import UNIT, per, unit
 _SCALE = {
     "thousand": "thousand", "million": "million", "billion": "billion", "trillion": "trillion",
     "k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion",
-    "tn": "trillion", "t": "trillion",
+    "tn": "trillion", "t": "trillion", "mio": "million", "mrd": "billion",
 }  # fmt: skip
-_SCALES = r"(?:\s?(?P<scale>thousand|million|billion|trillion|bn|mn|tn|[kKmMbBT])\b)?"
+_SCALES = r"(?:\s?(?P<scale>thousand|million|billion|trillion|bn|mn|tn|Mio|Mrd|[kKmMbBT])\b)?"
 _DOLLAR = ("dollar", "dollars", "cent", "cents")
 _CURRENCY = {
     "$": _DOLLAR, "€": ("euro", "euros", "cent", "cents"),
