@@ -128,6 +128,7 @@ class VoiceConfig(Section, frozen=True):
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
+    locale: str = "en-US"  # how dates are read: 5/6 is in May, and elsewhere in June
     threads: Positive = 2
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tts.text.unspoken import named_script, stand_in
+
 MIN_SPEED, MAX_SPEED = 0.25, 4.0  # of a voice; 1 is its natural rate
 
 
@@ -71,15 +73,29 @@ class TextVoice(Protocol):
 
 
 class TextUtterance:
-    """An `Utterance` of a voice that speaks text segment by segment."""
+    """An `Utterance` of a voice that speaks text segment by segment.
+
+    An answer in which the voice finds nothing to say, of emoji or code alone, is not left silent:
+    its end says what it consists of.
+    """
 
     def __init__(self, voice: TextVoice, speed: float) -> None:
         self._voice = voice
         self._speed = speed
         self._spoken = 0  # samples in the segments before this one
+        self._silent = ""  # text of an answer that has had no sound so far
+        self._named = ""  # what was said for the last segment, if only its script was named
 
     def feed(self, text: str, codes: Sequence[int] = ()) -> Iterator[AudioChunk]:
         """See `Utterance`."""
+        named = named_script(text)
+        if named and named == self._named:  # once is enough
+            yield AudioChunk(np.zeros(0, np.float32), (SpokenWord(text, self._spoken),))
+            return
+        if any(c.isalnum() for c in text):
+            self._named = named
+        if not self._spoken:
+            self._silent += text
         start = self._spoken
         for chunk in self._voice.synthesize(text, self._speed):
             self._spoken += len(chunk.samples)
@@ -88,4 +104,8 @@ class TextUtterance:
 
     def finish(self) -> Iterator[AudioChunk]:
         """See `Utterance`."""
-        return iter(())
+        if self._spoken or not (said := stand_in(self._silent)):
+            return
+        for chunk in self._voice.synthesize(said, self._speed):
+            self._spoken += len(chunk.samples)
+            yield AudioChunk(chunk.samples, ())  # the words were given with their segments

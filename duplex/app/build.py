@@ -206,7 +206,10 @@ def load_voices(
     shifts = [_shift(name) for name in names]
     loaded = {
         model: PiperVoice(
-            _voice_dir(model, store, progress), phonemizer, threads=config.voice.threads
+            _voice_dir(model, store, progress),
+            phonemizer,
+            locale=config.voice.locale,
+            threads=config.voice.threads,
         )
         for model in {model for model, _ in shifts}
     }

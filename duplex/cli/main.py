@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from duplex import logs
 from duplex.app import build
 from duplex.cli import bench_options as bench_command
+from duplex.cli import say
 from duplex.config import Config, load, parse_assignment
 from duplex.errors import ConfigError, DuplexError
 from duplex.model_store import Progress, render_status
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_models(commands)
     _add_bench(commands)
+    say.add_parser(commands)
     return parser
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tts.g2p.g2p import PUNCTUATION, Phonemizer
 from tts.piper import split
-from tts.text.normalize import normalize
+from tts.text.normalize import DEFAULT_LOCALE, normalize
 from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord, TextUtterance
 
 Array = NDArray[np.float32]
@@ -55,8 +55,8 @@ class PiperVoice:
     """A loaded voice; one instance serves all calls and threads.
 
     The synthesis noise is drawn anew from ``seed`` for each segment, so a text always sounds the
-    same. ``spinning`` lets onnxruntime's threads wait actively between operators; it helps only
-    with more than one thread on an idle machine.
+    same. ``locale`` is that of `normalize`. ``spinning`` lets onnxruntime's threads wait actively
+    between operators; it helps only with more than one thread on an idle machine.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class PiperVoice:
         voice_dir: Path,
         phonemizer: Phonemizer,
         *,
+        locale: str = DEFAULT_LOCALE,
         threads: int = 1,
         spinning: bool = False,
         seed: int = 0,
@@ -74,6 +75,7 @@ class PiperVoice:
         self._symbols: dict[str, list[int]] = config["phoneme_id_map"]
         self._lead = [i for c in (_START, _PAD, *_BREATH) for i in self._symbols[c]]
         self._phonemizer = phonemizer
+        self._locale = locale
         self._seed = seed
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -135,7 +137,7 @@ class PiperVoice:
             )
 
     def _script(self, text: str) -> _Script:
-        tokens = normalize(text)
+        tokens = normalize(text, self._locale)
         ids = list(self._lead)
         ends = []
         end, silent = 0, True

@@ -8,14 +8,16 @@ its slice.
 """
 
 import re
-import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from tts.text.numbers import digits, number
-from tts.text.quantities import RULES as QUANTITIES
-from tts.text.quantities import Rule
-from tts.text.words import words
+from tts.text import addresses, codes, dates, formulas, latex, names, quantities
+from tts.text.codes import calls_for_figures
+from tts.text.letters import NAMED, OTHER_LETTER, fold, say_other_script
+from tts.text.numbers import number
+from tts.text.rules import ANY, DIGITS, Rule, after, before, rule
+
+DEFAULT_LOCALE = "en-US"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,56 +30,39 @@ class Token:
     spoken: str
 
 
-_ABBREVIATIONS = {
-    "Dr.": "Doctor", "Mr.": "Mister", "Mrs.": "Missus", "Ms.": "Miz", "Prof.": "Professor",
-    "Jr.": "Junior", "Sr.": "Senior", "vs.": "versus", "vs": "versus", "etc.": "et cetera",
-    "e.g.": "for example", "i.e.": "that is", "approx.": "approximately", "Inc.": "Incorporated",
-    "Ltd.": "Limited", "Corp.": "Corporation", "Fig.": "Figure", "fig.": "figure",
-    "Vol.": "Volume", "Ave.": "Avenue", "Blvd.": "Boulevard", "Rd.": "Road", "Mt.": "Mount",
-    "Gen.": "General", "Sen.": "Senator", "Rep.": "Representative", "Gov.": "Governor",
-    "dept.": "department", "est.": "estimated", "max.": "maximum", "min.": "minimum",
-    "avg.": "average", "w/": "with", "w/o": "without", "Ph.D.": "P.H.D", "PhD": "P.H.D",
-    "a.m.": "A.M", "p.m.": "P.M", "a.k.a.": "A.K.A", "aka": "A.K.A", "pp.": "pages",
-    "Wi-Fi": "wifi",
-}  # fmt: skip
-# A dot after these does not end a sentence, whatever follows.
-_TITLES = frozenset({"Dr.", "Mr.", "Mrs.", "Ms.", "Prof.", "Gen.", "Sen.", "Rep.", "Gov.", "Mt.",
-                     "e.g.", "i.e.", "vs.", "Fig.", "fig.", "Vol.", "approx.", "pp."})  # fmt: skip
-_SAID_AS_WORDS = frozenset(
-    words("""
-    NASA NATO UNESCO UNICEF OPEC AIDS RAM ROM JPEG ASCII NAFTA FIFA SIM PIN CAPTCHA YOLO SCUBA
-    SWAT NASDAQ CUDA LAN WAN CRUD REST COVID LASER RADAR SONAR MIDI BIOS GIF JSON YAML WASM
-    DARPA ASAP OK I A ZIP BASIC LEGO IKEA
-    """)
-)
-_SHOUTED = frozenset(  # not spelled either
-    words("""
-    NOT NO YES AND OR BUT ALL ANY MUST NEVER ONLY VERY STOP DO DON IS ARE THE THIS THAT NOTE
-    ALWAYS BIG FREE NEW NOW GO ONE TWO IF ELSE FOR WHILE TRUE FALSE NULL FROM WHERE YOU YOUR WE
-    TO OF IN ON AT BE SO MORE LESS BOTH EACH WILL CAN SHOULD THEN WHEN HELLO HI WOW LOVE
-    """)
-)
-_DOMAINS = "com|org|net|edu|gov|io|ai|dev|app|co|uk|de|fr|us|info|me|tv|gg|xyz"
 _SYMBOLS = {
-    "&": "and", "+": "plus", "=": "equals", "@": "at", "%": "percent", "°": "degrees",
+    "&": "and", "+": "plus", "@": "at", "%": "percent", "°": "degrees",
     "±": "plus or minus", "≈": "approximately", "≤": "at most", "≥": "at least", "×": "times",
-    "÷": "divided by", "→": "to", "⇒": "so", "√": "square root of", "π": "pi", "€": "euros",
-    "£": "pounds", "§": "section", "²": "squared", "³": "cubed", "∞": "infinity", "½": "one half",
+    "÷": "divided by", "→": "to", "⇒": "so", "√": "square root of", "€": "euros",
+    "£": "pounds", "§": "section", "∞": "infinity", "←": "from", "↔": "and", "≠": "is not equal to",
+    "∑": "sum of", "∫": "integral of", "∂": "partial", "∆": "delta", "∈": "in", "∅": "empty set",
+    "∪": "union", "∩": "intersection", "∀": "for all", "∃": "there exists", "¬": "not",
+    "©": "copyright", "™": "trademark", "®": "registered", "№": "number", "¢": "cents",
+    "‰": "per mille", "♯": "sharp", "♭": "flat", "℃": "degrees Celsius", "℉": "degrees Fahrenheit",
 }  # fmt: skip
 _PAUSES = ",.;:!?"
 _MARKS = {"…": ",", "—": ",", "–": ",", "|": ","}
-_NUMERALS = {"II": "two", "III": "three", "VII": "seven", "VIII": "eight", "XIV": "fourteen"}
+_SPACE = re.compile(r"\s+")
+# Most words of most texts: no rule has anything to say about them.
+_PLAIN = re.compile(r"(?:[a-z]+|[A-Z][a-z]+)(?=[ ,;!?\n]|$)")
+_NOT_PLAIN = frozenset(
+    {short for short in names.ABBREVIATIONS if short.isalpha()} | {*dates.MONTHS, "Nov", "Sept"}
+    | {month[:3] for month in dates.MONTHS} | {"ext", *names.SMALL_ROMANS, *dates.SHORT_DAYS}
+)  # fmt: skip
 
 
-def normalize(text: str) -> list[Token]:
+def normalize(text: str, locale: str = DEFAULT_LOCALE) -> list[Token]:
     """Split ``text`` into tokens at its spaces; quantities like "Nov 22, 2026" stay whole.
 
-    The tokens' texts joined are ``text``.
+    The tokens' texts joined are ``text``. In ``locale`` only the order of day and month in dates
+    with slashes is looked up: the month comes first in "en-US", the day elsewhere.
     """
+    folded = fold(text)
+    month_first = locale.replace("_", "-").lower() in ("en", "en-us")
     tokens: list[Token] = []
     start, spoken, position = 0, "", 0
     while position < len(text):
-        end, said, space = _next(text, position)
+        end, said, space = _next(folded, position, not month_first)
         spoken = _append(spoken, said)
         position = end
         if space:
@@ -96,24 +81,35 @@ def _punctuated(tokens: list[Token]) -> list[Token]:
     for token in tokens:
         spoken = token.spoken.lstrip(_PAUSES + " ") if paused else token.spoken
         paused = spoken[-1] in _PAUSES if spoken else paused
-        result.append(Token(token.text, spoken))
+        result.append(token if spoken is token.spoken else Token(token.text, spoken))
     if not paused and result[-1].spoken and result[-1].text.rstrip().endswith("."):
         result[-1] = Token(result[-1].text, result[-1].spoken + ".")
     return result
 
 
-def _next(text: str, position: int) -> tuple[int, str, bool]:
+def _next(text: str, position: int, day_first: bool) -> tuple[int, str, bool]:
     """End of the piece at ``position``, its speech, and whether it is space between tokens.
 
     A line's end is a pause, also where nothing but it ends the line (headings, list items).
     """
+    if (match := _PLAIN.match(text, position)) and match[0] not in _NOT_PLAIN:
+        return match.end(), match[0], False
     if match := _SPACE.match(text, position):
         line_ends = "\n" in match[0] and text[position - 1 : position] not in (*_PAUSES, "|", "")
         return match.end(), "." if line_ends and match.end() < len(text) else "", True
-    for pattern, say in _RULES:
-        if match := pattern.match(text, position):
-            return match.end(), say(match), False
+    for candidate in _rules_at(text[position], day_first):
+        if match := candidate.pattern.match(text, position):
+            said = candidate.say(match)
+            if said is not None and match.end() > position:
+                return match.end(), said, False
     return position + 1, "", False
+
+
+@lru_cache(4096)
+def _rules_at(character: str, day_first: bool) -> tuple[Rule, ...]:
+    """The rules that may begin with ``character``."""
+    rules = _all_rules(day_first)
+    return tuple(r for r in rules if not r.starts or character in r.starts)
 
 
 def _append(spoken: str, said: str) -> str:
@@ -125,88 +121,64 @@ def _append(spoken: str, said: str) -> str:
     return f"{spoken} {said}"
 
 
+def _spoken(text: str) -> str:
+    return " ".join(token.spoken for token in normalize(text) if token.spoken)
+
+
 def _link(match: re.Match[str]) -> str:
-    return " ".join(token.spoken for token in normalize(match[1]) if token.spoken)
+    return _spoken(match[1])
 
 
-def _address(match: re.Match[str]) -> str:
-    bare = re.sub(r"^(?:https?://)?(?:www\.)?|[/?#]+$", "", match[0], flags=re.IGNORECASE)
-    return _read_out(bare.split("?")[0])
+def _heart(match: re.Match[str]) -> str | None:
+    return "love" if re.search(r"\b(?:I|[Ww]e|[Yy]ou) $", before(match)) else None
 
 
-def _read_out(address: str) -> str:
-    names = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
-    parts = re.findall(r"[A-Za-z]+|\d+|[./@:_-]", address)
-    return " ".join(names.get(p) or (digits(p) if p.isdigit() else p) for p in parts)
+def _number_sign(match: re.Match[str]) -> str | None:
+    is_code = calls_for_figures(before(match) + "#") or after(match, 1).isdecimal()
+    return "number" if is_code else None
 
 
-def _abbreviation(match: re.Match[str]) -> str:
-    short = match[0]
-    rest = match.string[match.end() :].lstrip()
-    if short == "St.":
-        said, title = ("Saint", True) if rest[:1].isupper() else ("Street", False)
-    elif short == "No.":
-        said, title = ("number", True) if rest[:1].isdigit() else ("No", False)
-    else:
-        said, title = _ABBREVIATIONS[short], short in _TITLES
-    ends = short.endswith(".") and not title and (not rest or rest[0].isupper())
-    return said + "." if ends else said
+def _other_script(match: re.Match[str]) -> str:
+    said = say_other_script(match[0])
+    if not said.startswith(NAMED):
+        return said
+    return f", {said}," if re.match(r"\s+\w", after(match)) else f", {said}"
 
 
-def _dotted(match: re.Match[str]) -> str:
-    """U.S. and other initials; the last dot may end the sentence as well."""
-    rest = match.string[match.end() :]
-    ends = not rest.strip() and match[0].count(".") > 1
-    return match[0].rstrip(".") + ("." if ends else "")
+@lru_cache(2)
+def _all_rules(day_first: bool) -> tuple[Rule, ...]:
+    return (
+        rule("`", r"```[\s\S]*?(?:```|\Z)", lambda _: ""),  # code is shown, not read out
+        rule("![", r"!?\[([^\[\]\n]+)\]\([^()\n]*\)", _link),
+        rule(ANY, r"(?m)^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", lambda _: ""),
+        rule(ANY, r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", lambda _: ""),
+        rule(DIGITS, r"(?m)^(\d{1,2})[.)](?= )", lambda m: f"{number(m[1])}."),
+        rule(  # a reference to a source
+            "[【",
+            r"(?<=[\w.,;:!?\"')])(?:\[\d{1,3}(?:[,–-] ?\d{1,3})*\]|【[^】\n]*】)",
+            lambda _: "",
+        ),
+        rule("<❤♥", r"(?:<3(?!\d)|[❤♥]\ufe0f?)", _heart),
+        rule(ANY, rf"{OTHER_LETTER}(?:[^A-Za-zÀ-ɏͰ-Ͽ\u0400-\u052f\n]*{OTHER_LETTER})?",
+             _other_script),
+        rule("#", r"#(?=\s?[A-Z]{0,4}-?\d)", _number_sign),
+        *addresses.RULES,
+        *latex.rules(_spoken),
+        *codes.RULES,
+        *dates.rules(day_first),
+        *names.RULES,
+        *quantities.RULES,
+        *formulas.RULES,
+        *names.SPELLED,
+        rule("".join(_SYMBOLS), f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
+        *names.WORDS,
+        rule(".", r"\.{2,}(?=\s*[a-z])", lambda _: ","),
+        rule(".", r"(?<=\w)\.(?=[A-Za-z])", lambda _: "dot"),  # Node.js
+        rule(".!?", r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), ".")),
+        rule("-", r"(?<= )-+(?= )|--+", lambda _: ","),
+        rule(",;:", r"[,;:](?!\w)|,(?=\d)", lambda m: m[0]),
+        rule("".join(_MARKS), f"[{''.join(_MARKS)}]", lambda m: _MARKS[m[0]]),
+    )  # fmt: skip
 
 
-def _acronym(match: re.Match[str]) -> str:
-    letters, plural = match[1], match[2]
-    after_name = re.search(r"[A-Z][a-z]+ $", match.string[: match.start()])
-    if after_name and letters in _NUMERALS:
-        return _NUMERALS[letters]
-    shouting = match.string.isupper() and len(match.string.split()) > 2
-    if shouting or letters in _SAID_AS_WORDS or letters in _SHOUTED:
-        return letters.lower().capitalize() + plural
-    return ".".join(letters) + plural.replace("’", "'")
-
-
-def _word(match: re.Match[str]) -> str:
-    composed = unicodedata.normalize("NFC", match[0].replace("’", "'"))
-    word = "".join(c for c in composed if c.isalpha() or c == "'")  # no ² or ①
-    return word.lower() if len(word) > 1 and word.isupper() else word
-
-
-def _rule(pattern: str, say: Callable[[re.Match[str]], str]) -> Rule:
-    return re.compile(pattern), say
-
-
-_SPACE = re.compile(r"\s+")
-_SHORT = "|".join(re.escape(a) for a in sorted([*_ABBREVIATIONS, "St.", "No."], key=len)[::-1])
-_LETTER = "[^\\W\\d_]"
-_SPELLED = f"(?:{_LETTER}[\u0300-\u036f]*)+"
-_RULES: tuple[Rule, ...] = (
-    _rule(r"```[\s\S]*?(?:```|\Z)", lambda _: ""),  # code is shown, not read out
-    _rule(r"!?\[([^\[\]\n]+)\]\([^()\n]*\)", _link),
-    _rule(r"(?m)^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", lambda _: ""),
-    _rule(r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", lambda _: ""),
-    _rule(r"(?m)^(\d{1,2})[.)](?= )", lambda m: f"{number(m[1])}."),
-    _rule(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", lambda m: _read_out(m[0])),
-    _rule(r"(?i)(?:https?://|www\.)[^\s<>()\"]*[^\s<>()\".,;:!?*_`]", _address),
-    _rule(rf"(?i)\b(?:[a-z0-9-]+\.)+(?:{_DOMAINS})\b(?:/[\w./-]*\w)?(?![\w.]\w)", _address),
-    _rule(rf"(?<![\w.])(?:{_SHORT})(?!\w)", _abbreviation),
-    _rule(r"(?<!\w)(?:[A-Z]\.){2,}(?![A-Za-z])", _dotted),
-    _rule(r"(?<!\w)[A-Z]\.(?= [A-Z][a-z])", _dotted),  # J. Smith
-    *QUANTITIES,
-    _rule(r"#(?=\d)", lambda _: "number"),
-    _rule(r"~(?=\d)", lambda _: "about"),
-    _rule(rf"(?<!{_LETTER})([A-Z]{{2,5}})((?:['’]?s)?)(?!{_LETTER}|['’]{_LETTER})", _acronym),
-    _rule(f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
-    _rule(rf"{_SPELLED}(?:['’]{_SPELLED})*", _word),
-    _rule(r"\.{2,}(?=\s*[a-z])", lambda _: ","),
-    _rule(r"(?<=\w)\.(?=[A-Za-z])", lambda _: "dot"),  # Node.js
-    _rule(r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), ".")),
-    _rule(r"(?<= )-+(?= )|--+", lambda _: ","),
-    _rule(r"[,;:](?!\w)", lambda m: m[0]),
-    _rule(f"[{''.join(_MARKS)}]", lambda m: _MARKS[m[0]]),
-)
+_all_rules(False)  # compiled now, and not while a caller waits for the first clause

@@ -1,5 +1,7 @@
 """Numbers as American English words; our own, because num2words is LGPL."""
 
+import re
+
 from tts.text.words import words
 
 _ONES = words("""
@@ -12,6 +14,15 @@ _ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
     "nine": "ninth", "twelve": "twelfth",
 }  # fmt: skip
+# A written amount: thousands apart by comma, point, apostrophe or space, decimals or none.
+AMOUNT = (
+    r"(?:\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]*\d)"
+    r"|\d{1,3}(?:\.\d{3})+,\d{1,2}(?!\d)|\d{1,3}(?:\.\d{3}){2,}(?![.\d])"
+    r"|\d{1,3}(?:'\d{3})+(?:[.,]\d+)?(?![\d'])"
+    r"|[1-9]\d{0,2}(?:[ \u00a0\u2009\u202f]\d{3})+(?:[.,]\d+)?(?![\w-]|[ .,]\d)"
+    r"|\d+,\d{2}(?![\d,])|0,\d+(?![\d,])|\d+(?:\.\d+)?)"
+)
+DECIMAL = rf"(?:\d+,\d{{1,2}}(?![\d,])|{AMOUNT})"  # where a unit or a currency makes it clear
 _LARGEST = 1000 ** len(_SCALES)
 
 
@@ -63,6 +74,20 @@ def decade(number: int) -> str:
     return f"{head} {plural}".strip()
 
 
+def canonical(text: str) -> str:
+    """A written amount with no marks but a decimal point: "1 234,5", "1'234.5" and "1,234.5" are
+    "1234.5". Where one comma could be either, three figures after it make thousands."""
+    text = re.sub(r"[\s']", "", text)
+    comma, point = text.rfind(","), text.rfind(".")
+    if comma >= 0 and point >= 0:
+        thousands = "," if comma < point else "."
+        return text.replace(thousands, "").replace(",", ".")
+    if comma >= 0:
+        grouped = re.fullmatch(r"[-−+]?\d{1,3}(?:,\d{2,3})*,\d{3}", text)
+        return text.replace(",", "" if grouped else ".")
+    return text.replace(".", "") if text.count(".") > 1 else text
+
+
 def number(text: str) -> str:
     """A written number, with or without sign, thousands and decimals: "-1,000.5" -> "minus one
     thousand point five". Leading zeros are read out ("007").
@@ -72,12 +97,20 @@ def number(text: str) -> str:
     """
     if text[:1] in "-−+":
         return f"{'plus' if text[0] == '+' else 'minus'} {number(text[1:])}"
-    whole, point, fraction = text.replace(",", "").partition(".")
+    whole, point, fraction = canonical(text).partition(".")
     if point:
         return f"{number(whole) if whole else 'zero'} point {digits(fraction)}"
     if len(whole) > 1 and whole.startswith("0"):
         return digits(whole)
     return cardinal(int(whole))
+
+
+def plain(text: str) -> str:
+    """A number that stands alone. Four digits from 1100 to 2099 are read as a year is, which is
+    how most counts of that size are said too."""
+    if re.fullmatch(r"\d{4}", text) and 1100 <= int(text) <= 2099:
+        return year(int(text))
+    return number(text)
 
 
 def _below_thousand(number: int) -> list[str]:

@@ -8,6 +8,7 @@ sentences.
 import re
 from dataclasses import dataclass
 
+from tts.text.codes import calls_for_figures
 from tts.text.words import words
 
 MAX_CHARS = 320  # about 20 s of speech; text without spaces is cut here
@@ -53,14 +54,19 @@ _BINDING = frozenset(words("the a an of my your his her its our their this these
 _ABBREVIATION = re.compile(
     r"(?:^|[^\w.])(?:(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|approx|Inc|Ltd|Co|Corp|No"
     r"|Fig|fig|Vol|Ave|Blvd|Rd|Mt|Gen|Sen|Rep|Gov|dept|est|max|min|avg|pp|cf|al|Ph\.D|sq|ft"
-    r"|a\.m|p\.m|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|[A-Za-z])"
+    r"|a\.m|p\.m|Sgt|Capt|Lt|Col|Rev|Hon|Pres|Ft|Apt|apt|Tel|tel|ext|Ext|Ch|Ref|Rs|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|[A-Za-z])"
     r"|(?:[A-Za-z]\.)+[A-Za-z])\.$"
 )
+_CUE_CHARS = 60
 _LIST_NUMBER = re.compile(r"(?:^|\n)\W*\d{1,3}\.$")
 _CLOSERS = "\"')]}*_”’»"
 _OPENERS = "\"'([{*_“‘«"
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _DASHES = frozenset({"-", "–", "—", "--"})
+# A dash after these may be read as "to" or "minus".
+_MAY_RANGE = re.compile(
+    r"[\d%°²³)$€£]$|^(?:[AaPp]\.?[Mm]\.?|°?[CF]|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\w*)$"
+)
 _CODE_BLOCK = re.compile(r"\W*```")
 _CODE_BLOCK_END = re.compile(r"\W*```[\s\S]*```[^\n`]*\n")
 _OPEN_SPAN = re.compile(r"`[^`\n]*$|\[[^\]\n]{0,120}\]?$|\]\([^)\n]*$")
@@ -129,21 +135,40 @@ def _cut_at_space(text: str, limits: Limits) -> int:
     mark = bare[-1:]
     if mark in ("!", "?") or (mark == "." and _ends_sentence(bare)):
         return len(text)
-    is_clause = mark in (",", ";", ":", "…") or bare.endswith("..") or bare.split()[-1] in _DASHES
+    is_clause = mark in (",", ";", ":", "…") or bare.endswith("..") or _ends_with_dash(bare)
     number_goes_on = mark == "," and bare[-2:-1].isdigit()
-    if is_clause and not number_goes_on and count >= limits.clause:
+    if is_clause and not number_goes_on and count >= limits.clause and not _calls_for_code(bare):
         return len(text)
     if number_goes_on:
         return 0
     if count > limits.phrase and _strength(text.split()[-2:]) >= limits.starter:
-        return len(done) - len(done.split()[-1])
+        cut = len(done) - len(done.split()[-1])
+        if not _calls_for_code(text[:cut]):
+            return cut
     if count < limits.soft:
         return 0
     return _best_phrase(text) or (_last_space(text) if count >= limits.hard else 0)
 
 
+def _ends_with_dash(text: str) -> bool:
+    """Whether a dash between clauses ends it, and not one of a range or a difference."""
+    *before, last = text.split()
+    return last in _DASHES and not (before and _MAY_RANGE.search(before[-1]))
+
+
+def _calls_for_code(text: str) -> bool:
+    """Whether what follows is read figure by figure because ``text`` says so ("The PIN is"), and
+    would be a plain number without it."""
+    return calls_for_figures(text[-_CUE_CHARS:])
+
+
 def _ends_sentence(text: str) -> bool:
-    return not (text.endswith("..") or _ABBREVIATION.search(text) or _LIST_NUMBER.search(text))
+    return not (
+        text.endswith("..")
+        or _ABBREVIATION.search(text)
+        or _LIST_NUMBER.search(text)
+        or _calls_for_code(text)  # "account no."
+    )
 
 
 def _strength(pair: list[str]) -> int:
@@ -158,7 +183,7 @@ def _best_phrase(text: str) -> int:
     found = list(re.finditer(r"\S+", text))
     for before, match in zip(found[_LEAST_WORDS - 1 :], found[_LEAST_WORDS:], strict=False):
         strength = _strength([before[0], match[0]])
-        if strength >= max(best, 1):
+        if strength >= max(best, 1) and not _calls_for_code(text[: match.start()]):
             best, at = strength, match.start()
     return at
 

@@ -181,3 +181,15 @@ def test_a_pause_at_the_last_moment_is_one(pause_first: bool) -> None:
         assert await waiting
 
     virtual(call())
+
+
+@pytest.mark.parametrize("text", ["😀", "```\nx = 1\n```", "..."])
+def test_an_answer_in_which_nothing_can_be_said_is_not_silent(text: str) -> None:
+    async def call() -> None:
+        listener = Listener(1000.0)
+        await listener.run((Speech(text),))
+        samples, words = joined(listener.items)
+        assert words == text
+        assert len(samples) > RATE // 4
+
+    virtual(call())

@@ -103,6 +103,15 @@ def test_same_text_same_audio_other_seed_other_audio(tiny_voice_dir: Path) -> No
     assert not np.allclose(first[:1000], other[:1000])
 
 
+def test_reads_dates_as_its_locale_does(tiny_voice_dir: Path) -> None:
+    american, british, spelt = (
+        joined(list(PiperVoice(tiny_voice_dir, spell, locale=locale).synthesize(text)))
+        for locale, text in (("en-US", "on 5/6"), ("en-GB", "on 5/6"), ("en-GB", "on June fifth"))
+    )
+    np.testing.assert_array_equal(british, spelt)
+    assert len(american) != len(british)
+
+
 def test_speed_scales_length(voice: PiperVoice) -> None:
     plain = len(joined(list(voice.synthesize("abcdefgh abcdefgh"))))
     slow = len(joined(list(voice.synthesize("abcdefgh abcdefgh", 0.5))))

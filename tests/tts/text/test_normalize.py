@@ -40,7 +40,7 @@ def test_speech_has_no_figures_or_symbols(text: str) -> None:
         ("in 1984 and 2007", "in nineteen eighty four and two thousand seven"),
         ("the 1990s and '80s", "the nineteen nineties and eighties"),
         ("agent 007", "agent zero zero seven"),
-        ("v3.11.2", "v three dot eleven dot two"),
+        ("v3.11.2", "version three point eleven point two"),
         ("16:9", "sixteen to nine"),
         # sums
         ("2 + 2 = 4", "two plus two equals four"),
