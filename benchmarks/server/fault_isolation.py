@@ -1,6 +1,6 @@
 """Four good calls while a fifth client does each hostile thing in turn, and nothing, in between.
 
-    python -m benchmarks.fault_isolation [--real] [--turns N] [--out FILE]
+    python -m benchmarks.server.fault_isolation [--real] [--turns N] [--out FILE]
 
 Voice-to-voice times at the clients, and what the server process holds before and after. Models
 are scripted unless ``--real``: then four calls alone load a small machine, and the figures vary
@@ -36,7 +36,7 @@ CALLS = 4
 GOOD_KEY, HOSTILE_KEY = "good-caller-good-caller", "hostile-caller-hostile"
 STAGGER_S = 0.7  # callers do not speak in step
 SETTLE_S = 2.0  # for the server to let go, before it is looked at
-OUT = Path(__file__).parent / "results" / "fault_isolation.json"
+OUT = Path(__file__).parents[1] / "results" / "fault_isolation.json"
 LIMITS = [f"server.max_calls={CALLS + 4}", "limits.refuse_lag_ms=0", "server.stall_s=3.0"]
 
 

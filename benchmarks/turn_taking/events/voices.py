@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.events.phrases import HUMS
+from benchmarks.turn_taking.events.phrases import HUMS
 from duplex.audio.files import read_wav
 from duplex.audio.formats import Samples, float_to_int16, int16_to_float
 from duplex.audio.resample import resample

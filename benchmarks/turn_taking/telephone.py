@@ -1,6 +1,6 @@
 """What a telephone line costs the ear and the detector, offline: no server, no clock.
 
-    python -m benchmarks.telephone --out out/telephone
+    python -m benchmarks.turn_taking.telephone --out out/telephone
 
 The bench's questions and the lines of `endpointing_corpus.txt`, in the project's own voice at three
 pitches, go through `client.telephone` and then through a call: the resampler, the detector with the
@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.endpointing import corpus
-from benchmarks.events.voices import PIPER_TEST, Voices
+from benchmarks.turn_taking.endpointing import corpus
+from benchmarks.turn_taking.events.voices import PIPER_TEST, Voices
 from client.bench.questions import load_questions
 from client.bench.word_errors import wer
 from client.realtime import CHUNK_SAMPLES
