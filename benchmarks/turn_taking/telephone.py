@@ -136,7 +136,7 @@ def measure(said: list[tuple[str, Samples]], ear: WhisperEar, vad: SileroVad) ->
             count = wer([(text, heard)])
             delay_ms = 0 if conditions is None else conditions.buffer_ms
             pause_ms = seen and round(1000 * (seen / SAMPLE_RATE - end / CALL_HZ) - delay_ms, 1)
-            found[name].append(Result(text, heard, count.errors, count.words, len(turns), pause_ms))
+            found[name].append(Result(text, heard, count.edits, count.words, len(turns), pause_ms))
     summary = {name: summarize(results, found["clean"]) for name, results in found.items()}
     wrong = {
         name: [asdict(result) for result in results if result.errors or result.turns != 1]

@@ -11,7 +11,7 @@ from client.bench.machine import source_commit, this_machine
 from client.bench.noise import Kind, background
 from client.bench.plan import Plan, Recordings, Scope, plan
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, Lanes
-from client.bench.scoring import CountErrors, Scorer, Transcribe
+from client.bench.scoring import Scorer, Transcribe
 from client.bench.server_process import resident_mib
 from client.caller.caller import CallOptions, CallResult, Line, hold_call, set_up
 from client.caller.turns import TurnResult
@@ -65,21 +65,20 @@ async def bench(
     recordings: Recordings,
     *,
     transcribe: Transcribe | None = None,
-    count_errors: CountErrors | None = None,
     progress: Progress | None = None,
 ) -> list[BenchResult]:
     """Run the scenarios one after another; several servers take turns, call by call.
 
-    ``transcribe`` and ``count_errors`` score the words; they run between the scenarios, never
-    while a call is open. A call that the server refuses is counted; one that is lost keeps what
-    it measured; when a server is gone its run ends with what there is.
+    ``transcribe`` lets the words of the answers be scored, too; scoring is done between the
+    scenarios, never while a call is open. A call that the server refuses is counted; one that is
+    lost keeps what it measured; when a server is gone its run ends with what there is.
 
     Raises:
         ClientError: a server cannot be reached at all, or rejects the session.
         ValueError: an unknown scenario, no questions, or a recording without speech.
     """
     plans = plan(options.scope, recordings)
-    scorer = Scorer(transcribe, count_errors, recordings.all)
+    scorer = Scorer(transcribe, recordings.all)
     tell = progress or (lambda _: None)
     runs = [_Run(target, options, recordings, tell, len(targets) > 1) for target in targets]
     for run in runs:
