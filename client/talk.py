@@ -26,8 +26,9 @@ OK, FAILED, USAGE = 0, 1, 2  # exit codes
 class TalkOptions:
     """What to say, to whom, and what to keep.
 
-    ``files`` are WAV recordings, one turn each. ``save`` gets what the caller heard from the
-    call's beginning to its end, 24 kHz; ``timeline`` a picture (SVG), also shown in characters.
+    ``files`` are recordings, one turn each; `duplex.audio.files.read_sound` says in which formats.
+    ``save`` gets what the caller heard from the call's beginning to its end, 24 kHz; ``timeline``
+    a picture (SVG), also shown in characters.
     ``session.duplex`` asks a server of this project for the stage marks; leave it off for any
     other.
     """
@@ -44,7 +45,7 @@ class TalkOptions:
 
 
 def load_recording(path: Path) -> Recording:
-    """Read a WAV file of any rate as 24 kHz speech.
+    """Read a recording of any rate as 24 kHz speech.
 
     Raises:
         ClientError: it cannot be read, or holds no speech.

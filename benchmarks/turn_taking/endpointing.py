@@ -7,7 +7,7 @@ Callers are the project's own voice, speaking `endpointing_corpus.txt` with sile
 ``written``, pauses where the corpus has them; ``random``, one pause at any word boundary of each
 line, so that nobody who wrote the rule chose it; ``stretched``, as random, by callers who are slow
 or quick and draw out the last 0.4 s before each silence, without a change of pitch;
-``recordings``, given WAV files of one turn each.
+``recordings``, given files of one turn each.
 
 Delay is from the last loud sample to the end of the turn, in sample time: it has the detector's
 lag and the hangover in it, and no computing. A pause is cut off if the policy's wait at it ends
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import figures
-from duplex.audio.files import read_wav
+from duplex.audio.files import read_sound, sounds_in
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.model_store import ModelStore, default_root
@@ -194,7 +194,7 @@ def speak(
 
 def recorded(path: Path, rng: np.random.Generator) -> tuple[Samples, int]:
     """A recording of one turn, with its own kind of silence behind it."""
-    samples = resample(*read_wav(path), SAMPLE_RATE)
+    samples = resample(*read_sound(path), SAMPLE_RATE)
     end = loud(samples)[1]
     blocks = samples[: len(samples) // 320 * 320].reshape(-1, 320)
     floor = float(np.percentile(np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1)), 5))
@@ -245,7 +245,7 @@ def collect(models: Models, recordings: Path | None, seed: int) -> Iterator[Turn
     for cut in randomly_cut(rng):
         audio, end = speak(models.voice, cut, rng, stretch=True)
         yield Turn("stretched", cut, tuple(listen(audio, end, models)))
-    for path in sorted(recordings.glob("*.wav")) if recordings else ():
+    for path in sounds_in(recordings) if recordings else ():
         yield Turn("recordings", path.name, tuple(listen(*recorded(path, rng), models)))
 
 
@@ -356,7 +356,7 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=Path, default=default_root(), help="the model store")
-    parser.add_argument("--recordings", type=Path, help="a folder of WAV files, one turn each")
+    parser.add_argument("--recordings", type=Path, help="a folder of recordings, one turn each")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
