@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from client.caller.caller import CallOptions, CallResult, Line, hold_call
+from client.caller.caller import CallOptions, CallResult, Utterance, hold_call
 from client.drawing.picture import call_svg, text_timeline
 from client.realtime import (
     SAMPLE_RATE_HZ,
@@ -67,7 +67,7 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
     screen = Screen(out or sys.stdout)
     try:
         _check_writable(options)
-        lines = [Line(load_recording(path)) for path in options.files]
+        utterances = [Utterance(load_recording(path)) for path in options.files]
     except ClientError as error:
         screen.line(f"error: {error}")
         return USAGE
@@ -76,7 +76,7 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
         client = await connect(url, key=options.key)
         result = await hold_call(
             client,
-            lines,
+            utterances,
             CallOptions(
                 session=options.session,
                 gap_ms=options.gap_ms,

@@ -25,7 +25,7 @@ from benchmarks.server.resources import resources
 from client.bench.machine import source_commit, this_machine
 from client.bench.questions import load_questions, record
 from client.bench.server_process import RunningServer, serving
-from client.caller.caller import CallOptions, Line, hold_call
+from client.caller.caller import CallOptions, Utterance, hold_call
 from client.realtime import SessionOptions, connect
 from client.sound.speech import Recording
 from duplex.cli.recordings import server_command, speaker
@@ -154,7 +154,7 @@ async def _call(url: str, recordings: Sequence[Recording], number: int) -> list[
     await asyncio.sleep(number * STAGGER_S)
     client = await connect(url, key=GOOD_KEY)
     options = CallOptions(SessionOptions(duplex=True), seed=number, answer_timeout_s=10)
-    result = await hold_call(client, [Line(recording) for recording in recordings], options)
+    result = await hold_call(client, [Utterance(recording) for recording in recordings], options)
     return [turn.v2v_ms for turn in result.turns]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from client.caller.listener import CallerItem, Listener, Reply
+from client.caller.listener import CallerItem, Listener, Response
 from client.realtime import SAMPLE_RATE_HZ
 from client.sound.speech import Recording
 
@@ -49,7 +49,7 @@ class Span:
     speech_end: int  # the last sample of speech
     interrupts: bool
     inputs_before: int
-    replies_before: int
+    responses_before: int
     errors_before: int
     over: int | None = None
     backchannel: bool = False  # wants no answer
@@ -60,15 +60,15 @@ class Span:
         items = islice(listener.inputs.values(), self.inputs_before, stop)
         return [item for item in items if item.committed is not None]
 
-    def replies(self, listener: Listener, until: "Span | None" = None) -> list[Reply]:
+    def responses(self, listener: Listener, until: "Span | None" = None) -> list[Response]:
         """The responses begun in this turn."""
-        stop = until.replies_before if until else None
-        return list(islice(listener.replies.values(), self.replies_before, stop))
+        stop = until.responses_before if until else None
+        return list(islice(listener.responses.values(), self.responses_before, stop))
 
-    def answers(self, listener: Listener, until: "Span | None" = None) -> list[Reply]:
+    def answers(self, listener: Listener, until: "Span | None" = None) -> list[Response]:
         """Those that were begun after the caller had finished, not the ones to a cut-off; nor
         one that only goes on with what was said before."""
-        begun = self.replies(listener, until)
+        begun = self.responses(listener, until)
         return [r for r in begun if r.created > self.speech_end and r.resumes is None]
 
     def first_audible(
@@ -130,16 +130,16 @@ def measure(
     """Work out one turn's figures; ``following`` is the next turn's span, if it has begun.
     ``ear`` is where the answers are heard, if not at the listener's loudspeaker."""
     ear = ear or listener.playout
-    replies = span.replies(listener, following)
+    responses = span.responses(listener, following)
     answers = span.answers(listener, following)
     items = span.items(listener, following)
-    item_ids = [item_id for reply in replies for item_id in reply.item_ids]
+    item_ids = [item_id for response in responses for item_id in response.item_ids]
     answer = [ear.item(item_id) for item_id in item_ids]
     samples = np.concatenate(answer) if answer else np.zeros(0, dtype=np.float32)
     first = answers[0] if answers else None
     committed = [item.committed for item in items if item.committed is not None]
     after = [at for at in committed if at > span.speech_end]
-    barge_in = _barge_in(span, following, listener, replies, ear)
+    barge_in = _barge_in(span, following, listener, responses, ear)
     errors = listener.errors[span.errors_before : following.errors_before if following else None]
 
     def since_end(at: int | None) -> float | None:
@@ -149,7 +149,7 @@ def measure(
         question_id=span.recording.id,
         question=span.recording.text,
         transcript=" ".join(item.transcript.strip() for item in items).strip(),
-        answer=" ".join(reply.transcript.strip() for reply in replies).strip(),
+        answer=" ".join(response.transcript.strip() for response in responses).strip(),
         speech_start_ms=_ms(span.speech_start),
         speech_end_ms=_ms(span.speech_end),
         speech_ms=_ms(span.speech_end - span.speech_start),
@@ -168,7 +168,7 @@ def measure(
         answer_cut=any(item_id in listener.playout.cut for item_id in item_ids),
         answer_ms=_ms(len(samples)),
         underruns=sum(listener.playout.underruns.get(item_id, 0) for item_id in item_ids),
-        status=replies[-1].status if replies else None,
+        status=responses[-1].status if responses else None,
         errors=tuple(errors),
         backchannel=span.backchannel,
         resume_gap_ms=barge_in.resume_gap_ms,
@@ -192,17 +192,17 @@ class _BargeIn:
 
 
 def _barge_in(
-    span: Span, following: Span | None, listener: Listener, replies: list[Reply], ear: Ear
+    span: Span, following: Span | None, listener: Listener, responses: list[Response], ear: Ear
 ) -> _BargeIn:
     """How long the answer went on after this speech began, whether that cut it short, and whether
-    it went on after all, in a response of its own, among the ``replies`` to this speech."""
+    it went on after all, in a response of its own, among the ``responses`` to this speech."""
     if not span.interrupts:
         return _BargeIn()
     playing = ear.items_at(span.speech_start)
     last = ear.last_audible(playing[-1]) if playing else None
     if last is None:
         return _BargeIn()
-    cut = next((r for r in listener.replies.values() if playing[-1] in r.item_ids), None)
+    cut = next((r for r in listener.responses.values() if playing[-1] in r.item_ids), None)
     # The voice may have paused just then: that it did not sound is not to the server's credit.
     last = max(last, ear.stopped_at(playing[-1]) or 0)
     if last < span.speech_start:  # it had run dry: nothing was interrupted
@@ -215,9 +215,9 @@ def _barge_in(
     if not stopped or cut is None:
         return _BargeIn(last_ms, stopped)
     gap_ms = None
-    for reply in replies:
-        heard = _first_audible([reply], ear)
-        if heard is not None and _goes_on(span, listener, cut, reply):
+    for response in responses:
+        heard = _first_audible([response], ear)
+        if heard is not None and _goes_on(span, listener, cut, response):
             gap_ms = _ms(heard - last)
             break
     if gap_ms is not None and gap_ms > RESUME_WITHIN_MS:
@@ -225,23 +225,23 @@ def _barge_in(
     return _BargeIn(last_ms, stopped, gap_ms)
 
 
-def _goes_on(span: Span, listener: Listener, cut: Reply, reply: Reply) -> bool:
+def _goes_on(span: Span, listener: Listener, cut: Response, response: Response) -> bool:
     """Whether a response goes on with the answer that was cut, rather than answers anew.
 
     A server may say so in the response's metadata (``duplex_resumes``). One that does not goes on
     if it took no turn of the caller's between the two: a new answer answers a turn.
     """
-    if reply.resumes is not None:
-        return reply.resumes == cut.response_id
+    if response.resumes is not None:
+        return response.resumes == cut.response_id
     turns = [item.committed for item in listener.inputs.values() if item.committed is not None]
-    return not any(span.speech_start < at <= reply.created for at in turns)
+    return not any(span.speech_start < at <= response.created for at in turns)
 
 
-def _first_audible(replies: list[Reply], ear: Ear) -> int | None:
+def _first_audible(responses: list[Response], ear: Ear) -> int | None:
     times = [
         time
-        for reply in replies
-        for item_id in reply.item_ids
+        for response in responses
+        for item_id in response.item_ids
         if (time := ear.first_audible(item_id)) is not None
     ]
     return min(times, default=None)

@@ -1,7 +1,8 @@
 """What a sound over an answer is: small recurrent networks that judge it by its first 100 to
 300 ms, and one of the same kind that judges all of it.
 
-Trained by benchmarks/turn_taking/train_interruption.py; see there, and benchmarks/results/interruptions.json, for
+Trained by benchmarks/turn_taking/train_interruption.py; see there, and
+benchmarks/results/interruptions.json, for
 what on and what they are worth. They are shared by all calls; a call's state is passed in and out.
 """
 
