@@ -81,7 +81,8 @@ class CallResult:
 
 @dataclass(slots=True)
 class Caller:
-    """Decides when to speak. ``tick`` is called after each chunk."""
+    """Says the ``utterances`` one after another. ``tick`` is called after each chunk; it acts on
+    what `judge_end` says of the turn under way."""
 
     utterances: Sequence[Utterance]
     options: CallOptions
@@ -161,30 +162,45 @@ class Caller:
         return audible is not None and now - audible >= _samples(wait_ms)
 
     def _over(self, now: int) -> bool:
-        span, listener = self.spans[-1], self.listener
-        quiet_since = max(span.speech_end, listener.playout.end, listener.last_progress)
-        if span.backchannel:  # what becomes of the answer is seen by then
-            return now - span.end >= _samples(SETTLE_MS)
-        if now < span.end or listener.playout.end > now:
-            return False
-        if now - quiet_since >= _samples(self.options.answer_timeout_s * 1000):
-            listener.errors.append(
-                f"no answer within {self.options.answer_timeout_s:g} s"
-                if not span.answers(listener)
-                else "the answer was begun and never finished"
-            )
-            return True
-        if listener.busy:
-            return False
-        if not all(item.finished for item in span.items(listener)) and (
-            self.options.session.transcription_model is not None
-            and now - quiet_since < _samples(TRANSCRIPT_PATIENCE_MS)
-        ):
-            return False
-        if span.answers(listener):
-            return True
-        answered = any(response.resumes is None for response in span.responses(listener))
-        return answered and now - quiet_since >= _samples(SETTLE_MS)
+        over, problem = judge_end(self.spans[-1], self.listener, self.options, now)
+        if problem is not None:
+            self.listener.errors.append(problem)
+        return over
+
+
+def judge_end(
+    span: Span, listener: Listener, options: CallOptions, now: int
+) -> tuple[bool, str | None]:
+    """Whether a turn is over, and what went wrong if patience ended it.
+
+    A turn is over when its answer has been heard to the end. Without an answer it is over when the
+    caller has waited long enough.
+    """
+    quiet_since = max(span.speech_end, listener.playout.end, listener.last_progress)
+    if span.backchannel:  # what becomes of the answer is seen by then
+        return now - span.end >= _samples(SETTLE_MS), None
+    if now < span.end or listener.playout.end > now:
+        return False, None
+    answers = span.answers(listener)
+    if now - quiet_since >= _samples(options.answer_timeout_s * 1000):
+        missing = f"no answer within {options.answer_timeout_s:g} s"
+        return True, "the answer was begun and never finished" if answers else missing
+    if listener.busy or _awaits_transcript(span, listener, options, now - quiet_since):
+        return False, None
+    if answers:
+        return True, None
+    answered = any(response.resumes is None for response in span.responses(listener))
+    return answered and now - quiet_since >= _samples(SETTLE_MS), None
+
+
+def _awaits_transcript(
+    span: Span, listener: Listener, options: CallOptions, quiet_samples: int
+) -> bool:
+    return (
+        options.session.transcription_model is not None
+        and quiet_samples < _samples(TRANSCRIPT_PATIENCE_MS)
+        and not all(item.finished for item in span.items(listener))
+    )
 
 
 async def hold_call(
