@@ -123,7 +123,9 @@ def bootstrap_interval(
     if len(values) == 0:
         raise ValueError("no values to resample")
     found = _bootstrap((values,), _percentile_of(percentile), confidence, seed).confidence_interval
-    return float(found.low), float(found.high)
+    # A bound is a percentile of percentiles, and rounding may put it past the values.
+    low, high = np.clip(sorted((found.low, found.high)), values.min(), values.max())
+    return float(low), float(high)
 
 
 def exact_interval(
