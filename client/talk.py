@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from client.caller.caller import CallOptions, CallResult, Line, hold_call
+from client.caller.caller import CallOptions, CallResult, Utterance, hold_call
 from client.drawing.picture import call_svg, text_timeline
 from client.realtime import (
     SAMPLE_RATE_HZ,
@@ -26,8 +26,9 @@ OK, FAILED, USAGE = 0, 1, 2  # exit codes
 class TalkOptions:
     """What to say, to whom, and what to keep.
 
-    ``files`` are WAV recordings, one turn each. ``save`` gets what the caller heard from the
-    call's beginning to its end, 24 kHz; ``timeline`` a picture (SVG), also shown in characters.
+    ``files`` are recordings, one turn each; `duplex.audio.files.read_sound` says in which formats.
+    ``save`` gets what the caller heard from the call's beginning to its end, 24 kHz; ``timeline``
+    a picture (SVG), also shown in characters.
     ``session.duplex`` asks a server of this project for the stage marks; leave it off for any
     other.
     """
@@ -44,7 +45,7 @@ class TalkOptions:
 
 
 def load_recording(path: Path) -> Recording:
-    """Read a WAV file of any rate as 24 kHz speech.
+    """Read a recording of any rate as 24 kHz speech.
 
     Raises:
         ClientError: it cannot be read, or holds no speech.
@@ -66,7 +67,7 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
     screen = Screen(out or sys.stdout)
     try:
         _check_writable(options)
-        lines = [Line(load_recording(path)) for path in options.files]
+        utterances = [Utterance(load_recording(path)) for path in options.files]
     except ClientError as error:
         screen.line(f"error: {error}")
         return USAGE
@@ -75,7 +76,7 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
         client = await connect(url, key=options.key)
         result = await hold_call(
             client,
-            lines,
+            utterances,
             CallOptions(
                 session=options.session,
                 gap_ms=options.gap_ms,

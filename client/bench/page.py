@@ -1,4 +1,8 @@
-"""The report as one HTML file that needs nothing else: no script, no font, no network."""
+"""The report as one HTML file that needs nothing else: no script, no font, no network.
+
+Its figures are written by hand (`client.bench.plots`, `client.drawing.svg`), because a plotting
+library would bring a script, or text that does not fit a phone.
+"""
 
 from html import escape
 

@@ -1,10 +1,10 @@
-"""Who says what in which call: the scenarios as lists of lines."""
+"""Who says what in which call: the scenarios as lists of utterances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from client.bench import SCENARIOS
-from client.caller.caller import Line
+from client.caller.caller import Utterance
 from client.sound.speech import Recording
 from client.telephone.channel import LineConditions
 
@@ -59,11 +59,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One scenario: how many callers at a time, and the lines of each call."""
+    """One scenario: how many callers at a time, and the utterances of each call."""
 
     scenario: str
     callers: int
-    calls: tuple[tuple[Line, ...], ...]
+    calls: tuple[tuple[Utterance, ...], ...]
 
 
 def plan(scope: Scope, recordings: Recordings) -> list[Plan]:
@@ -81,10 +81,10 @@ def plan(scope: Scope, recordings: Recordings) -> list[Plan]:
         _ask(ordinary, first, min(per_call, scope.turns - first))
         for first in range(0, scope.turns, per_call)
     ]
-    pauses = [Line(recording) for recording in recordings.pauses]
+    pauses = [Utterance(recording) for recording in recordings.pauses]
     plans = [
         Plan("short", 1, tuple(asked)),
-        Plan("long", 1, tuple((Line(recording),) for recording in recordings.long)),
+        Plan("long", 1, tuple((Utterance(recording),) for recording in recordings.long)),
         Plan("pauses", 1, tuple(_chunks(pauses, per_call))),
         Plan("interruptions", 1, _into_answers(scope, recordings, recordings.interruptions)),
         Plan(
@@ -109,12 +109,12 @@ def left_out(scope: Scope, recordings: Recordings) -> list[str]:
     return [name for name in scope.scenarios if name not in planned]
 
 
-def _ask(questions: Sequence[Recording], first: int, count: int) -> tuple[Line, ...]:
-    return tuple(Line(questions[(first + i) % len(questions)]) for i in range(count))
+def _ask(questions: Sequence[Recording], first: int, count: int) -> tuple[Utterance, ...]:
+    return tuple(Utterance(questions[(first + i) % len(questions)]) for i in range(count))
 
 
-def _chunks(lines: list[Line], length: int) -> list[tuple[Line, ...]]:
-    return [tuple(lines[i : i + length]) for i in range(0, len(lines), length)]
+def _chunks(utterances: list[Utterance], length: int) -> list[tuple[Utterance, ...]]:
+    return [tuple(utterances[i : i + length]) for i in range(0, len(utterances), length)]
 
 
 def _into_answers(
@@ -123,14 +123,14 @@ def _into_answers(
     said: Sequence[Recording],
     *,
     backchannel: bool = False,
-) -> tuple[tuple[Line, ...], ...]:
+) -> tuple[tuple[Utterance, ...], ...]:
     """Calls of a question, something said into its answer, the next question, and so on."""
     if not said:
         return ()
     questions = recordings.talkative or recordings.ordinary
-    lines: list[Line] = []
+    utterances: list[Utterance] = []
     for event in range(scope.events):
         after_ms = scope.into_answer_ms[event % len(scope.into_answer_ms)]
-        lines.append(Line(questions[event % len(questions)]))
-        lines.append(Line(said[event % len(said)], after_ms, backchannel))
-    return tuple(_chunks(lines, 2 * scope.events_per_call))
+        utterances.append(Utterance(questions[event % len(questions)]))
+        utterances.append(Utterance(said[event % len(said)], after_ms, backchannel))
+    return tuple(_chunks(utterances, 2 * scope.events_per_call))

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from client.bench.plan import Recordings
 from client.realtime import SAMPLE_RATE_HZ
 from client.sound.speech import Recording, read_speech, speech_bounds
+from duplex.audio.files import SUFFIXES, sounds_in
 
 Speak = Callable[[str], NDArray[np.float32]]  # text -> 24 kHz samples
 
@@ -82,24 +84,29 @@ def record_all(questions: QuestionSet, speak: Speak) -> Recordings:
 
 
 def read_recordings(folder: Path) -> Recordings:
-    """Recordings of one's own: WAV files in ``folder`` are the questions, those in its folders
+    """Recordings of one's own: sound files in ``folder`` are the questions, those in its folders
     ``pauses``, ``long``, ``talkative``, ``interruptions`` and ``backchannels`` the rest. What a
-    file says stands in a .txt beside it, if it is to be scored.
+    file says stands in a .txt of the same name, if it is to be scored.
 
     Raises:
-        ValueError: there are no questions, or a file is no WAV or holds no speech.
+        ValueError: there are no questions, two files of one name, or a file is no recording or
+            holds no speech.
         OSError: a file cannot be read.
     """
     names = ("pauses", "long", "talkative", "interruptions", "backchannels")
     found = Recordings(_read(folder), *(_read(folder / name) for name in names))
     if not found.ordinary:
-        raise ValueError(f"there is no .wav file in {folder}")
+        others = ", ".join(suffix for suffix in SUFFIXES if suffix != ".wav")
+        raise ValueError(f"there is no .wav file in {folder}, nor one of {others}")
     return found
 
 
 def _read(folder: Path) -> list[Recording]:
-    recordings = []
-    for path in sorted(folder.glob("*.wav")):
+    paths, recordings = sounds_in(folder), []
+    for path, following in pairwise(paths):
+        if path.stem == following.stem:
+            raise ValueError(f"{path} and {following.name} are recordings of one name")
+    for path in paths:
         samples = read_speech(path)
         text = path.with_suffix(".txt")
         words = text.read_text("utf-8").strip() if text.exists() else ""

@@ -1,25 +1,12 @@
 """What a benchmark run found; plain data, written to JSON as it is."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from client.bench.machine import Machine
 from client.bench.stats import Ratio, Summary, summarise
+from client.bench.word_errors import WordErrors, pooled
 from client.caller.turns import TurnResult
-
-
-@dataclass(frozen=True, slots=True)
-class WordErrors:
-    """Edits that turn one text into another, over the words of the reference."""
-
-    edits: int
-    words: int
-
-    @property
-    def rate(self) -> float:
-        """Word error rate; 0 if there are no words."""
-        return self.edits / self.words if self.words else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +233,3 @@ class Report:
     measuring: MeasuringError | None = None
     compared: tuple[Compared, ...] = ()
     checks: tuple[Check, ...] = ()
-
-
-def pooled(errors: Iterable[WordErrors | None]) -> WordErrors | None:
-    """All edits over all words, or None if there are none to pool."""
-    known = [error for error in errors if error is not None]
-    if not known:
-        return None
-    return WordErrors(sum(e.edits for e in known), sum(e.words for e in known))

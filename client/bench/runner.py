@@ -11,9 +11,9 @@ from client.bench.machine import source_commit, this_machine
 from client.bench.noise import Kind, background
 from client.bench.plan import Plan, Recordings, Scope, plan
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, Lanes
-from client.bench.scoring import CountErrors, Scorer, Transcribe
+from client.bench.scoring import Scorer, Transcribe
 from client.bench.server_process import resident_mib
-from client.caller.caller import CallOptions, CallResult, Line, hold_call, set_up
+from client.caller.caller import CallOptions, CallResult, Utterance, hold_call, set_up
 from client.caller.turns import TurnResult
 from client.drawing import svg
 from client.realtime import (
@@ -65,21 +65,20 @@ async def bench(
     recordings: Recordings,
     *,
     transcribe: Transcribe | None = None,
-    count_errors: CountErrors | None = None,
     progress: Progress | None = None,
 ) -> list[BenchResult]:
     """Run the scenarios one after another; several servers take turns, call by call.
 
-    ``transcribe`` and ``count_errors`` score the words; they run between the scenarios, never
-    while a call is open. A call that the server refuses is counted; one that is lost keeps what
-    it measured; when a server is gone its run ends with what there is.
+    ``transcribe`` lets the words of the answers be scored, too; scoring is done between the
+    scenarios, never while a call is open. A call that the server refuses is counted; one that is
+    lost keeps what it measured; when a server is gone its run ends with what there is.
 
     Raises:
         ClientError: a server cannot be reached at all, or rejects the session.
         ValueError: an unknown scenario, no questions, or a recording without speech.
     """
     plans = plan(options.scope, recordings)
-    scorer = Scorer(transcribe, count_errors, recordings.all)
+    scorer = Scorer(transcribe, recordings.all)
     tell = progress or (lambda _: None)
     runs = [_Run(target, options, recordings, tell, len(targets) > 1) for target in targets]
     for run in runs:
@@ -115,9 +114,9 @@ async def _hold_in_turn(
     return [(run, group) for run, group in found if group is not None]
 
 
-def _blocks(one: Plan) -> list[tuple[tuple[Line, ...], ...]]:
+def _blocks(one: Plan) -> list[tuple[tuple[Utterance, ...], ...]]:
     """The calls that are held at the same time."""
-    return [one.calls] if one.callers > 1 else [(lines,) for lines in one.calls]
+    return [one.calls] if one.callers > 1 else [(utterances,) for utterances in one.calls]
 
 
 @dataclass(slots=True)
@@ -172,27 +171,27 @@ class _Run:
         self._idle_mib = self._memory()
 
     async def block(
-        self, one: Plan, calls: Sequence[Sequence[Line]], index: int, gathered: _Gathered
+        self, one: Plan, calls: Sequence[Sequence[Utterance]], index: int, gathered: _Gathered
     ) -> None:
         """Hold calls, all at the same time."""
         options = self._call_options(one.scenario)
         name = f"{one.callers} calls at a time" if one.callers > 1 else one.scenario
         if one.callers > 1 or index == 0:
-            turns = sum(len(lines) for lines in one.calls)
+            turns = sum(len(utterances) for utterances in one.calls)
             self._say(f"{name}: {turns} turns in {len(one.calls)} calls")
         stagger_s = self._options.scope.stagger_s
         async with self._watch_memory() as peak, asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(
                     self._call(
-                        lines,
+                        utterances,
                         name,
                         replace(options, seed=options.seed + index + number),
                         number * stagger_s,
                         index == 0 and one.callers == 1,
                     )
                 )
-                for number, lines in enumerate(calls)
+                for number, utterances in enumerate(calls)
             ]
         gathered.calls += [task.result() for task in running]
         gathered.peak_mib = max([*peak, gathered.peak_mib or 0.0], default=None) or None
@@ -230,13 +229,21 @@ class _Run:
         return options
 
     async def _call(
-        self, lines: Sequence[Line], name: str, options: CallOptions, delay_s: float, draw: bool
+        self,
+        utterances: Sequence[Utterance],
+        name: str,
+        options: CallOptions,
+        delay_s: float,
+        draw: bool,
     ) -> BenchCall:
         await asyncio.sleep(delay_s)
         try:
             client = await self._connect()
             result = await hold_call(
-                client, lines, options, on_turn=lambda turn: self._say(f"{name}: {_words(turn)}")
+                client,
+                utterances,
+                options,
+                on_turn=lambda turn: self._say(f"{name}: {_words(turn)}"),
             )
         except Refused as error:
             self._say(f"{name}: a call was refused: {error}")

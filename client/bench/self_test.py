@@ -10,7 +10,7 @@ from client.bench.click_server import ANSWER_DELAYS_MS, CLICK, STOP_DELAY_MS
 from client.bench.result import MeasuringError
 from client.bench.server_process import RunningServer, serving
 from client.bench.stats import Summary, summarise
-from client.caller.caller import CallOptions, CallResult, Line, hold_call
+from client.caller.caller import CallOptions, CallResult, Utterance, hold_call
 from client.realtime import (
     CHUNK_SAMPLES,
     SAMPLE_RATE_HZ,
@@ -74,25 +74,27 @@ def _line(summary: Summary) -> str:
     )
 
 
-async def _hold(url: str, lines: list[Line], instructions: str) -> CallResult:
+async def _hold(url: str, utterances: list[Utterance], instructions: str) -> CallResult:
     session = SessionOptions(instructions=instructions, transcription_model=None)
     options = CallOptions(session=session, gap_ms=120.0, answer_timeout_s=5.0)
-    result = await hold_call(await connect(url), lines, options)
+    result = await hold_call(await connect(url), utterances, options)
     if result.lost is not None:
         raise ClientError(f"the bench's own echo server failed: {result.lost}")
     return result
 
 
-def _clicks(count: int) -> list[Line]:
+def _clicks(count: int) -> list[Utterance]:
     """Each at another place within the microphone's packets."""
-    return [Line(click(index, index * 7 * 13 % CHUNK_SAMPLES)) for index in range(count)]
+    return [Utterance(click(index, index * 7 * 13 % CHUNK_SAMPLES)) for index in range(count)]
 
 
-def _interruptions(count: int) -> list[Line]:
+def _interruptions(count: int) -> list[Utterance]:
     """A click that is answered with a long sound, and then one into each sound."""
     first = _clicks(1)
     return first + [
-        Line(click(index, index * 7 * 13 % CHUNK_SAMPLES), interrupt_after_ms=150.0 + 7 * index)
+        Utterance(
+            click(index, index * 7 * 13 % CHUNK_SAMPLES), interrupt_after_ms=150.0 + 7 * index
+        )
         for index in range(1, count + 1)
     ]
 

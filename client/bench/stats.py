@@ -1,8 +1,13 @@
-"""Percentiles that carry their count, how sure they are, and whether the count bears them."""
+"""Percentiles that carry their count, how sure they are, and whether the count bears them.
 
-from collections.abc import Iterable, Sequence
+Numbers in, numbers out: what they are percentiles of is in `client.bench.metrics`, and how words
+become counts is in `client.bench.scoring`. scipy is imported where it is used: it takes a second to
+load, and the command line loads this module for `duplex serve` and `duplex talk`, too.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,8 +122,10 @@ def bootstrap_interval(
     """
     if len(values) == 0:
         raise ValueError("no values to resample")
-    picks = _picks(len(values), seed)
-    return _interval(np.percentile(values[picks], percentile, axis=1), confidence)
+    found = _bootstrap((values,), _percentile_of(percentile), confidence, seed).confidence_interval
+    # A bound is a percentile of percentiles, and rounding may put it past the values.
+    low, high = np.clip(sorted((found.low, found.high)), values.min(), values.max())
+    return float(low), float(high)
 
 
 def exact_interval(
@@ -130,12 +137,12 @@ def exact_interval(
     Together they hold at least as often as ``confidence`` says. A bound is None where no value is
     one: the largest is an upper bound of p95 from 59 values on.
     """
+    from scipy.stats import binom
+
     ordered, n = np.sort(values), len(values)
-    share, left = percentile / 100, 1 - confidence + 1e-12  # of rounding
-    logs = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(n)]
-    chances = [exp(c + k * log(share) + (n - k) * log(1 - share)) for k, c in enumerate(logs)]
+    left = 1 - confidence + 1e-12  # of rounding
     # The chances that at most 0, 1, ... n - 1 of the values are below the percentile.
-    at_most = np.cumsum(chances)
+    at_most = binom.cdf(np.arange(n), n, percentile / 100)
     ranks = [r for r in range(1, n + 1) if 1 - at_most[r - 1] <= left / 2]
     upper = ranks[0] if ranks else n if 1 - at_most[n - 1] <= left else None
     left -= 1 - float(at_most[upper - 1]) if upper else 0.0
@@ -157,33 +164,50 @@ def paired_ratio(
     """
     if not pairs:
         return None
-    table = np.array(pairs, dtype=np.float64)
-    first, second = np.percentile(table, percentile, axis=0)
-    picks = _picks(len(table), seed)
-    over, under = np.percentile(table[picks], percentile, axis=1).T
-    if second <= 0 or (under <= 0).any():
+    first, second = np.array(pairs, dtype=np.float64).T
+    of = _percentile_of(percentile)
+
+    def ratio(over: NDArray[np.float64], under: NDArray[np.float64], axis: int) -> Any:
+        return of(over, axis) / of(under, axis)
+
+    # The same seed draws the same pairs, so that no divisor below is another.
+    divisors = _bootstrap((second,), of, CONFIDENCE, seed).bootstrap_distribution
+    if of(second, 0) <= 0 or (divisors <= 0).any():
         return None
-    enough = len(table) >= RATIO_PAIRS[percentile]
-    interval = _interval(over / under, CONFIDENCE) if enough else None
-    return Ratio(len(table), float(first / second), interval)
+    found = _bootstrap((first, second), ratio, CONFIDENCE, seed).confidence_interval
+    interval = (float(found.low), float(found.high))
+    enough = len(pairs) >= RATIO_PAIRS[percentile]
+    return Ratio(len(pairs), float(ratio(first, second, 0)), interval if enough else None)
 
 
 def share_interval(part: int, whole: int) -> tuple[float, float] | None:
     """Wilson's 95 % interval of a share (Wilson 1927), or None of nothing."""
     if whole == 0:
         return None
-    z = 1.959964
-    share, spread = part / whole, z * z / whole
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / whole + spread / whole / 4) / (1 + spread)
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+    from scipy.stats import binomtest
+
+    found = binomtest(part, whole).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
 
 
-def _picks(count: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+def _percentile_of(percentile: float) -> Callable[[NDArray[np.float64], int], Any]:
+    return lambda values, axis: np.percentile(values, percentile, axis=axis)
 
 
-def _interval(estimates: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(estimates, [tail, 100 - tail])
-    return float(low), float(high)
+def _bootstrap(samples: Any, statistic: Any, confidence: float, seed: int) -> Any:
+    """Resample ``samples`` of one length together; scipy wants two values at the least, so that
+    a lone one is there twice: its resamples are the same."""
+    from scipy.stats import bootstrap
+
+    if len(samples[0]) == 1:
+        samples = tuple(np.repeat(sample, 2) for sample in samples)
+    return bootstrap(
+        samples,
+        statistic,
+        n_resamples=RESAMPLES,
+        vectorized=True,
+        paired=True,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )

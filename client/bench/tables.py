@@ -11,9 +11,9 @@ from client.bench.result import (
     Compared,
     Group,
     MeasuringError,
-    WordErrors,
 )
 from client.bench.stats import NEEDED, Summary, share_interval, summarise
+from client.bench.word_errors import WordErrors
 from client.caller.stages import LABELS, stages
 
 NONE = "–"

@@ -36,7 +36,7 @@ SETUP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Utterance:
     """One thing to say. With ``interrupt_after_ms`` it is said into the answer before it, when
     that has been audible for so long; else after that answer has been heard to its end. A
     ``backchannel`` ("mm-hm") wants no answer; what follows it is said a few seconds later, into
@@ -81,9 +81,10 @@ class CallResult:
 
 @dataclass(slots=True)
 class Caller:
-    """Decides when to speak. ``tick`` is called after each chunk."""
+    """Says the ``utterances`` one after another. ``tick`` is called after each chunk; it acts on
+    what `judge_end` says of the turn under way."""
 
-    lines: Sequence[Line]
+    utterances: Sequence[Utterance]
     options: CallOptions
     listener: Listener = field(default_factory=Listener)
     microphone: Microphone = field(default_factory=Microphone)
@@ -93,7 +94,7 @@ class Caller:
     _bounds: list[SpeechBounds] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._bounds = [speech_bounds(line.recording.samples) for line in self.lines]
+        self._bounds = [speech_bounds(one.recording.samples) for one in self.utterances]
 
     def tick(self) -> int | None:
         """Speak, wait or end; returns the number of the turn that has just ended, if one has."""
@@ -109,7 +110,7 @@ class Caller:
             ended = len(self.spans) - 1
             self._close_span(now)
             self.next_at = now + _samples(self.options.gap_ms)
-        if len(self.spans) == len(self.lines):
+        if len(self.spans) == len(self.utterances):
             self.finished = True
         elif now >= self.next_at:
             self._speak(interrupts=self.listener.playout.end > now)
@@ -129,7 +130,7 @@ class Caller:
 
     def _speak(self, *, interrupts: bool) -> None:
         index = len(self.spans)
-        recording = self.lines[index].recording
+        recording = self.utterances[index].recording
         start = self.microphone.say(recording.samples)
         bounds = self._bounds[index]
         self.spans.append(
@@ -141,9 +142,9 @@ class Caller:
                 speech_end=start + bounds.last_sample,
                 interrupts=interrupts,
                 inputs_before=len(self.listener.inputs),
-                replies_before=len(self.listener.replies),
+                responses_before=len(self.listener.responses),
                 errors_before=len(self.listener.errors),
-                backchannel=self.lines[index].backchannel,
+                backchannel=self.utterances[index].backchannel,
             )
         )
 
@@ -152,42 +153,59 @@ class Caller:
 
     def _may_interrupt(self, now: int) -> bool:
         index = len(self.spans)
-        wait_ms = self.lines[index].interrupt_after_ms if index < len(self.lines) else None
+        wait_ms = (
+            self.utterances[index].interrupt_after_ms if index < len(self.utterances) else None
+        )
         if wait_ms is None or now < self.spans[-1].end or self.listener.playout.end <= now:
             return False
         audible = self.spans[-1].first_audible(self.listener)
         return audible is not None and now - audible >= _samples(wait_ms)
 
     def _over(self, now: int) -> bool:
-        span, listener = self.spans[-1], self.listener
-        quiet_since = max(span.speech_end, listener.playout.end, listener.last_progress)
-        if span.backchannel:  # what becomes of the answer is seen by then
-            return now - span.end >= _samples(SETTLE_MS)
-        if now < span.end or listener.playout.end > now:
-            return False
-        if now - quiet_since >= _samples(self.options.answer_timeout_s * 1000):
-            listener.errors.append(
-                f"no answer within {self.options.answer_timeout_s:g} s"
-                if not span.answers(listener)
-                else "the answer was begun and never finished"
-            )
-            return True
-        if listener.busy:
-            return False
-        if not all(item.finished for item in span.items(listener)) and (
-            self.options.session.transcription_model is not None
-            and now - quiet_since < _samples(TRANSCRIPT_PATIENCE_MS)
-        ):
-            return False
-        if span.answers(listener):
-            return True
-        answered = any(reply.resumes is None for reply in span.replies(listener))
-        return answered and now - quiet_since >= _samples(SETTLE_MS)
+        over, problem = judge_end(self.spans[-1], self.listener, self.options, now)
+        if problem is not None:
+            self.listener.errors.append(problem)
+        return over
+
+
+def judge_end(
+    span: Span, listener: Listener, options: CallOptions, now: int
+) -> tuple[bool, str | None]:
+    """Whether a turn is over, and what went wrong if patience ended it.
+
+    A turn is over when its answer has been heard to the end. Without an answer it is over when the
+    caller has waited long enough.
+    """
+    quiet_since = max(span.speech_end, listener.playout.end, listener.last_progress)
+    if span.backchannel:  # what becomes of the answer is seen by then
+        return now - span.end >= _samples(SETTLE_MS), None
+    if now < span.end or listener.playout.end > now:
+        return False, None
+    answers = span.answers(listener)
+    if now - quiet_since >= _samples(options.answer_timeout_s * 1000):
+        missing = f"no answer within {options.answer_timeout_s:g} s"
+        return True, "the answer was begun and never finished" if answers else missing
+    if listener.busy or _awaits_transcript(span, listener, options, now - quiet_since):
+        return False, None
+    if answers:
+        return True, None
+    answered = any(response.resumes is None for response in span.responses(listener))
+    return answered and now - quiet_since >= _samples(SETTLE_MS), None
+
+
+def _awaits_transcript(
+    span: Span, listener: Listener, options: CallOptions, quiet_samples: int
+) -> bool:
+    return (
+        options.session.transcription_model is not None
+        and quiet_samples < _samples(TRANSCRIPT_PATIENCE_MS)
+        and not all(item.finished for item in span.items(listener))
+    )
 
 
 async def hold_call(
     client: RealtimeClient,
-    lines: Sequence[Line],
+    utterances: Sequence[Utterance],
     options: CallOptions,
     on_event: Callable[[Received], None] | None = None,
     on_turn: Callable[[TurnResult], None] | None = None,
@@ -204,7 +222,7 @@ async def hold_call(
         telephone = Telephone(options.line, options.seed)
         session = replace(session, audio_format=options.line.codec)
     listener = Listener(audio_format=session.audio_format)
-    caller = Caller(lines, options, listener, microphone)
+    caller = Caller(utterances, options, listener, microphone)
     talk = _Talk(client, caller, telephone, on_event, on_turn)
     lost = None
     try:
@@ -314,12 +332,12 @@ async def _receive(
         received = await client.receive()
         now = round((received.at_s - began_s) * SAMPLE_RATE_HZ)
         try:
-            replies: list[dict[str, Any]] = caller.listener.receive(received.event, now)
+            answers: list[dict[str, Any]] = caller.listener.receive(received.event, now)
         except (AttributeError, TypeError) as error:  # a foreign server's fault, and its call's end
             raise ConnectionLost(f"the server sent what is no event: {error}") from error
         if on_event is not None:
             on_event(received)
-        for event in replies:
+        for event in answers:
             await client.send(event)
 
 

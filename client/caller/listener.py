@@ -35,7 +35,7 @@ class CallerItem:
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """One response of the server."""
 
     response_id: str
@@ -55,7 +55,7 @@ class Listener:
 
     playout: Playout = field(default_factory=Playout)
     inputs: dict[str, CallerItem] = field(default_factory=dict)
-    replies: dict[str, Reply] = field(default_factory=dict)
+    responses: dict[str, Response] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     caller_heard: bool = False  # between speech_started and speech_stopped or committed
     last_progress: int = 0  # when the server last did something about an answer
@@ -65,7 +65,9 @@ class Listener:
     @property
     def busy(self) -> bool:
         """A response is being made, or the server believes that the caller is speaking."""
-        return self.caller_heard or any(reply.status is None for reply in self.replies.values())
+        return self.caller_heard or any(
+            response.status is None for response in self.responses.values()
+        )
 
     def receive(self, event: Event, now: int) -> list[Event]:
         """Take one event that arrived at ``now``; returns the client events it calls for. What an
@@ -94,16 +96,16 @@ class Listener:
         elif kind.startswith("response."):
             self._response(kind, event, now)
         elif kind == "duplex.turn_metrics":
-            reply = self._reply(_text(event.get("response_id")), now)
+            response = self._response_of(_text(event.get("response_id")), now)
             marks = event.get("marks") or event.get("marks_ms") or {}
-            reply.marks |= {k: v for k, v in marks.items() if isinstance(v, (int, float))}
-            reply.counts.update(event.get("counts") or {})
+            response.marks |= {k: v for k, v in marks.items() if isinstance(v, (int, float))}
+            response.counts.update(event.get("counts") or {})
         elif kind == "error":
             self.errors.append(error_text(event))
         return []
 
     def _audio(self, event: Event, now: int) -> None:
-        reply = self._reply(_text(event.get("response_id")), now)
+        response = self._response_of(_text(event.get("response_id")), now)
         try:
             samples = CODECS[self.audio_format].decode(
                 base64.b64decode(event.get("delta") or "", validate=True)
@@ -112,10 +114,10 @@ class Listener:
             self.errors.append(f"audio that cannot be decoded: {error}")
             return
         item_id = _text(event.get("item_id"))
-        if item_id not in reply.item_ids:
-            reply.item_ids.append(item_id)
-        if reply.first_delta is None:
-            reply.first_delta = now
+        if item_id not in response.item_ids:
+            response.item_ids.append(item_id)
+        if response.first_delta is None:
+            response.first_delta = now
         if self.audio_format != "pcm16":
             stream = self._upsampling.setdefault(item_id, Resampler(G711_HZ, SAMPLE_RATE_HZ))
             samples = stream.feed(samples)
@@ -147,28 +149,28 @@ class Listener:
             self.errors.append(error_text(event))
 
     def _response(self, kind: str, event: Event, now: int) -> None:
-        response = event.get("response") or {}
-        reply = self._reply(_text(event.get("response_id") or response.get("id")), now)
+        payload = event.get("response") or {}
+        response = self._response_of(_text(event.get("response_id") or payload.get("id")), now)
         if kind in ("response.output_audio_transcript.delta", "response.output_text.delta"):
-            reply.transcript += _text(event.get("delta"))
+            response.transcript += _text(event.get("delta"))
         elif kind == "response.output_audio.done":
             item_id = _text(event.get("item_id"))
             if stream := self._upsampling.pop(item_id, None):
                 self.playout.feed(item_id, stream.flush(), now)
         elif kind == "response.created":
-            reply.resumes = (response.get("metadata") or {}).get("duplex_resumes")
+            response.resumes = (payload.get("metadata") or {}).get("duplex_resumes")
         elif kind == "response.done":
-            reply.status = _text(response.get("status")) or "completed"
-            if reply.status == "failed":
-                details = response.get("status_details") or {}
+            response.status = _text(payload.get("status")) or "completed"
+            if response.status == "failed":
+                details = payload.get("status_details") or {}
                 self.errors.append(f"the answer failed: {error_text(details)}")
 
     def _input(self, event: Event) -> CallerItem:
         item_id = _text(event.get("item_id"))
         return self.inputs.setdefault(item_id, CallerItem(item_id))
 
-    def _reply(self, response_id: str, now: int) -> Reply:
-        return self.replies.setdefault(response_id, Reply(response_id, created=now))
+    def _response_of(self, response_id: str, now: int) -> Response:
+        return self.responses.setdefault(response_id, Response(response_id, created=now))
 
 
 def _text(value: Any) -> str:

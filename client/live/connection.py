@@ -23,10 +23,10 @@ LOST = "(the connection is lost; trying to take the call up again, you are not h
 BACK = "(the call goes on)"
 
 
-class Line:
+class Connection:
     """A call on ``client``, which was opened with ``url`` and ``key``; ``say`` shows a person
     what becomes of it. One coroutine receives while others send. The one that receives is also the
-    one that connects again: what it has to say itself goes by ``reply``, which never waits."""
+    one that connects again: what it has to say itself goes by ``enqueue``, which never waits."""
 
     def __init__(
         self, client: RealtimeClient, url: str, key: str | None, say: Callable[[str], None]
@@ -38,7 +38,7 @@ class Line:
         self._last_event = ""
         self._give_up_s: float | None = None  # set from a drop until the call goes on
         self._next_try_s = 0.0  # set by each try to connect again
-        self._replies: deque[Mapping[str, Any]] = deque()  # few: `receive` sends them first
+        self._queued: deque[Mapping[str, Any]] = deque()  # few: `receive` sends them first
         self._up = asyncio.Event()
         self._up.set()
 
@@ -58,7 +58,7 @@ class Line:
         """
         while True:
             try:
-                await self._send_replies()
+                await self._send_queued()
                 async with asyncio.timeout(None if self._give_up_s is None else STEADY_S):
                     received = await self._client.receive()
             except TimeoutError:
@@ -72,9 +72,9 @@ class Line:
                 self.note(received)
                 return received
 
-    def reply(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def enqueue(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Events that the next ``receive`` sends before it waits, once there is a connection."""
-        self._replies.extend(events)
+        self._queued.extend(events)
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send an event, once there is a connection. Not for the coroutine that receives.
@@ -107,15 +107,15 @@ class Line:
         """Hang up."""
         await self._client.close()
 
-    async def _send_replies(self) -> None:
-        while self._replies and self._up.is_set():
+    async def _send_queued(self) -> None:
+        while self._queued and self._up.is_set():
             client = self._client
             try:
-                await client.send(self._replies[0])
+                await client.send(self._queued[0])
             except ConnectionDropped:
                 self._note_drop(client)
             else:
-                self._replies.popleft()
+                self._queued.popleft()
 
     def _note_drop(self, client: RealtimeClient) -> None:
         """``receive`` learns of it too, and connects again, if it has not done so already.

@@ -22,8 +22,8 @@ RESUMES = "duplex_resumes"  # in a response's metadata: the one whose unheard re
 
 
 @dataclass(slots=True)
-class Reply:
-    """One response."""
+class LiveResponse:
+    """One response of a live call, until its delay has been shown."""
 
     response_id: str
     asked_s: float | None  # when the caller had stopped speaking; None: no turn came before
@@ -45,7 +45,7 @@ class Conversation:
     expects_marks: bool = False
     speech_end_s: float | None = None
     notices: list[str] = field(default_factory=list)
-    _replies: dict[str, Reply] = field(default_factory=dict)  # not yet reported
+    _responses: dict[str, LiveResponse] = field(default_factory=dict)  # not yet reported
     _asked_s: float | None = None
     _silence_id: str | None = None  # the item of a caller who said nothing for too long
     _active: str | None = None  # the response that is being made
@@ -56,29 +56,23 @@ class Conversation:
         Raises:
             LoudspeakerFull: see `Loudspeaker.feed`.
         """
-        for unreported in self._replies.values():
+        for unreported in self._responses.values():
             unreported.settled = unreported.done
         kind = str(event.get("type", ""))
+        if kind == "input_audio_buffer.speech_started":
+            return self.silence()
         if kind == "response.output_audio.delta":
             self._audio(event)
-        elif kind == "input_audio_buffer.speech_started":
-            return self.silence()
-        elif kind == "input_audio_buffer.committed":
-            self._turn_over(event.get("item_id"))
-        elif kind == "input_audio_buffer.timeout_triggered":
-            self._silence_id = event.get("item_id")
+        elif kind.startswith("input_audio_buffer."):
+            self._input(kind, event.get("item_id"))
         elif kind == "response.created":
             self._created(event.get("response") or {})
         elif kind == "response.done":
             self._done(event.get("response") or {})
         elif kind == "duplex.turn_metrics":
-            reply = self._replies.get(event.get("response_id", ""))
-            if reply is not None:
-                reply.marks.update(event.get("marks_ms") or {})
-        elif kind == "conversation.item.input_audio_transcription.failed":
-            self.notices.append(f"your words were not understood: {error_text(event)}")
-        elif kind == "error" and (event.get("error") or {}).get("code") not in HARMLESS_CODES:
-            self.notices.append(error_text(event))
+            self._metrics(event)
+        else:
+            self._problem(kind, event)
         return []
 
     def silence(self) -> list[Event]:
@@ -108,15 +102,34 @@ class Conversation:
     def reports(self) -> list[str]:
         """A line for each response whose delay has become known."""
         lines = []
-        for reply in [reply for reply in self._replies.values() if self._may_report(reply)]:
-            heard = [self.loudspeaker.audible_s(item) for item in reply.items]
+        for response in [
+            response for response in self._responses.values() if self._may_report(response)
+        ]:
+            heard = [self.loudspeaker.audible_s(item) for item in response.items]
             audible_s = min((at_s for at_s in heard if at_s is not None), default=None)
-            if audible_s is None and reply.items and self.loudspeaker.sounding:
+            if audible_s is None and response.items and self.loudspeaker.sounding:
                 continue  # its first sample is still to come
-            del self._replies[reply.response_id]
-            if (line := _report(reply, audible_s)) is not None:
+            del self._responses[response.response_id]
+            if (line := _report(response, audible_s)) is not None:
                 lines.append(line)
         return lines
+
+    def _input(self, kind: str, item_id: str | None) -> None:
+        if kind == "input_audio_buffer.committed":
+            self._turn_over(item_id)
+        elif kind == "input_audio_buffer.timeout_triggered":
+            self._silence_id = item_id
+
+    def _metrics(self, event: Event) -> None:
+        response = self._responses.get(event.get("response_id", ""))
+        if response is not None:
+            response.marks.update(event.get("marks_ms") or {})
+
+    def _problem(self, kind: str, event: Event) -> None:
+        if kind == "conversation.item.input_audio_transcription.failed":
+            self.notices.append(f"your words were not understood: {error_text(event)}")
+        elif kind == "error" and (event.get("error") or {}).get("code") not in HARMLESS_CODES:
+            self.notices.append(error_text(event))
 
     def _turn_over(self, item_id: str | None) -> None:
         """The caller has finished, or the server takes their silence for a turn: then the answer
@@ -125,8 +138,8 @@ class Conversation:
         self._asked_s = None if is_silence else self.speech_end_s
         self.speech_end_s = None
 
-    def _may_report(self, reply: Reply) -> bool:
-        return reply.done and (reply.settled or not self.expects_marks)
+    def _may_report(self, response: LiveResponse) -> bool:
+        return response.done and (response.settled or not self.expects_marks)
 
     def _audio(self, event: Event) -> None:
         item_id = str(event.get("item_id", ""))
@@ -135,34 +148,34 @@ class Conversation:
         except (binascii.Error, ValueError) as error:
             self.notices.append(f"audio that cannot be decoded: {error}")
             return
-        reply = self._replies.get(event.get("response_id", ""))
-        if reply is not None and item_id not in reply.items:
-            reply.items.append(item_id)
+        response = self._responses.get(event.get("response_id", ""))
+        if response is not None and item_id not in response.items:
+            response.items.append(item_id)
         self.loudspeaker.feed(item_id, samples)
 
-    def _created(self, response: Event) -> None:
-        response_id = str(response.get("id", ""))
+    def _created(self, payload: Event) -> None:
+        response_id = str(payload.get("id", ""))
         self._active = response_id
-        asked_s = None if RESUMES in (response.get("metadata") or {}) else self._asked_s
+        asked_s = None if RESUMES in (payload.get("metadata") or {}) else self._asked_s
         self._asked_s = None
-        self._replies[response_id] = Reply(response_id, asked_s)
+        self._responses[response_id] = LiveResponse(response_id, asked_s)
 
-    def _done(self, response: Event) -> None:
-        if response.get("id") == self._active:
+    def _done(self, payload: Event) -> None:
+        if payload.get("id") == self._active:
             self._active = None
-        status = response.get("status")
+        status = payload.get("status")
         if status == "failed":
-            details = response.get("status_details") or {}
+            details = payload.get("status_details") or {}
             self.notices.append(f"the answer failed: {error_text(details)}")
-        reply = self._replies.get(str(response.get("id", "")))
-        if reply is not None:
-            reply.done, reply.status = True, status
+        response = self._responses.get(str(payload.get("id", "")))
+        if response is not None:
+            response.done, response.status = True, status
 
 
-def _report(reply: Reply, audible_s: float | None) -> str | None:
-    words = stage_words(reply.marks)
-    if audible_s is not None and reply.asked_s is not None:
-        words.append(f"voice-to-voice {1000 * (audible_s - reply.asked_s):.0f} ms")
-    if reply.status == "cancelled":
+def _report(response: LiveResponse, audible_s: float | None) -> str | None:
+    words = stage_words(response.marks)
+    if audible_s is not None and response.asked_s is not None:
+        words.append(f"voice-to-voice {1000 * (audible_s - response.asked_s):.0f} ms")
+    if response.status == "cancelled":
         words.append("interrupted")
     return f"  [{' | '.join(words)}]" if words else None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.live.connection import Line
+from client.live.connection import Connection
 from client.live.conversation import Conversation
 from client.live.devices import DeviceError
 from client.live.echo_canceller import EchoGuard
@@ -35,13 +35,13 @@ PUSH_KEYS = "keys: space talk (hold it, or press it again to end), esc stop the 
 class Parts:
     """What a call is made of."""
 
-    line: Line
+    connection: Connection
     card: SoundCard
     screen: Screen
     guard: EchoGuard | None
 
 
-class LiveCall:
+class LiveClient:
     """``run`` it once."""
 
     def __init__(self, parts: Parts, *, push_to_talk: bool, expects_marks: bool = False) -> None:
@@ -99,13 +99,13 @@ class LiveCall:
 
     async def _receive(self) -> None:
         while True:
-            received = await self._parts.line.receive()
+            received = await self._parts.connection.receive()
             self._parts.screen.event(received)
             try:
                 replies = self._conversation.receive(received.event)
             except LoudspeakerFull as error:
                 raise ClientError(str(error)) from error
-            self._parts.line.reply(replies)
+            self._parts.connection.enqueue(replies)
             self._show()
 
     async def _listen(self) -> None:
@@ -124,7 +124,7 @@ class LiveCall:
             self._show()
 
     async def _hear(self, chunk: Chunk) -> None:
-        guard, line = self._parts.guard, self._parts.line
+        guard, line = self._parts.guard, self._parts.connection
         samples = chunk.samples if guard is None else guard.clean(chunk.samples)
         if self._push is not None:
             if self._push.talking:
@@ -175,7 +175,7 @@ class LiveCall:
 
     async def _send(self, events: list[dict[str, Any]] | list[Mapping[str, Any]]) -> None:
         for event in events:
-            await self._parts.line.send(event)
+            await self._parts.connection.send(event)
 
     def _show(self) -> None:
         for line in self._conversation.reports():

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
 from client.caller.caller import set_up
-from client.live.connection import Line
+from client.live.connection import Connection
 from client.live.devices import DeviceError, describe
 from client.live.echo_canceller import EchoGuard, WebRtcCanceller
 from client.live.keys import has_keys, keys_to
-from client.live.live_client import OPEN_KEYS, PUSH_KEYS, LiveCall, Parts
+from client.live.live_client import OPEN_KEYS, PUSH_KEYS, LiveClient, Parts
 from client.live.pyaudio_card import PortAudio
 from client.live.soundcard import SoundCard
 from client.realtime import ClientError, SessionOptions, connect, realtime_url
@@ -89,10 +89,10 @@ async def _talk(
     try:
         url = realtime_url(options.url, options.model)
         client = await connect(url, key=options.key)
-        line = Line(client, url, options.key, screen.line)
+        line = Connection(client, url, options.key, screen.line)
         try:
             await set_up(client, options.session, line.note)
-            call = LiveCall(
+            call = LiveClient(
                 Parts(line, card, screen, guard),
                 push_to_talk=options.push_to_talk,
                 expects_marks=options.session.duplex,
@@ -127,7 +127,7 @@ def _guard(choice: EchoGuardChoice, screen: Screen) -> EchoGuard | None:
 
 
 @contextlib.contextmanager
-def _signals_to(call: LiveCall) -> Iterator[None]:
+def _signals_to(call: LiveClient) -> Iterator[None]:
     """Ctrl-C and SIGTERM hang up in good order, where the system has such signals."""
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)

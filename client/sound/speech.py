@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.realtime import SAMPLE_RATE_HZ
-from duplex.audio.files import read_wav
+from duplex.audio.files import read_sound
 from duplex.audio.resample import resample
 
 FRAME_MS = 10
@@ -34,14 +34,14 @@ class SpeechBounds:
 
 
 def read_speech(path: Path) -> NDArray[np.float32]:
-    """Read a WAV file of any rate as mono at 24 kHz.
+    """Read a recording of any rate as mono at 24 kHz.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no WAV, or holds no speech; the message names the file.
+        ValueError: it is no recording, or holds no speech; the message names the file.
     """
     try:
-        samples, rate_hz = read_wav(path)
+        samples, rate_hz = read_sound(path)
         if rate_hz != SAMPLE_RATE_HZ:
             samples = resample(samples, rate_hz, SAMPLE_RATE_HZ)
         speech_bounds(samples)

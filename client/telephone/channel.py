@@ -77,7 +77,7 @@ GOOD_LINE = LineConditions(loss=0.0, jitter_ms=0.0, buffer_ms=0, noise_dbfs=None
 
 
 @dataclass(slots=True)
-class PhoneLine:
+class TelephoneChannel:
     """One direction of one call. ``lost`` and ``late`` count packets of the ``sent``."""
 
     conditions: LineConditions
@@ -157,14 +157,14 @@ class Telephone:
 
     conditions: LineConditions
     seed: int = 0
-    uplink: PhoneLine = field(init=False)
-    downlink: PhoneLine = field(init=False)
+    uplink: TelephoneChannel = field(init=False)
+    downlink: TelephoneChannel = field(init=False)
     _resampler: Resampler = field(init=False)
     _framer: Framer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.uplink = PhoneLine(self.conditions, 2 * self.seed)
-        self.downlink = PhoneLine(self.conditions, 2 * self.seed + 1)
+        self.uplink = TelephoneChannel(self.conditions, 2 * self.seed)
+        self.downlink = TelephoneChannel(self.conditions, 2 * self.seed + 1)
         self._resampler = Resampler(CALL_HZ, LINE_HZ)
         self._framer = Framer(FRAME_SAMPLES)
         self._framer.feed(np.zeros(_RESAMPLER_LAG, np.float32))  # so that 20 ms give 20 ms

@@ -14,7 +14,7 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,23 +23,14 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from client.realtime import ConnectionLost, Refused, Unreachable
+from client.telephone.channel import FRAME_MS, FRAME_SAMPLES, LINE_HZ, TelephoneChannel
 from duplex.audio.formats import decode_ulaw, encode_ulaw
 from duplex.audio.resample import resample
 
 Samples = NDArray[np.float32]
 
-LINE_HZ = 8000
-FRAME_MS = 20
-FRAME_SAMPLES = LINE_HZ * FRAME_MS // 1000
 SILENCE = b"\xff"
 _BUFFER_S = 60.0  # of the server's audio; Twilio's own bound is not known, ours shows a flood
-
-
-class Channel(Protocol):
-    """One direction of a line, such as `client.telephone.channel.PhoneLine`."""
-
-    def feed(self, frame: Samples) -> Samples:
-        """Send 20 ms and return the 20 ms that come out meanwhile."""
 
 
 class Misbehaviour(Exception):
@@ -51,8 +42,8 @@ class TwilioEnd:
     """One stream. Positions are samples of 8 kHz from its beginning."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
-    uplink: Channel | None = None
-    downlink: Channel | None = None
+    uplink: TelephoneChannel | None = None
+    downlink: TelephoneChannel | None = None
     stream_sid: str = "MZ00000000000000000000000000000001"
     call_sid: str = "CA00000000000000000000000000000001"
     account_sid: str = "AC00000000000000000000000000000001"

@@ -1,4 +1,4 @@
-"""Recordings in files."""
+"""Recordings in files: what libsndfile reads, and 16 bit WAV to write."""
 
 import wave
 from pathlib import Path
@@ -8,32 +8,38 @@ from numpy.typing import ArrayLike
 
 from duplex.audio.formats import Samples, encode_pcm16
 
+# By which the recordings in a folder are known; a file that is named may have any name.
+SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 
-def read_wav(path: Path) -> tuple[Samples, int]:
-    """Return a WAV file's samples, its channels averaged, and its rate in Hz.
+
+def read_sound(path: Path) -> tuple[Samples, int]:
+    """Return a recording's samples, its channels averaged, and its rate in Hz.
+
+    The format is told by the content: WAV of integers or floats, FLAC, Ogg with Vorbis or Opus,
+    MP3, AIFF, and what else libsndfile reads.
 
     Raises:
-        ValueError: not a WAV file of 8, 16, 24 or 32 bit integers.
+        ValueError: it is no such file, or its samples are no numbers; the message names it.
+        OSError: it cannot be opened, or libsndfile is missing.
     """
-    try:
-        with wave.open(str(path), "rb") as file:
-            channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path}: not a PCM WAV file: {error}") from error
-    data = data[: len(data) // (width * channels) * width * channels]  # a cut-off last frame
-    if width == 1:
-        values = np.frombuffer(data, np.uint8).astype(np.float64) - 128
-    elif width in (2, 4):
-        values = np.frombuffer(data, f"<i{width}").astype(np.float64)
-    elif width == 3:
-        wide = np.zeros((len(data) // 3, 4), np.uint8)
-        wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        values = wide.view("<i4")[:, 0].astype(np.float64) / 256
-    else:
-        raise ValueError(f"{path}: {8 * width} bit samples are not supported")
-    mono = values.reshape(-1, channels).mean(axis=1) / 2 ** (8 * width - 1)
-    return mono.astype(np.float32), rate
+    with path.open("rb") as file:
+        import soundfile  # type: ignore[import-untyped]  # where it is used: a server reads no files
+
+        try:
+            samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string
+            raise ValueError(f"{path}: not a sound file that can be read: {reason}") from error
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path}: not all of its samples are numbers")
+    # Floats, and what was coded with losses, may go a little beyond the range.
+    mono: Samples = np.clip(samples.mean(axis=1), -1, 1).astype(np.float32)
+    return mono, int(rate)
+
+
+def sounds_in(folder: Path) -> list[Path]:
+    """The files of a folder that are named as recordings, by name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def write_wav(path: Path, samples: ArrayLike, rate_hz: int) -> None:

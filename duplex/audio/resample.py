@@ -32,8 +32,8 @@ def _filter_bank(up: int, down: int) -> NDArray[np.float32]:
 class Resampler:
     """Polyphase resampling of one mono stream; any cuts give the same output.
 
-    Written out rather than taken from soxr: its streams work in blocks and held back 21 ms of
-    24 kHz speech at the median and 37 ms at worst (8 kHz: 62 and 115), which a caller waits for.
+    Written out rather than taken from soxr: its streams work in blocks and hold speech back, which
+    a caller waits for (docs/decisions/0031-own-resampler.md).
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:

@@ -1,10 +1,15 @@
-"""`duplex bench`: the client's benchmark, with recordings, a server and scoring of our own."""
+"""`duplex bench`: the client's benchmark, with recordings, a server and scoring of our own.
+
+This is a command of the product: it measures any server over the wire, for whoever runs one. The
+studies that chose this project's defaults are scripts in `benchmarks/`.
+"""
 
 import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from msgspec import structs
 
@@ -27,7 +32,6 @@ from client.bench.scoring import Transcribe
 from client.bench.self_test import LONG, QUICK, SHORT, describe, measure_error
 from client.bench.server_process import serving
 from client.bench.tables import figure
-from client.bench.word_errors import wer
 from client.caller.caller import CallOptions
 from client.realtime import ClientError
 from duplex.app import build
@@ -57,6 +61,7 @@ GOALS = (
 )
 GOALS_OF = {"qwen2.5-coder-1.5b": ("v2v_p50_ms>800", "v2v_p95_ms>1300", *TURN_TAKING_GOALS)}
 QUICK_RECORDINGS = 1  # of each kind
+NEEDED = ("jiwer", "scipy")  # the packages of the extra `bench`
 
 
 def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> int:
@@ -66,8 +71,9 @@ def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> in
     delay against the length of the turn and of the conversation.
 
     Raises:
-        ConfigError: the recordings cannot be read.
+        ConfigError: the recordings cannot be read, or a package is missing.
     """
+    _check_packages()
     recordings = _recordings(config, wanted)
     for name in left_out(wanted.scope, recordings):
         _tell(f"{name}: left out, there are no recordings for it")
@@ -99,7 +105,12 @@ def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> in
 
 
 def self_test(clicks: int = LONG) -> int:
-    """Measure known delays, print what the bench makes of them; returns the exit code."""
+    """Measure known delays, print what the bench makes of them; returns the exit code.
+
+    Raises:
+        ConfigError: a package is missing.
+    """
+    _check_packages()
     try:
         error = asyncio.run(measure_error(clicks))
     except ClientError as problem:
@@ -108,6 +119,13 @@ def self_test(clicks: int = LONG) -> int:
     for line in describe(error):
         print(line)
     return OK
+
+
+def _check_packages() -> None:
+    """Before anything is measured, rather than when the figures are made of it."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        names = " and ".join(missing)
+        raise ConfigError(f"duplex bench needs {names}: pip install 'duplex-r1[bench]'")
 
 
 async def _run(
@@ -170,7 +188,6 @@ class _Measure:
                 options,
                 self.recordings,
                 transcribe=self.transcribe,
-                count_errors=_count_errors,
                 progress=_tell,
             )
 
@@ -215,11 +232,6 @@ def _scoring(config: Config, wanted: Wanted) -> Transcribe | None:
     store = build.open_store(scoring)
     store.ensure([SCORING_EAR], Progress(sys.stderr))
     return build.load_ear(scoring, store).transcribe
-
-
-def _count_errors(reference: str, heard: str) -> tuple[int, int]:
-    errors = wer([(reference, heard)])
-    return errors.errors, errors.words
 
 
 def _print(report: Report) -> None:

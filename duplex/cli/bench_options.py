@@ -147,7 +147,8 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
         "--recordings",
         type=Path,
         metavar="DIR",
-        help="WAV files to ask, with a .txt of the words beside each (default: our own voice)",
+        help="sound files to ask (WAV, FLAC, Ogg, MP3), each with a .txt of its words (default: "
+        "our own voice)",
     )
     scope.add_argument(
         "--noise", choices=get_args(Kind), default="pink", help="in the background (default pink)"

@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
-from benchmarks import interruptions  # noqa: E402
-from benchmarks.events.corpus import Event  # noqa: E402
-from benchmarks.events.hearing import Heard, hear, hear_stopped, said_in  # noqa: E402
-from benchmarks.events.scenes import Echo, Place, lay  # noqa: E402
-from benchmarks.events.sounds import made_cough  # noqa: E402
-from benchmarks.events.voices import Voices  # noqa: E402
+from benchmarks.turn_taking import interruptions  # noqa: E402
+from benchmarks.turn_taking.events.corpus import Event  # noqa: E402
+from benchmarks.turn_taking.events.hearing import Heard, hear, hear_stopped, said_in  # noqa: E402
+from benchmarks.turn_taking.events.scenes import Echo, Place, lay  # noqa: E402
+from benchmarks.turn_taking.events.sounds import made_cough  # noqa: E402
+from benchmarks.turn_taking.events.voices import Voices  # noqa: E402
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge  # noqa: E402
 from duplex.interruption.network import first_syllable, whole_utterance  # noqa: E402
 from duplex.turns.endpointing import EndpointConfig  # noqa: E402

@@ -13,7 +13,8 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # as the script itself does; benchmarks are not installed
 
-from benchmarks import delay_curve, gpu  # noqa: E402
+from benchmarks import gpu  # noqa: E402
+from benchmarks.native import delay_curve  # noqa: E402
 from benchmarks.native.capacity import Found, Voice  # noqa: E402
 from benchmarks.native.record import Record  # noqa: E402
 from benchmarks.native.sections import MODELS, Bench  # noqa: E402
@@ -129,6 +130,7 @@ def test_a_token_is_late_if_speech_has_reached_its_place() -> None:
 def test_the_delay_curve_is_measured_and_drawn() -> None:
     found = delay_curve.measure(MODELS["tiny"][0], (1, 2), 2)
     drawing = delay_curve.plot(found, "A title")
-    assert drawing.count("<circle") == 4
+    lines = [drawing.partition(f'<g id="{way}">')[2] for way in ("incremental", "batch")]
+    assert [line.partition("</g>\n   </g>")[0].count("<use") for line in lines] == [2, 2]
     assert "batch: longest / shortest" in drawing
     assert all(entry["n"] == 2 for entry in found["batch"]["heard_ms"])

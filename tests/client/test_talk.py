@@ -9,7 +9,7 @@ import pytest
 
 from client.realtime import SessionOptions
 from client.talk import FAILED, OK, USAGE, TalkOptions, talk
-from duplex.audio.files import read_wav, write_wav
+from duplex.audio.files import read_sound, write_wav
 
 MARKS = {
     "pause": 100.0,
@@ -58,7 +58,7 @@ def test_two_turns_are_shown_measured_and_saved(lab, question, tmp_path):
         "voice-to-voice 40"
     )
     assert lines[3] == "      you> question 1"
-    heard, rate = read_wav(save)
+    heard, rate = read_sound(save)
     assert rate == 24_000
     loud = np.flatnonzero(np.abs(heard) > 0.4)
     assert len(loud) == pytest.approx(2 * 0.9 * 24_000, abs=2)
@@ -98,7 +98,7 @@ def test_failures_are_told_in_words(lab, question, change, words):
     ("name", "content", "words"),
     [
         ("missing.wav", None, "cannot read .*missing.wav: No such file"),
-        ("text.wav", b"hello, this is no sound", "text.wav: not a PCM WAV file"),
+        ("text.wav", b"hello, this is no sound", "text.wav: not a sound file"),
     ],
 )
 def test_unusable_recordings(lab, tmp_path, name, content, words):

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from tts.token2wav.audio import flow_mel, kaldi_fbank, read_wav, resample, whisper_mel
+from tts.token2wav.audio import flow_mel, kaldi_fbank, resample, whisper_mel
 
 TOKENIZER_FILE = "speech_tokenizer_v2_25hz.onnx"
 SPEAKER_FILE = "campplus.onnx"
@@ -58,19 +58,19 @@ def load_prompt(path: Path) -> VoicePrompt:
 
 
 def read_prompt(path: Path, directory: Path) -> VoicePrompt:
-    """A prompt from an ``.npz`` file as it is, or from a WAV file: see `load_prompt` and
-    `prompt_from_wav` for what they raise."""
-    return load_prompt(path) if path.suffix == ".npz" else prompt_from_wav(path, directory)
+    """A prompt from an ``.npz`` file as it is, or from a recording: see `load_prompt` and
+    `prompt_from_recording` for what they raise."""
+    return load_prompt(path) if path.suffix == ".npz" else prompt_from_recording(path, directory)
 
 
-def prompt_from_wav(path: Path, directory: Path) -> VoicePrompt:
-    """The voice of a WAV file, by the two networks of a ``token2wav`` directory.
+def prompt_from_recording(path: Path, directory: Path) -> VoicePrompt:
+    """The voice of a recording, by the two networks of a ``token2wav`` directory.
 
     Raises:
-        ValueError: the file is no 16-bit WAV of 0.5 to 30 s, or a network is not the one meant.
-        OSError: a file cannot be read.
+        ValueError: the file is no recording of 0.5 to 30 s, or a network is not the one meant.
+        OSError: a file cannot be opened, or libsndfile is missing.
     """
-    pcm, rate = read_wav(path)
+    pcm, rate = read_mono(path)
     seconds = len(pcm) / rate
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise ValueError(f"{path} lasts {seconds:.1f} s; a voice needs {SHORTEST_S} to {LONGEST_S}")
@@ -83,9 +83,28 @@ def prompt_from_wav(path: Path, directory: Path) -> VoicePrompt:
     return VoicePrompt(codes, speaker, mel)
 
 
+def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples in [-1, 1], the channels averaged, and the rate of a file that libsndfile reads: WAV,
+    FLAC, Ogg, MP3 and others.
+
+    Raises:
+        ValueError: it is no such file.
+        OSError: it cannot be opened, or libsndfile is missing.
+    """
+    import soundfile  # type: ignore[import-untyped]  # a prompt that was saved needs none
+
+    with path.open("rb") as file:
+        try:
+            samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string
+            raise ValueError(f"{path} is no sound file that can be read: {reason}") from error
+    return samples.mean(axis=1).astype(np.float32), int(rate)
+
+
 def _session(path: Path, inputs: int) -> onnxruntime.InferenceSession:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; a voice from a WAV file needs it")
+        raise FileNotFoundError(f"{path} is missing; a voice from a recording needs it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])

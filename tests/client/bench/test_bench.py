@@ -13,9 +13,10 @@ from client.bench.compare import compare
 from client.bench.metrics import check, figures, from_few, parse_condition
 from client.bench.plan import Recordings, Scope, left_out, plan
 from client.bench.report import write_report
-from client.bench.result import MeasuringError, Report, WordErrors, pooled
+from client.bench.result import MeasuringError, Report
 from client.bench.runner import BenchOptions, Target, bench
 from client.bench.stats import summarise
+from client.bench.word_errors import WordErrors, pooled
 from client.caller.caller import CallOptions
 from client.realtime import Unreachable
 from client.sound.speech import Recording
@@ -94,11 +95,6 @@ def everything(lab):
     )
 
 
-def count_errors(reference: str, heard: str) -> tuple[int, int]:
-    expected, words = reference.split(), heard.split()
-    return sum(a != b for a, b in zip(expected, words, strict=False)), len(expected)
-
-
 def run(lab, servers, scope=SCOPE, recordings=None, *, timeout_s=5.0, **more):
     """Serve, measure, return the results, one for each server."""
 
@@ -136,7 +132,6 @@ def outcome(lab, tmp_path_factory):
                 BenchOptions(SCOPE, CallOptions(gap_ms=200), "duplex bench"),
                 everything(lab),
                 transcribe=lambda samples: f"answer {len(samples)}",
-                count_errors=count_errors,
             )
 
     (result,) = lab.run(scenario())

@@ -19,8 +19,9 @@ from client.bench.metrics import (
     same_questions,
     spreads,
 )
-from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, WordErrors
+from client.bench.result import BenchCall, BenchResult, BenchTurn, Group
 from client.bench.stats import share_interval, summarise
+from client.bench.word_errors import WordErrors
 from client.caller.turns import TurnResult
 
 TURN = TurnResult(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from client.bench.questions import Question, load_questions, read_recordings, record
 from client.sound.speech import longest_pause_ms, speech_bounds
@@ -57,6 +58,19 @@ def test_recordings_of_ones_own_are_read(lab, tmp_path):
     assert [len(item.samples) for item in found.ordinary] == [7200, 2400]  # at 24 kHz
     assert [len(part) for part in (found.backchannels, found.pauses)] == [1, 0]
     assert len({item.id for item in found.all}) == 3
+
+
+def test_recordings_come_in_several_formats_under_names_of_their_own(lab, tmp_path):
+    for name in ("a.wav", "b.flac", "c.OGG"):
+        soundfile.write(tmp_path / name, lab.tone(300), 24_000)
+    assert [item.id.removeprefix(tmp_path.name) for item in read_recordings(tmp_path).all] == [
+        "-a",
+        "-b",
+        "-c",
+    ]
+    soundfile.write(tmp_path / "a.flac", lab.tone(300), 24_000)
+    with pytest.raises(ValueError, match=r"a\.flac and a\.wav are recordings of one name"):
+        read_recordings(tmp_path)
 
 
 def test_recordings_that_cannot_be_asked_are_told(lab, tmp_path):

@@ -126,6 +126,15 @@ def test_the_same_seed_is_the_same_interval():
     assert bootstrap_interval(values, 95) != bootstrap_interval(values, 95, seed=1)
 
 
+@given(st.lists(st.floats(1.0, 1e4), min_size=1, max_size=30), st.sampled_from([50, 95]))
+def test_the_bootstrap_is_the_percentile_bootstrap(values, percentile):
+    values = np.array(values)
+    picks = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
+    resampled = np.percentile(values[picks], percentile, axis=1)
+    expected = np.percentile(resampled, [2.5, 97.5])
+    assert bootstrap_interval(values, percentile) == pytest.approx(tuple(expected))
+
+
 def test_a_ratio_of_pairs():
     draw = np.random.default_rng(4)
     shared = draw.exponential(300, 60)  # what both sides of a pair met: it must not blur the ratio

@@ -64,9 +64,24 @@ def test_edit_distance_is_a_metric(a: list[str], b: list[str], c: list[str]) -> 
     assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
 
 
+def plain_distance(a: list[str], b: list[str]) -> int:
+    """Levenshtein's distance by its definition."""
+    if not a or not b:
+        return len(a) + len(b)
+    if a[-1] == b[-1]:
+        return plain_distance(a[:-1], b[:-1])
+    shorter = ((a[:-1], b), (a, b[:-1]), (a[:-1], b[:-1]))
+    return 1 + min(plain_distance(*pair) for pair in shorter)
+
+
+@given(*[st.lists(st.sampled_from(["one", "two", "naïve", "你好", "5"]), max_size=5)] * 2)
+def test_the_distance_is_levenshteins(a: list[str], b: list[str]) -> None:
+    assert edit_distance(a, b) == plain_distance(a, b)
+
+
 def test_errors_of_all_pairs_are_summed() -> None:
     result = wer([("one two three", "1 2 3"), ("good morning", "good evening sir")])
-    assert result == WordErrors(errors=2, words=5)
+    assert result == WordErrors(edits=2, words=5)
     assert result.rate == pytest.approx(0.4)
     assert wer([]).rate == 0.0
 

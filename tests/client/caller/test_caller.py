@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from client.caller.caller import CallOptions, CallResult, Line, hold_call
+from client.caller.caller import CallOptions, CallResult, Utterance, hold_call
 from client.realtime import CHUNK_SAMPLES, SAMPLE_RATE_HZ, SessionOptions, connect
 from client.sound.speech import Recording
 
@@ -13,8 +13,8 @@ async def call(server, lines, **options) -> CallResult:
     return await hold_call(client, lines, CallOptions(**options))
 
 
-def said(samples, name="q") -> Line:
-    return Line(Recording(name, f"text of {name}", samples))
+def said(samples, name="q") -> Utterance:
+    return Utterance(Recording(name, f"text of {name}", samples))
 
 
 def ms(samples: int) -> float:
@@ -127,7 +127,7 @@ def test_barge_in_truncates_what_was_not_heard(lab):
         async with lab.running(server):
             lines = [
                 said(lab.tone(500), "a"),
-                Line(Recording("b", "", lab.tone(500)), interrupt_after_ms=1000),
+                Utterance(Recording("b", "", lab.tone(500)), interrupt_after_ms=1000),
             ]
             return await call(server, lines)
 
@@ -154,8 +154,8 @@ def test_what_the_next_question_stops_was_not_stopped_by_what_was_said_before(la
         async with lab.running(server):
             lines = [
                 said(lab.tone(500), "a"),
-                Line(unnoticed, interrupt_after_ms=1000, backchannel=True),
-                Line(Recording("c", "", lab.tone(500)), interrupt_after_ms=1000),
+                Utterance(unnoticed, interrupt_after_ms=1000, backchannel=True),
+                Utterance(Recording("c", "", lab.tone(500)), interrupt_after_ms=1000),
             ]
             return await call(server, lines)
 
@@ -173,7 +173,7 @@ def test_an_answer_too_short_to_interrupt_is_heard_out(lab):
         async with lab.running(server):
             lines = [
                 said(lab.tone(500), "a"),
-                Line(Recording("b", "", lab.tone(500)), interrupt_after_ms=1000),
+                Utterance(Recording("b", "", lab.tone(500)), interrupt_after_ms=1000),
             ]
             return await call(server, lines)
 

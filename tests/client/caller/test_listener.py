@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from client.caller.caller import Caller, CallOptions, Line, hold_call
+from client.caller.caller import Caller, CallOptions, Utterance, hold_call
 from client.caller.listener import Listener
 from client.caller.turns import Span, measure
 from client.realtime import SAMPLE_RATE_HZ, SessionOptions, connect
@@ -36,7 +36,7 @@ def play(listener, response_id, item_id, duration_ms, at_ms, **metadata):
 def span(said, at_ms, listener):
     start = at_ms * MS
     end = start + len(said.samples)
-    counts = len(listener.inputs), len(listener.replies), len(listener.errors)
+    counts = len(listener.inputs), len(listener.responses), len(listener.errors)
     return Span(said, start, end, start, end - 1, True, *counts)
 
 
@@ -55,7 +55,7 @@ def span(said, at_ms, listener):
     ],
 )
 def test_what_a_server_leaves_out_breaks_nothing(lab, event):
-    caller = Caller([Line(recording(lab))], CallOptions())
+    caller = Caller([Utterance(recording(lab))], CallOptions())
     for _ in range(20):
         caller.microphone.take()
         caller.tick()
@@ -64,8 +64,8 @@ def test_what_a_server_leaves_out_breaks_nothing(lab, event):
     (turn,) = caller.results()
     assert turn.transcript == turn.answer == ""
     assert turn.marks == {}
-    made = list(caller.listener.replies.values())
-    assert [reply.status for reply in made if event["type"] == "response.done"] in (
+    made = list(caller.listener.responses.values())
+    assert [response.status for response in made if event["type"] == "response.done"] in (
         [],
         ["completed"],
     )
@@ -90,13 +90,13 @@ def test_what_is_no_event_costs_the_call_and_not_the_run(lab, event):
 
     async def scenario():
         async with lab.listening(handler) as url:
-            return await hold_call(await connect(url), [Line(recording(lab))], CallOptions())
+            return await hold_call(await connect(url), [Utterance(recording(lab))], CallOptions())
 
     assert "the server sent what is no event" in lab.run(scenario()).lost
 
 
 def test_a_server_that_only_keeps_the_line_alive_does_not_answer(lab):
-    caller = Caller([Line(recording(lab))], CallOptions(answer_timeout_s=5))
+    caller = Caller([Utterance(recording(lab))], CallOptions(answer_timeout_s=5))
     chunks = 0
     kinds = ("ping", "rate_limits.updated", "input_audio_buffer.speech_started")
     while not caller.finished and chunks < 50 * 60:
@@ -136,7 +136,7 @@ def test_an_answer_that_goes_on_is_no_answer_to_an_interruption(lab):
 
 
 def test_who_only_hears_the_old_answer_again_waits_for_the_new_one(lab):
-    lines = [Line(recording(lab, 200)), Line(recording(lab, 200), interrupt_after_ms=300)]
+    lines = [Utterance(recording(lab, 200)), Utterance(recording(lab, 200), interrupt_after_ms=300)]
     caller = Caller(lines, CallOptions(SessionOptions(transcription_model=None)))
     listener, resumed = caller.listener, False
     while not caller.finished and caller.microphone.position < 60 * SAMPLE_RATE_HZ:

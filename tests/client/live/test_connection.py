@@ -11,8 +11,8 @@ from servers import running_server
 from virtual_time import VirtualTimeLoop
 
 from client.caller.caller import set_up
-from client.live.connection import BACK, LOST, RETRY_S, Line
-from client.live.live_client import LiveCall, Parts
+from client.live.connection import BACK, LOST, RETRY_S, Connection
+from client.live.live_client import LiveClient, Parts
 from client.realtime import (
     ConnectionDropped,
     ConnectionLost,
@@ -32,7 +32,7 @@ async def called(**session):
     said: list[str] = []
     async with running_server(Config(server=ServerConfig(port=0))) as running:
         client = await connect(running.url)
-        line = Line(client, running.url, None, said.append)
+        line = Connection(client, running.url, None, said.append)
         try:
             options = SessionOptions(duplex=True, manual_turns=True, **session)
             await set_up(client, options, line.note)
@@ -46,7 +46,7 @@ def drop(client) -> None:
     client._websocket.transport.abort()
 
 
-async def until(line: Line, kind: str) -> list[dict]:
+async def until(line: Connection, kind: str) -> list[dict]:
     events = []
     async with asyncio.timeout(90):
         while not events or events[-1]["type"] != kind:
@@ -171,7 +171,7 @@ class Network:
 
     def __init__(self, monkeypatch, first: Wire, *later: Wire | None) -> None:
         self.said: list[str] = []
-        self.line = Line(first, "ws://x", None, self.said.append)
+        self.line = Connection(first, "ws://x", None, self.said.append)
         self._later = list(later)
         self.tried_s: list[float] = []
         monkeypatch.setattr("client.live.connection.take_up", self._take_up)
@@ -189,7 +189,7 @@ def in_virtual_time(test) -> None:
         runner.run(test)
 
 
-async def receive(line: Line, for_s: float) -> list[dict]:
+async def receive(line: Connection, for_s: float) -> list[dict]:
     """All that comes in a time."""
     events = []
     with contextlib.suppress(TimeoutError):
@@ -248,7 +248,7 @@ def test_a_call_that_is_interrupted_and_dropped(monkeypatch):
     network = Network(monkeypatch, Wire(OFFER, audio, started), wire)
 
     async def test() -> None:
-        call = LiveCall(
+        call = LiveClient(
             Parts(network.line, SilentCard(), Screen(io.StringIO()), None), push_to_talk=False
         )
         asyncio.get_running_loop().call_later(5, call.press, "q")

@@ -9,11 +9,11 @@ import pytest
 from servers import scripted_server
 
 from client.caller.caller import set_up
-from client.live.connection import Line
+from client.live.connection import Connection
 from client.live.devices import DeviceError
 from client.live.intake import MAX_WAITING_S, TooSlow
 from client.live.keys import REPEAT_S
-from client.live.live_client import LiveCall, Parts
+from client.live.live_client import LiveClient, Parts
 from client.realtime import SessionOptions, connect
 from client.screen import Screen
 
@@ -42,7 +42,7 @@ class Card:
 class Talk:
     """A call that runs beside the test."""
 
-    def __init__(self, call: LiveCall, card: Card, out: io.StringIO) -> None:
+    def __init__(self, call: LiveClient, card: Card, out: io.StringIO) -> None:
         self.call, self.card, self.out = call, card, out
         self.running = asyncio.create_task(call.run())
 
@@ -61,9 +61,9 @@ async def talking(*, push_to_talk: bool = False):
     card, out = Card(), io.StringIO()
     screen = Screen(out)
     async with scripted_server() as (url, _):
-        line = Line(await connect(url), url, None, screen.line)
+        line = Connection(await connect(url), url, None, screen.line)
         await set_up(line._client, SessionOptions(duplex=True, manual_turns=push_to_talk))
-        call = LiveCall(Parts(line, card, screen, None), push_to_talk=push_to_talk)
+        call = LiveClient(Parts(line, card, screen, None), push_to_talk=push_to_talk)
         talk = Talk(call, card, out)
         try:
             yield talk

@@ -14,8 +14,8 @@ from client.telephone.channel import (
     LINE_HZ,
     Earpiece,
     LineConditions,
-    PhoneLine,
     Telephone,
+    TelephoneChannel,
 )
 from duplex.audio.formats import decode_ulaw
 from duplex.audio.resample import resample
@@ -42,7 +42,7 @@ def rms(samples):
 def test_the_delay_is_the_buffers(buffer_ms):
     burst = np.zeros(8 * FRAME_SAMPLES, np.float32)
     burst[:FRAME_SAMPLES] = sine(1000, 0.02)
-    heard = send(PhoneLine(replace(GOOD_LINE, buffer_ms=buffer_ms)), burst)
+    heard = send(TelephoneChannel(replace(GOOD_LINE, buffer_ms=buffer_ms)), burst)
     first = int(np.flatnonzero(np.abs(heard) > 0.05)[0]) * 1000 / LINE_HZ
     assert buffer_ms <= first <= buffer_ms + 2
 
@@ -54,7 +54,7 @@ def test_the_delay_is_the_buffers(buffer_ms):
 )  # fmt: skip
 def test_the_band_is_the_telephones(hz, least_db, most_db):
     signal = sine(hz, 1)
-    heard = send(PhoneLine(GOOD_LINE), signal)
+    heard = send(TelephoneChannel(GOOD_LINE), signal)
     level_db = 20 * np.log10(max(rms(heard[800:]), 1e-9) / rms(signal[800:]))
     assert least_db <= level_db <= most_db
 
@@ -62,7 +62,7 @@ def test_the_band_is_the_telephones(hz, least_db, most_db):
 @pytest.mark.parametrize("codec", ["ulaw", "alaw"])
 def test_a_good_line_leaves_only_the_codecs_noise(codec):
     signal = sine(1000, 1)
-    heard = send(PhoneLine(replace(GOOD_LINE, codec=codec)), signal)[800:]
+    heard = send(TelephoneChannel(replace(GOOD_LINE, codec=codec)), signal)[800:]
     at = np.arange(len(heard))
     basis = np.stack([np.sin(2 * np.pi * 1000 * at / LINE_HZ), np.cos(2 * np.pi * at / 8)])
     fitted = basis.T @ np.linalg.lstsq(basis.T, heard, rcond=None)[0]
@@ -71,13 +71,13 @@ def test_a_good_line_leaves_only_the_codecs_noise(codec):
 
 def test_noise_is_as_loud_as_asked():
     silent = np.zeros(2 * LINE_HZ, np.float32)
-    heard = send(PhoneLine(replace(GOOD_LINE, noise_dbfs=-50.0)), silent)
+    heard = send(TelephoneChannel(replace(GOOD_LINE, noise_dbfs=-50.0)), silent)
     assert 20 * np.log10(rms(heard)) == pytest.approx(-50, abs=0.5)
 
 
 @pytest.mark.parametrize("mean_burst", [None, 1.0, 4.0])
 def test_packets_are_lost_as_often_as_asked(mean_burst):
-    line = PhoneLine(replace(GOOD_LINE, loss=0.2, mean_burst=mean_burst), seed=3)
+    line = TelephoneChannel(replace(GOOD_LINE, loss=0.2, mean_burst=mean_burst), seed=3)
     frame = np.zeros(FRAME_SAMPLES, np.float32)
     lost, before = [], 0
     for _ in range(5000):
@@ -93,7 +93,7 @@ def test_packets_are_lost_as_often_as_asked(mean_burst):
 @pytest.mark.parametrize(("buffer_ms", "share"), [(20, 0.317), (40, 0.0455), (60, 0.0027)])
 def test_a_deeper_buffer_loses_less_to_jitter(buffer_ms, share):
     """Within one, two and three standard deviations of the normal distribution."""
-    line = PhoneLine(replace(GOOD_LINE, jitter_ms=60.0, buffer_ms=buffer_ms), seed=1)
+    line = TelephoneChannel(replace(GOOD_LINE, jitter_ms=60.0, buffer_ms=buffer_ms), seed=1)
     frame = np.zeros(FRAME_SAMPLES, np.float32)
     for _ in range(4000):
         line.feed(frame)
@@ -103,7 +103,7 @@ def test_a_deeper_buffer_loses_less_to_jitter(buffer_ms, share):
 
 def test_a_lost_packet_of_a_voice_is_concealed():
     """A period is repeated: hardly to be seen in a steady sound, and gone after 60 ms."""
-    line = PhoneLine(GOOD_LINE)
+    line = TelephoneChannel(GOOD_LINE)
     signal = sine(400, 0.4)
     frames = signal.reshape(-1, FRAME_SAMPLES)
     for frame in frames[:10]:
@@ -120,9 +120,9 @@ def test_a_lost_packet_of_a_voice_is_concealed():
 def test_the_same_seed_is_the_same_line():
     signal = np.random.default_rng(0).uniform(-0.3, 0.3, LINE_HZ).astype(np.float32)
     bad = LineConditions(loss=0.2, mean_burst=3)
-    first, again = send(PhoneLine(bad, 5), signal), send(PhoneLine(bad, 5), signal)
+    first, again = send(TelephoneChannel(bad, 5), signal), send(TelephoneChannel(bad, 5), signal)
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, send(PhoneLine(bad, 6), signal))
+    assert not np.array_equal(first, send(TelephoneChannel(bad, 6), signal))
     up, down = Telephone(bad, 5).uplink, Telephone(bad, 5).downlink
     assert not np.array_equal(send(up, signal), send(down, signal))
 
@@ -146,7 +146,7 @@ def test_speaking_is_downsampling_and_the_line():
     signal = sine(700, 1, rate=24_000)
     said = decode_ulaw(Telephone(STILL).speak(signal))
     narrow = np.concatenate([np.zeros(25, np.float32), resample(signal, 24_000, LINE_HZ)])
-    wanted = send(PhoneLine(STILL), narrow)
+    wanted = send(TelephoneChannel(STILL), narrow)
     np.testing.assert_allclose(said[: 40 * FRAME_SAMPLES], wanted[: 40 * FRAME_SAMPLES], atol=0.02)
 
 
@@ -171,7 +171,7 @@ def test_no_line_is_like_that(wrong):
     with pytest.raises(ValueError):  # noqa: PT011 - each names its own key
         LineConditions(**wrong)
     with pytest.raises(ValueError, match="160 samples"):
-        PhoneLine(GOOD_LINE).feed(np.zeros(161, np.float32))
+        TelephoneChannel(GOOD_LINE).feed(np.zeros(161, np.float32))
 
 
 def test_a_loss_that_its_bursts_cannot_make_is_no_line():

@@ -8,7 +8,7 @@ import pytest
 from servers import scripted_server
 
 from client.realtime import Refused, Unreachable
-from client.telephone.channel import LineConditions, PhoneLine
+from client.telephone.channel import LineConditions, TelephoneChannel
 from client.telephone.twilio import (
     FRAME_SAMPLES,
     LINE_HZ,
@@ -145,7 +145,7 @@ async def test_servers_that_take_no_calls_are_told_apart():
 
 def test_a_bad_line_lies_between_the_caller_and_the_server():
     conditions = LineConditions(loss=0.0, jitter_ms=0.0, buffer_ms=40, noise_dbfs=None)
-    end = TwilioEnd(uplink=PhoneLine(conditions), downlink=PhoneLine(conditions))
+    end = TwilioEnd(uplink=TelephoneChannel(conditions), downlink=TelephoneChannel(conditions))
     end.start()
     end.say(TONE)
     end.receive(media(end, LINE_HZ // 2))

@@ -111,4 +111,4 @@ def test_answers_are_understood(voice: PiperVoice, models: Callable[[str], Path]
         pairs.append((speech(text), speech(re.sub(r"(\d)\.(\d\d ?[ap]m)", r"\1:\2", heard))))
     errors = wer(pairs)
     assert errors.words >= 200
-    assert errors.rate <= 0.05, [pair for pair in pairs if wer([pair]).errors]
+    assert errors.rate <= 0.05, [pair for pair in pairs if wer([pair]).edits]

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 from onnx import TensorProto, helper, numpy_helper
 from token2wav_checkpoint import random_prompt
 
 from tts.token2wav.audio import (
     flow_mel,
     kaldi_fbank,
-    read_wav,
     resample,
     slaney_bank,
     whisper_mel,
@@ -23,7 +23,8 @@ from tts.token2wav.prompt import (
     TOKENIZER_FILE,
     VoicePrompt,
     load_prompt,
-    prompt_from_wav,
+    prompt_from_recording,
+    read_mono,
     read_prompt,
 )
 
@@ -102,17 +103,15 @@ def test_resampling_is_that_of_torchaudio(
 @pytest.fixture
 def wav(tmp_path: Path, glide: Float32) -> Callable[..., Path]:
     def write(
-        name: str = "voice.wav", seconds: float = 1.0, rate: int = 16_000, channels: int = 1,
-        width: int = 2,
+        name: str = "voice.wav", seconds: float = 1.0, rate: int = 16_000, channels: int = 1
     ) -> Path:  # fmt: skip
         pcm = (np.resize(glide, round(seconds * rate)) * 32767).astype("<i2")
         path = tmp_path / name
         with wave.open(str(path), "wb") as file:
             file.setnchannels(channels)
-            file.setsampwidth(width)
+            file.setsampwidth(2)
             file.setframerate(rate)
-            data = np.repeat(pcm, channels)
-            file.writeframes(data.tobytes() if width == 2 else bytes(len(data) * width))
+            file.writeframes(np.repeat(pcm, channels).tobytes())
         return path
 
     return write
@@ -170,7 +169,7 @@ def test_a_prompt_is_three_views_of_one_file(
     wav: Callable[..., Path], networks: Path, glide: Float32
 ) -> None:
     prompt = read_prompt(wav(seconds=1.005), networks)
-    pcm, rate = read_wav(wav(seconds=1.005))
+    pcm, rate = read_mono(wav(seconds=1.005))
     assert rate == 16_000
     np.testing.assert_array_equal(
         prompt.codes, np.abs(whisper_mel(pcm)[3, ::4] * 1000).astype(np.int64)
@@ -184,7 +183,7 @@ def test_a_prompt_is_three_views_of_one_file(
 
 
 def test_a_mel_that_is_short_is_held(wav: Callable[..., Path], networks: Path) -> None:
-    prompt = prompt_from_wav(wav(seconds=1.03, rate=24_000), networks)
+    prompt = prompt_from_recording(wav(seconds=1.03, rate=24_000), networks)
     assert len(prompt.codes) == 26  # 103 frames
     assert len(prompt.mel) == 52  # where the audio has 51
     np.testing.assert_array_equal(prompt.mel[51], prompt.mel[50])
@@ -192,10 +191,25 @@ def test_a_mel_that_is_short_is_held(wav: Callable[..., Path], networks: Path) -
 
 
 def test_channels_are_averaged(wav: Callable[..., Path]) -> None:
-    mono, _ = read_wav(wav("mono.wav"))
-    stereo, rate = read_wav(wav("stereo.wav", channels=2))
+    mono, _ = read_mono(wav("mono.wav"))
+    stereo, rate = read_mono(wav("stereo.wav", channels=2))
     assert rate == 16_000
     np.testing.assert_array_equal(mono, stereo)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("voice.wav", "FLOAT"), ("voice.wav", "PCM_24"), ("voice.flac", "PCM_16")],
+)
+def test_a_voice_may_come_in_any_format_without_losses(
+    wav: Callable[..., Path], tmp_path: Path, networks: Path, name: str, subtype: str
+) -> None:
+    plain = prompt_from_recording(wav("plain.wav"), networks)
+    samples, rate = read_mono(tmp_path / "plain.wav")
+    soundfile.write(tmp_path / name, samples, rate, subtype=subtype)
+    other = prompt_from_recording(tmp_path / name, networks)
+    np.testing.assert_array_equal(other.codes, plain.codes)
+    np.testing.assert_array_equal(other.mel, plain.mel)
 
 
 @pytest.mark.parametrize(
@@ -203,33 +217,31 @@ def test_channels_are_averaged(wav: Callable[..., Path]) -> None:
     [
         ({"seconds": 0.4}, "lasts 0.4 s"),
         ({"seconds": 31}, "lasts 31.0 s"),
-        ({"width": 1}, "8-bit"),
-        ({"width": 3}, "24-bit"),
     ],
 )
 def test_unfit_files_are_refused(
     wav: Callable[..., Path], networks: Path, settings: dict[str, float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        prompt_from_wav(wav(**settings), networks)
+        prompt_from_recording(wav(**settings), networks)
 
 
-def test_what_is_no_wav_and_what_is_missing_is_named(
+def test_what_is_no_sound_and_what_is_missing_is_named(
     wav: Callable[..., Path], networks: Path, tmp_path: Path
 ) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(b"no sound")
-    with pytest.raises(ValueError, match=r"noise\.wav is no WAV"):
-        prompt_from_wav(noise, networks)
+    with pytest.raises(ValueError, match=r"noise\.wav is no sound file"):
+        prompt_from_recording(noise, networks)
     (networks / SPEAKER_FILE).unlink()
     with pytest.raises(FileNotFoundError, match=r"campplus\.onnx is missing"):
-        prompt_from_wav(wav(), networks)
+        prompt_from_recording(wav(), networks)
 
 
 def test_networks_that_were_swapped_are_refused(wav: Callable[..., Path], networks: Path) -> None:
     (networks / SPEAKER_FILE).replace(networks / TOKENIZER_FILE)
     with pytest.raises(ValueError, match="has 1 inputs instead of 2"):
-        prompt_from_wav(wav(), networks)
+        prompt_from_recording(wav(), networks)
 
 
 def test_a_prompt_is_kept_in_a_file(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.events.corpus import Corpus, Event
-from benchmarks.events.sounds import Sounds
-from benchmarks.events.sources import fetch
-from benchmarks.events.voices import Voices
+from benchmarks.turn_taking.events.corpus import Corpus, Event
+from benchmarks.turn_taking.events.sounds import Sounds
+from benchmarks.turn_taking.events.sources import fetch
+from benchmarks.turn_taking.events.voices import Voices
 from duplex.audio.formats import Samples
 from duplex.interruption.cues import OVER_FRAMES, Cue, Cues, Utterance
 from duplex.interruption.network import InterruptionNetwork, Vector, first_syllable

@@ -1,11 +1,13 @@
-"""Trains the networks of `duplex/interruption/weights`: first_syllable.npz, which tells an
-interruption from other sounds early, and whole_utterance.npz, which hears all of a short utterance.
+"""Trains the two files in duplex/interruption/weights: `first_syllable.npz`, the networks that tell
+an interruption from other sounds early, and `whole_utterance.npz`, the one that hears all of a
+short utterance.
 
-    python -m benchmarks.train_interruption --sounds DIR
+    python -m benchmarks.turn_taking.train_interruption --sounds DIR
 
-Everything it hears is made by `benchmarks.events`, most of it with synthetic voices: it is no
-better than those. It is trained on the train split only; `benchmarks.interruptions` measures it on
-voices, sentences and recordings that are not in it.
+Everything it hears is made by `benchmarks.turn_taking.events`, most of it with synthetic voices: it
+is no better than those. It is trained on the train split only;
+`benchmarks.turn_taking.interruptions` measures it on voices, sentences and recordings that are not
+in it.
 """
 
 import argparse
@@ -18,14 +20,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.events.corpus import COUNTS
-from benchmarks.events.hearing import Heard, Said, Workbench, hear_stopped, said_in
+from benchmarks.turn_taking.events.corpus import COUNTS
+from benchmarks.turn_taking.events.hearing import Heard, Said, Workbench, hear_stopped, said_in
 from duplex.interruption.cues import BEFORE_FRAMES
 from duplex.interruption.echo_path import BANDS
 from duplex.interruption.network import FEATURES, first_syllable
 from duplex.turns.vad import SAMPLE_RATE
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 LONGEST = 16  # frames of a sound that the first networks learn from: 0.5 s
 DECIDES = slice(4, 10)  # of them, where the decision should fall: 130 to 320 ms after the onset
 LONGEST_MS = 1600  # of speech that the second network learns from; it is asked up to 1200 ms
@@ -189,9 +191,8 @@ def main() -> None:
     """Run the training from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     Workbench.add_arguments(parser)
-    parser.add_argument(
-        "--out", type=Path, default=HERE.parent / "duplex/interruption/weights", help="a folder"
-    )
+    weights = ROOT / "duplex" / "interruption" / "weights"
+    parser.add_argument("--out", type=Path, default=weights, help="a folder")
     arguments = parser.parse_args()
     bench, seed = Workbench.from_arguments(arguments), arguments.seed
     heard, said = [], []

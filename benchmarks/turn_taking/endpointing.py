@@ -1,13 +1,13 @@
 """How often endpointing cuts a caller off, against the delay it adds: both, for each policy.
 
-    python -m benchmarks.endpointing
+    python -m benchmarks.turn_taking.endpointing
 
 Callers are the project's own voice, speaking `endpointing_corpus.txt` with silences of 150 to
 900 ms in it; what they said up to a pause is what the project's own ear makes of it. Four sets:
 ``written``, pauses where the corpus has them; ``random``, one pause at any word boundary of each
 line, so that nobody who wrote the rule chose it; ``stretched``, as random, by callers who are slow
 or quick and draw out the last 0.4 s before each silence, without a change of pitch;
-``recordings``, given WAV files of one turn each.
+``recordings``, given files of one turn each.
 
 Delay is from the last loud sample to the end of the turn, in sample time: it has the detector's
 lag and the hangover in it, and no computing. A pause is cut off if the policy's wait at it ends
@@ -26,21 +26,15 @@ from pathlib import Path
 
 import numpy as np
 
-from duplex.audio.files import read_wav
+from benchmarks import figures
+from duplex.audio.files import read_sound, sounds_in
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.model_store import ModelStore, default_root
 from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
+from duplex.turns.events import PauseStarted, SpeechResumed, SpeechStarted
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
-from duplex.turns.vad import (
-    FRAME_SAMPLES,
-    SAMPLE_RATE,
-    PauseStarted,
-    SileroVad,
-    SpeechResumed,
-    SpeechStarted,
-    cpu_session,
-)
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad, cpu_session
 from engine.ear.whisper import WhisperEar
 from engine.features import log_mel, normalize
 from tts.g2p.g2p import G2P
@@ -49,11 +43,18 @@ from tts.piper.voice import PiperVoice
 from tts.types import Voice
 
 HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
 PAUSE_MS = (150, 900)
 LEAD_SAMPLES = SAMPLE_RATE * 3 // 10
 TAIL_SAMPLES = SAMPLE_RATE * 3 // 2
 DRAWN_SAMPLES = SAMPLE_RATE * 2 // 5
 TEMPO, DRAWN_TEMPO = (0.8, 1.25), (0.5, 0.8)
+COLOURS = {
+    "fixed": figures.GREY,
+    "words": figures.BLUE,
+    "sound": figures.ORANGE,
+    "words+sound": figures.GREEN,
+}
 FRAME_MS = FRAME_SAMPLES * 1000 // SAMPLE_RATE
 MODELS = ["silero-vad", "smart-turn-v3", "whisper-tiny.en", "piper-joe", "g2p-en"]
 
@@ -193,7 +194,7 @@ def speak(
 
 def recorded(path: Path, rng: np.random.Generator) -> tuple[Samples, int]:
     """A recording of one turn, with its own kind of silence behind it."""
-    samples = resample(*read_wav(path), SAMPLE_RATE)
+    samples = resample(*read_sound(path), SAMPLE_RATE)
     end = loud(samples)[1]
     blocks = samples[: len(samples) // 320 * 320].reshape(-1, 320)
     floor = float(np.percentile(np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1)), 5))
@@ -244,7 +245,7 @@ def collect(models: Models, recordings: Path | None, seed: int) -> Iterator[Turn
     for cut in randomly_cut(rng):
         audio, end = speak(models.voice, cut, rng, stretch=True)
         yield Turn("stretched", cut, tuple(listen(audio, end, models)))
-    for path in sorted(recordings.glob("*.wav")) if recordings else ():
+    for path in sounds_in(recordings) if recordings else ():
         yield Turn("recordings", path.name, tuple(listen(*recorded(path, rng), models)))
 
 
@@ -312,41 +313,21 @@ def score(turns: Iterable[Turn], policy: Policy) -> dict[str, float]:
 
 
 def plot(rows: dict[str, dict[str, float]], default: str) -> str:
-    """Cut-offs over mean delay, as an SVG."""
-    width, height, left, bottom = 720, 420, 60, 50
-    far = 100 * -(-max(row["delay_mean_ms"] for row in rows.values()) // 100)
-    colours = {"fixed": "#888", "words": "#06c", "sound": "#c60", "words+sound": "#383"}
-    marks = []
+    """Cut-offs over mean delay, as an SVG; the default's dot is the large one, and the green ones
+    ask the sound as well as the words."""
+    drawn, [axes] = figures.figure()
     for name, row in rows.items():
-        x = left + (width - left - 20) * row["delay_mean_ms"] / far
-        y = (height - bottom) * (1 - row["pauses_cut_off_percent"] / 100) + 10
+        at = row["delay_mean_ms"], row["pauses_cut_off_percent"]
         kind = "words+sound" if ", sound" in name else name.split()[0]
-        size = 7 if name == default else 4
-        marks.append(
-            f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{size}" fill="{colours[kind]}"/>'
-            f'<text x="{x + 8:.0f}" y="{y - 5:.0f}" font-size="10">{name}</text>'
-        )
-    ticks = [
-        f'<text x="{left + (width - left - 20) * ms / far:.0f}" y="{height - 25}" '
-        f'font-size="11" text-anchor="middle">{ms}</text>'
-        for ms in range(0, int(far) + 1, 200)
-    ] + [
-        f'<text x="{left - 8}" y="{(height - bottom) * (1 - p / 100) + 14:.0f}" '
-        f'font-size="11" text-anchor="end">{p}</text>'
-        for p in range(0, 101, 20)
-    ]
-    axes = (
-        f'<path d="M{left} 10V{height - bottom + 10}H{width - 10}" fill="none" stroke="#000"/>'
-        f'<text x="{width / 2}" y="{height - 6}" font-size="12" text-anchor="middle">'
-        "mean delay from the end of speech to the end of the turn, ms</text>"
-        f'<text transform="translate(14 {height / 2}) rotate(-90)" font-size="12" '
-        'text-anchor="middle">inner pauses cut off, %</text>'
-    )
-    body = "\n".join([axes, *ticks, *marks])
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif"><rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
-    )
+        axes.scatter(*at, s=90 if name == default else 30, color=COLOURS[kind], zorder=3)
+        offset = (-4, -10) if kind == "words+sound" else (5, 4)
+        words = name.partition(", ")[2] or name
+        axes.annotate(words, at, offset, textcoords="offset points", fontsize=8)
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("mean delay from the end of speech to the end of the turn, ms")
+    axes.set_ylabel("inner pauses cut off, %")
+    return figures.svg(drawn)
 
 
 def report(turns: list[Turn], seed: int) -> dict[str, object]:
@@ -375,8 +356,8 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=Path, default=default_root(), help="the model store")
-    parser.add_argument("--recordings", type=Path, help="a folder of WAV files, one turn each")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where to write")
+    parser.add_argument("--recordings", type=Path, help="a folder of recordings, one turn each")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     models = load_models(arguments.models)

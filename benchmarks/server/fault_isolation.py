@@ -1,6 +1,6 @@
 """Four good calls while a fifth client does each hostile thing in turn, and nothing, in between.
 
-    python -m benchmarks.fault_isolation [--real] [--turns N] [--out FILE]
+    python -m benchmarks.server.fault_isolation [--real] [--turns N] [--out FILE]
 
 Voice-to-voice times at the clients, and what the server process holds before and after. Models
 are scripted unless ``--real``: then four calls alone load a small machine, and the figures vary
@@ -25,7 +25,7 @@ from benchmarks.server.resources import resources
 from client.bench.machine import source_commit, this_machine
 from client.bench.questions import load_questions, record
 from client.bench.server_process import RunningServer, serving
-from client.caller.caller import CallOptions, Line, hold_call
+from client.caller.caller import CallOptions, Utterance, hold_call
 from client.realtime import SessionOptions, connect
 from client.sound.speech import Recording
 from duplex.cli.recordings import server_command, speaker
@@ -36,7 +36,7 @@ CALLS = 4
 GOOD_KEY, HOSTILE_KEY = "good-caller-good-caller", "hostile-caller-hostile"
 STAGGER_S = 0.7  # callers do not speak in step
 SETTLE_S = 2.0  # for the server to let go, before it is looked at
-OUT = Path(__file__).parent / "results" / "fault_isolation.json"
+OUT = Path(__file__).parents[1] / "results" / "fault_isolation.json"
 LIMITS = [f"server.max_calls={CALLS + 4}", "limits.refuse_lag_ms=0", "server.stall_s=3.0"]
 
 
@@ -154,7 +154,7 @@ async def _call(url: str, recordings: Sequence[Recording], number: int) -> list[
     await asyncio.sleep(number * STAGGER_S)
     client = await connect(url, key=GOOD_KEY)
     options = CallOptions(SessionOptions(duplex=True), seed=number, answer_timeout_s=10)
-    result = await hold_call(client, [Line(recording) for recording in recordings], options)
+    result = await hold_call(client, [Utterance(recording) for recording in recordings], options)
     return [turn.v2v_ms for turn in result.turns]
 
 

@@ -1,6 +1,6 @@
 """How well `duplex talk` keeps the loudspeaker out of the microphone, and lets a caller through.
 
-    python -m benchmarks.echo_guard
+    python -m benchmarks.turn_taking.echo_guard
 
 Answers in the project's own voice sound in simulated rooms: a delay, 80 ms of reverberation, so
 many dB down, with a loudspeaker that is linear or clips softly, on a bed of noise at -70 dBFS. In

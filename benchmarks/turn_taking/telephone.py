@@ -1,6 +1,6 @@
 """What a telephone line costs the ear and the detector, offline: no server, no clock.
 
-    python -m benchmarks.telephone --out out/telephone
+    python -m benchmarks.turn_taking.telephone --out out/telephone
 
 The bench's questions and the lines of `endpointing_corpus.txt`, in the project's own voice at three
 pitches, go through `client.telephone` and then through a call: the resampler, the detector with the
@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.endpointing import corpus
-from benchmarks.events.voices import PIPER_TEST, Voices
+from benchmarks.turn_taking.endpointing import corpus
+from benchmarks.turn_taking.events.voices import PIPER_TEST, Voices
 from client.bench.questions import load_questions
 from client.bench.word_errors import wer
 from client.realtime import CHUNK_SAMPLES
@@ -135,7 +135,7 @@ def measure(said: list[tuple[str, Samples]], ear: WhisperEar, vad: SileroVad) ->
             count = wer([(text, heard)])
             delay_ms = 0 if conditions is None else conditions.buffer_ms
             pause_ms = seen and round(1000 * (seen / SAMPLE_RATE - end / CALL_HZ) - delay_ms, 1)
-            found[name].append(Result(text, heard, count.errors, count.words, len(turns), pause_ms))
+            found[name].append(Result(text, heard, count.edits, count.words, len(turns), pause_ms))
     summary = {name: summarize(results, found["clean"]) for name, results in found.items()}
     wrong = {
         name: [asdict(result) for result in results if result.errors or result.turns != 1]

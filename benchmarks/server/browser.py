@@ -1,6 +1,6 @@
 """The page in a real Chromium that asks aloud: how soon it is heard, and how soon it is silent.
 
-    python -m benchmarks.browser [--turns N] [--interruptions N] [--out FILE] [--shots DIR]
+    python -m benchmarks.server.browser [--turns N] [--interruptions N] [--out FILE] [--shots DIR]
 
 The microphone is a wav file of questions in the project's own voice. What it gave and what the page
 played are recorded on one clock, that of the browser's sound, so the figures do not depend on what
@@ -29,13 +29,13 @@ from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 from duplex.metrics import percentile
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))  # the tests drive the same browser
 
 from browser import Page, browser, write_wav  # noqa: E402
 
 Samples = NDArray[np.float32]
-OUT = Path(__file__).parent / "results" / "browser.json"
+OUT = Path(__file__).parents[1] / "results" / "browser.json"
 RATE_HZ = 24_000
 LEAD_S = 3.0  # before the first question: the call is set up
 ANSWER_S = 8.0  # after a question

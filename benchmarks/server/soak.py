@@ -1,6 +1,6 @@
 """Many short calls through one server: does it keep anything of them?
 
-    python -m benchmarks.soak [--calls 600] [--real] [--out FILE]
+    python -m benchmarks.server.soak [--calls 600] [--real] [--out FILE]
 
 A tenth of them vanish without a word, a tenth take up their call again, the others hang up.
 """
@@ -27,7 +27,7 @@ from duplex.audio.formats import encode_pcm16
 from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 
-OUT = Path(__file__).parent / "results" / "soak.json"
+OUT = Path(__file__).parents[1] / "results" / "soak.json"
 AT_A_TIME = 8
 LIMITS = [f"server.max_calls={AT_A_TIME * 4}", "limits.refuse_lag_ms=0", "server.resume_s=1.0"]
 WARM_CALLS = 50  # allocators and caches fill with the first calls

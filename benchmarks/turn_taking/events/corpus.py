@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.events.phrases import ANSWERS, BACKCHANNELS, INTERRUPTIONS, QUESTIONS
-from benchmarks.events.scenes import Place, Scene, draw_place, lay
-from benchmarks.events.sounds import Sound, Sounds, made_cough
-from benchmarks.events.voices import TEST_VOICES, TRAIN_VOICES, Voices, is_said, pace
+from benchmarks.turn_taking.events.phrases import ANSWERS, BACKCHANNELS, INTERRUPTIONS, QUESTIONS
+from benchmarks.turn_taking.events.scenes import Place, Scene, draw_place, lay
+from benchmarks.turn_taking.events.sounds import Sound, Sounds, made_cough
+from benchmarks.turn_taking.events.voices import TEST_VOICES, TRAIN_VOICES, Voices, is_said, pace
 
 COUNTS: Mapping[str, Mapping[str, int]] = {
     "test": {

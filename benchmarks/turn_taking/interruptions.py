@@ -1,11 +1,11 @@
 """How fast an interruption stops the answer, against how often other sounds do, for each policy.
 
-    python -m benchmarks.interruptions --sounds DIR
+    python -m benchmarks.turn_taking.interruptions --sounds DIR
 
-`benchmarks.events` draws the events and says what of them is synthetic: most of it. Each is played
-frame by frame to the server's own voice activity detector and judge, in sample time; delay is from
-the event's first sample to the frame at which both are convinced. No computing and no transport is
-in it.
+`benchmarks.turn_taking.events` draws the events and says what of them is synthetic: most of it.
+Each is played frame by frame to the server's own voice activity detector and judge, in sample time;
+delay is from the event's first sample to the frame at which both are convinced. No computing and no
+transport is in it.
 
 Then comes the second stage, at the first pause of 200 ms: the words, by the server's own ear, and
 what the second network says of the sound of all that was said. If they are no interruption, the
@@ -30,9 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.events.corpus import COUNTS, FALSE_KINDS
-from benchmarks.events.hearing import Heard, Workbench, hear_stopped, said_in
-from client.drawing.svg import nice_ticks
+from benchmarks import figures
+from benchmarks.turn_taking.events.corpus import COUNTS, FALSE_KINDS
+from benchmarks.turn_taking.events.hearing import Heard, Workbench, hear_stopped, said_in
+from client.bench.stats import share_interval
 from duplex.interruption.judge import Evidence, InterruptionConfig
 from duplex.interruption.network import first_syllable, whole_utterance
 from duplex.interruption.words import is_false_interruption
@@ -43,8 +44,14 @@ from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, VadFrame
 from engine.ear.whisper import WhisperEar
 
 HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
 PER_MS = SAMPLE_RATE // 1000
-COLOURS = {"voice": "#888", "gates": "#06c", "probe": "#383", "early": "#a50"}
+COLOURS = {
+    "voice": figures.GREY,
+    "gates": figures.BLUE,
+    "probe": figures.GREEN,
+    "early": figures.PURPLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,158 +123,172 @@ def words_of(heard: Heard, bench: Workbench, ear: WhisperEar) -> Words | None:
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, in percent."""
-    if of == 0:
-        return 0.0, 100.0
-    z, share = 1.96, hits / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * np.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    return round(100 * max(0.0, middle - half), 1), round(100 * min(1.0, middle + half), 1)
+    """The 95 % interval of a share, in percent."""
+    low, high = share_interval(hits, of) or (0.0, 1.0)
+    return round(100 * low, 1), round(100 * high, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event: ``stop`` is the sample at which the answer stopped."""
+
+    heard: Heard
+    stop: int | None
+    words: Words | None
+
+    @property
+    def caught(self) -> bool:
+        """The event stopped the answer. What stops it before the event's first sample is something
+        else: the echo."""
+        return self.stop is not None and self.stop > self.heard.event.scene.onset
+
+    @property
+    def early(self) -> bool:
+        """The answer had stopped before the event came."""
+        return self.stop is not None and not self.caught
+
+    @property
+    def delay_ms(self) -> float:
+        """From the event's first sample to the stop, of one that stopped the answer."""
+        assert self.stop is not None
+        return (self.stop - self.heard.event.scene.onset) / PER_MS
+
+    @property
+    def resumes(self) -> bool:
+        """The answer goes on after the stop: there were no words, or they were no interruption."""
+        return self.words is None or self.words.resumes
+
+    @property
+    def gap_ms(self) -> float | None:
+        """From the stop to the decision that the answer goes on; None without a pause."""
+        if self.words is None or self.stop is None:
+            return None
+        return (self.words.known_sample - self.stop) / PER_MS
 
 
 def score(
     heard: Sequence[Heard], words: Sequence[Words | None], config: InterruptionConfig
 ) -> dict[str, Any]:
     """Delays of the true, shares of the false, and what the second stage makes of both."""
-    decided = [decision(one, config) for one in heard]
-    rows = list(zip(heard, decided, words, strict=True))
-    real = [row for row in rows if row[0].event.kind == "interruption"]
-    # Before its first sample it was something else: the echo.
-    caught = [row for row in real if row[1] is not None and row[1] > row[0].event.scene.onset]
-    early = sum(at is not None and at <= one.event.scene.onset for one, at, _ in real)
-    delays = [(at - one.event.scene.onset) / PER_MS for one, at, _ in caught if at is not None]
-    found: dict[str, Any] = {
+    outcomes = [
+        Outcome(one, decision(one, config), said) for one, said in zip(heard, words, strict=True)
+    ]
+    by_kind: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_kind.setdefault(outcome.heard.event.kind, []).append(outcome)
+    real = by_kind.get("interruption", [])
+    caught = [outcome for outcome in real if outcome.caught]
+    delays = [outcome.delay_ms for outcome in caught]
+    return {
         "interruptions": len(real),
         "caught": len(caught),
-        "stopped_before_they_came": early,
-        **{f"delay_p{p}_ms": round(float(np.percentile(delays, p))) for p in (50, 90, 95)},
+        "stopped_before_they_came": sum(outcome.early for outcome in real),
+        **_percentiles(delays, 50, 90, 95),
         **{
             f"within_{ms}_ms_percent": round(100 * sum(d <= ms for d in delays) / len(real), 1)
             for ms in (250, 300)
         },
-        "wrongly_resumed": sum(w is not None and w.resumes for _, _, w in caught),
-        "wrongly_resumed_by_words": sum(w is not None and w.resumes_by_words for _, _, w in caught),
-        "short": _short(rows),
+        **_wrongly_resumed(caught),
+        "short": _short(by_kind.get("short interruption", [])),
         "by_echo": _by_echo(caught),
-        "false": {},
+        "false": {kind: _false_kind(by_kind.get(kind, [])) for kind in FALSE_KINDS},
+        **_false_overall([one for kind in FALSE_KINDS for one in by_kind.get(kind, [])]),
     }
-    gaps, stops, lost, lost_by_words, events = [], 0, 0, 0, 0
-    for kind in FALSE_KINDS:
-        of_kind = [row for row in rows if row[0].event.kind == kind]
-        stopped = [row for row in of_kind if row[1] is not None]
-        resumed = [row for row in stopped if row[2] is None or row[2].resumes]
-        gaps += [(w.known_sample - at) / PER_MS for _, at, w in resumed if w and at is not None]
-        found["false"][kind] = {
-            "events": len(of_kind),
-            "stops": len(stopped),
-            "stops_percent": round(100 * len(stopped) / max(1, len(of_kind)), 1),
-            "resumed": len(resumed),
-            "answers_lost": len(stopped) - len(resumed),
-        }
-        events += len(of_kind)
-        stops += len(stopped)
-        lost += len(stopped) - len(resumed)
-        lost_by_words += sum(w is not None and not w.resumes_by_words for _, _, w in stopped)
-    found["false_events"] = events
-    found["false_stops_percent"] = round(100 * stops / events, 1)
-    found["false_stops_interval"] = interval(stops, events)
-    found["answers_lost_percent"] = round(100 * lost / events, 1)
-    found["answers_lost_interval"] = interval(lost, events)
-    found["answers_lost_by_words_percent"] = round(100 * lost_by_words / events, 1)
-    found["gap_p50_ms"] = round(float(np.median(gaps))) if gaps else None
-    return found
 
 
-def _short(rows: Iterable[tuple[Heard, int | None, Words | None]]) -> dict[str, Any]:
+def _percentiles(delays: Sequence[float], *which: int) -> dict[str, int]:
+    return {f"delay_p{p}_ms": round(float(np.percentile(delays, p))) for p in which}
+
+
+def _wrongly_resumed(caught: Iterable[Outcome]) -> dict[str, int]:
+    """Interruptions after which the answer would go on."""
+    said = [outcome.words for outcome in caught if outcome.words is not None]
+    return {
+        "wrongly_resumed": sum(words.resumes for words in said),
+        "wrongly_resumed_by_words": sum(words.resumes_by_words for words in said),
+    }
+
+
+def _short(short: Sequence[Outcome]) -> dict[str, Any]:
     """Interruptions that are as short as a backchannel, apart from the others."""
-    short = [row for row in rows if row[0].event.kind == "short interruption"]
-    caught = [row for row in short if row[1] is not None and row[1] > row[0].event.scene.onset]
-    delays = [(at - one.event.scene.onset) / PER_MS for one, at, _ in caught if at is not None]
+    caught = [outcome for outcome in short if outcome.caught]
+    delays = [outcome.delay_ms for outcome in caught]
     return {
         "interruptions": len(short),
         "caught": len(caught),
-        **{f"delay_p{p}_ms": round(float(np.percentile(delays, p))) for p in (50, 95) if delays},
-        "wrongly_resumed": sum(w is not None and w.resumes for _, _, w in caught),
-        "wrongly_resumed_by_words": sum(w is not None and w.resumes_by_words for _, _, w in caught),
+        **(_percentiles(delays, 50, 95) if delays else {}),
+        **_wrongly_resumed(caught),
     }
 
 
-def _by_echo(caught: Iterable[tuple[Heard, int | None, Words | None]]) -> dict[str, Any]:
+def _by_echo(caught: Iterable[Outcome]) -> dict[str, Any]:
     """Delays with the answer's echo at the microphone and without: is double talk heard?"""
-    found = {}
-    for name, with_echo in (("with_echo", True), ("without_echo", False)):
-        delays = [
-            (at - one.event.scene.onset) / PER_MS
-            for one, at, _ in caught
-            if at is not None and (one.event.place.echo is not None) is with_echo
-        ]
-        if delays:
-            p50, p95 = (round(float(np.percentile(delays, p))) for p in (50, 95))
-            found[name] = {"caught": len(delays), "delay_p50_ms": p50, "delay_p95_ms": p95}
-    return found
+    parts: dict[str, list[float]] = {"with_echo": [], "without_echo": []}
+    for outcome in caught:
+        name = "without_echo" if outcome.heard.event.place.echo is None else "with_echo"
+        parts[name].append(outcome.delay_ms)
+    return {
+        name: {"caught": len(delays), **_percentiles(delays, 50, 95)}
+        for name, delays in parts.items()
+        if delays
+    }
+
+
+def _false_kind(of_kind: Sequence[Outcome]) -> dict[str, Any]:
+    """One kind of sound that is no interruption."""
+    stopped = [outcome for outcome in of_kind if outcome.stop is not None]
+    resumed = sum(outcome.resumes for outcome in stopped)
+    return {
+        "events": len(of_kind),
+        "stops": len(stopped),
+        "stops_percent": round(100 * len(stopped) / max(1, len(of_kind)), 1),
+        "resumed": resumed,
+        "answers_lost": len(stopped) - resumed,
+    }
+
+
+def _false_overall(events: Sequence[Outcome]) -> dict[str, Any]:
+    """All kinds together: how often they stop an answer, and how often for good."""
+    stopped = [outcome for outcome in events if outcome.stop is not None]
+    lost = sum(not outcome.resumes for outcome in stopped)
+    by_words = sum(
+        outcome.words is not None and not outcome.words.resumes_by_words for outcome in stopped
+    )
+    gaps = [outcome.gap_ms for outcome in stopped if outcome.resumes]
+    known = [gap for gap in gaps if gap is not None]
+    return {
+        "false_events": len(events),
+        "false_stops_percent": round(100 * len(stopped) / len(events), 1),
+        "false_stops_interval": interval(len(stopped), len(events)),
+        "answers_lost_percent": round(100 * lost / len(events), 1),
+        "answers_lost_interval": interval(lost, len(events)),
+        "answers_lost_by_words_percent": round(100 * by_words / len(events), 1),
+        "gap_p50_ms": round(float(np.median(known))) if known else None,
+    }
 
 
 def plot(rows: Mapping[str, Mapping[str, Any]], default: str) -> str:
-    """False stops over the interruptions' 95th percentile, as an SVG."""
-    width, height, left, right, bottom = 760, 420, 60, 70, 50
-    far = 100 * -(-max(row["delay_p95_ms"] for row in rows.values()) // 100)
-
-    def x(ms: float) -> float:
-        return left + (width - left - right) * ms / far
-
-    def y(percent: float) -> float:
-        return (height - bottom) * (1 - percent / 100) + 10
-
-    def text(at: tuple[float, float], words: str, rest: str = "") -> str:
-        return f'<text x="{at[0]:.0f}" y="{at[1]:.0f}" font-size="11" {rest}>{words}</text>'
-
-    drawn = [
-        f'<path d="M{left} 10V{y(0):.0f}H{width - 10}" fill="none" stroke="#000"/>',
-        f'<path d="M{x(300):.0f} 10V{y(0):.0f}" stroke="#c33" stroke-dasharray="4 4"/>',
-        text((x(300) + 4, 20), "300 ms", 'fill="#c33"'),
-    ]
-    drawn += [
-        text((x(tick), height - 25), f"{tick:g}", 'text-anchor="middle"')
-        for tick in nice_ticks(0, far, 8)
-    ]
-    drawn += [
-        text((left - 8, y(tick) + 4), f"{tick:g}", 'text-anchor="end"')
-        for tick in nice_ticks(0, 100)
-    ]
-    spots = {
-        name: (x(row["delay_p95_ms"]), y(row["false_stops_percent"])) for name, row in rows.items()
-    }
-    named = [spots[default]]  # the others only where there is room
+    """False stops over the interruptions' 95th percentile, as an SVG; dashed: those for good."""
+    drawn, [axes] = figures.figure()
     for kind, colour in COLOURS.items():
-        found = [(name, row) for name, row in rows.items() if name.startswith(kind)]
-        for mark, which in (("3 3", "answers_lost_percent"), ("", "false_stops_percent")):
-            path = "L".join(f"{x(r['delay_p95_ms']):.0f} {y(r[which]):.0f}" for _, r in found)
-            drawn.append(
-                f'<path d="M{path}" fill="none" stroke="{colour}" stroke-dasharray="{mark}"/>'
-            )
-        for name, _ in found:
-            at = spots[name]
-            size = 7 if name == default else 3.5
-            drawn.append(f'<circle cx="{at[0]:.0f}" cy="{at[1]:.0f}" r="{size}" fill="{colour}"/>')
-            if name == default or all(abs(at[0] - u) > 70 or abs(at[1] - v) > 12 for u, v in named):
-                named.append(at)
-                drawn.append(text((at[0] + 7, at[1] - 5), name))
-    drawn.append(
-        text(
-            (width / 2, height - 6),
-            "95th percentile of an interruption's onset to the decision, ms",
-            'text-anchor="middle"',
-        )
-    )
-    drawn.append(
-        f'<text transform="translate(14 {height / 2}) rotate(-90)" font-size="11" '
-        'text-anchor="middle">other sounds that stop the answer, % (dashed: for good)</text>'
-    )
-    body = "\n".join(drawn)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'font-family="sans-serif"><rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
-    )
+        found = {name: row for name, row in rows.items() if name.startswith(kind)}
+        delays = [row["delay_p95_ms"] for row in found.values()]
+        stops = [row["false_stops_percent"] for row in found.values()]
+        lost = [row["answers_lost_percent"] for row in found.values()]
+        axes.plot(delays, stops, "o-", markersize=4, linewidth=1, color=colour, label=kind)
+        axes.plot(delays, lost, "--", linewidth=1, color=colour)
+        first, *_, last = found
+        for name in (default,) if default in found else (first, last):
+            at = rows[name]["delay_p95_ms"], rows[name]["false_stops_percent"]
+            axes.scatter(*at, s=70 if name == default else 15, color=colour, zorder=3)
+            axes.annotate(name, at, (6, 5), textcoords="offset points", fontsize=8)
+    axes.axvline(300, color=figures.ORANGE, linestyle=":", label="300 ms")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("95th percentile of an interruption's onset to the decision, ms")
+    axes.set_ylabel("other sounds that stop it, % (dashed: for good)")
+    axes.legend()
+    return figures.svg(drawn)
 
 
 def report(heard: Sequence[Heard], words: Sequence[Words | None], seed: int) -> dict[str, Any]:
@@ -310,7 +331,7 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     Workbench.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where to write")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     parser.add_argument("--share", type=float, default=1.0, help="of the events, for a quick look")
     arguments = parser.parse_args()
     bench = Workbench.from_arguments(arguments)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.events.phrases import HUMS
-from duplex.audio.files import read_wav
+from benchmarks.turn_taking.events.phrases import HUMS
+from duplex.audio.files import read_sound
 from duplex.audio.formats import Samples, float_to_int16, int16_to_float
 from duplex.audio.resample import resample
 from duplex.turns.vad import SAMPLE_RATE, cpu_session
@@ -99,7 +99,7 @@ class Voices:
             path = Path(directory, "said.wav")
             command = ["espeak-ng", "-v", name, "-s", str(int(165 * speed)), "-w", str(path), text]
             subprocess.run(command, check=True, capture_output=True)
-            return resample(*read_wav(path), SAMPLE_RATE)
+            return resample(*read_sound(path), SAMPLE_RATE)
 
     def _say_piper(self, pitch: str, text: str, speed: float) -> Samples:
         chunks = [chunk.samples for chunk in self._piper.synthesize(text)]

@@ -1,6 +1,6 @@
 """How far incremental encoding is from the exact pass, by chunk and look-ahead.
 
-    python -m benchmarks.encoder_error
+    python -m benchmarks.native.encoder_error
 
 The native engine's encoder with real weights of its family, Whisper's from the model store, hears
 the project's own voice through the native engine's own schedule and running maximum. The error of
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import figures
 from client.bench.questions import load_questions, record
-from client.drawing.svg import nice_ticks
 from duplex.app.build import load_voice
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
@@ -39,6 +39,7 @@ from engine.native.model.config import AdaptorShape, EncoderShape
 from engine.native.model.encoder import Encoder
 
 HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
 MODELS = ("whisper-tiny.en", "whisper-base")
 VOICE = ("piper-joe", "g2p-en")
 LATENT_MS = 80
@@ -264,54 +265,20 @@ def by_utterance(encoder: Encoder, spoken: list[Samples]) -> dict[str, list[floa
 def plot(cells: list[Cell]) -> str:
     """Mean error of the pooled frames over the look-ahead: a panel a model, a line a chunk."""
     names = list(dict.fromkeys(cell.model for cell in cells))
-    colours = ("#8a94a6", "#0b84c6", "#d9663b", "#7353d6")
-    width, height, left, top = 380, 300, 56, 40
-    far = max(cell.lookahead_ms for cell in cells)
-    most = max(cell.pooled_mean for cell in cells) * 1.05
-    drawn = []
-    for panel, name in enumerate(names):
-        begin = left + panel * width
-
-        def x(ms: float, begin: int = begin) -> float:
-            return begin + (width - left - 10) * ms / far
-
-        def y(error: float) -> float:
-            return top + (height - top) * (1 - error / most)
-
-        drawn.append(f'<text x="{begin}" y="{top - 22}" font-size="13">{name}</text>')
-        drawn += [
-            f'<path d="M{begin} {y(tick):.1f}H{x(far):.1f}" stroke="#dfe4ea"/>'
-            f'<text x="{begin - 6}" y="{y(tick) + 4:.1f}" font-size="11" '
-            f'text-anchor="end">{tick:g}</text>'
-            for tick in nice_ticks(0, most)
-        ]
-        drawn += [
-            f'<text x="{x(tick):.1f}" y="{height + 16}" font-size="11" '
-            f'text-anchor="middle">{tick:g}</text>'
-            for tick in nice_ticks(0, far)
-        ]
-        for row, (chunk, colour) in enumerate(zip(CHUNKS, colours, strict=True)):
+    colours = (figures.GREY, figures.BLUE, figures.ORANGE, figures.PURPLE)
+    drawn, panels = figures.figure(len(names), width_in=4.0 * len(names))
+    for axes, name in zip(panels, names, strict=True):
+        for chunk, colour in zip(CHUNKS, colours, strict=True):
             ms = chunk * LATENT_MS
             line = [c for c in cells if c.model == name and c.chunk_ms == ms]
-            points = [(x(c.lookahead_ms), y(c.pooled_mean)) for c in line]
-            path = "L".join(f"{px:.1f} {py:.1f}" for px, py in points)
-            drawn.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            drawn += [
-                f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3.5" fill="{colour}"/>'
-                for px, py in points
-            ]
-            drawn.append(
-                f'<text x="{x(far):.1f}" y="{top + 14 + 16 * row}" font-size="11" '
-                f'fill="{colour}" text-anchor="end">chunk {ms} ms</text>'
-            )
-    total = left + len(names) * width - 30
-    caption = "look-ahead in ms; mean relative error of the pooled frames upwards"
-    drawn.append(f'<text x="{left}" y="{height + 38}" font-size="12">{caption}</text>')
-    body = "\n".join(drawn)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height + 50}" '
-        f'font-family="sans-serif"><rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
-    )
+            points = [c.lookahead_ms for c in line], [c.pooled_mean for c in line]
+            axes.plot(*points, "o-", markersize=4, color=colour, label=f"chunk {ms} ms")
+        axes.set_title(name)
+        axes.set_xlabel("look-ahead, ms")
+    panels[0].set_ylabel("mean relative error of the pooled frames")
+    panels[0].set_ylim(bottom=0)
+    panels[-1].legend()
+    return figures.svg(drawn)
 
 
 def table(cells: list[Cell]) -> str:
@@ -331,7 +298,7 @@ def main() -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=Path, default=default_root(), help="the model store")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where to write")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     arguments = parser.parse_args()
     store = ModelStore(arguments.models)
     store.ensure([*MODELS, *VOICE])

@@ -1,6 +1,6 @@
 """The delay after the end of a turn against the turn's length, shown without a GPU.
 
-    python benchmarks/delay_curve.py
+    python -m benchmarks.native.delay_curve
 
 The native engine's own path, on a small model with random weights in fp32 on two threads:
 incremental (chunks are encoded and prefilled while the caller speaks) against batch (one exact
@@ -19,16 +19,14 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from benchmarks import figures
 from benchmarks.native.bed import Bed, BedOptions
 from benchmarks.native.hearing import curve
 from benchmarks.native.record import circumstances
 from benchmarks.native.sections import MODELS
-from client.drawing.svg import nice_ticks
 from engine.native.model.config import AdaptorShape, DecoderShape, EncoderShape, StepAudioConfig
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parents[1] / "results"
 SMALL = StepAudioConfig(
     decoder=DecoderShape(8, 768, 2048, 12, 4, 64, 32_768, 1e-6, 1e6, 4096),
     encoder=EncoderShape(state=512, heads=8, layers=6),
@@ -36,54 +34,27 @@ SMALL = StepAudioConfig(
     stop_ids=(),
 )
 TURNS_S = (1, 2, 4, 6, 9, 12, 15, 18, 21, 24)
-COLOURS = {"incremental": "#0b84c6", "batch": "#d9663b"}
+COLOURS = {"incremental": figures.BLUE, "batch": figures.ORANGE}
 
 
 def plot(found: dict[str, Any], title: str) -> str:
     """Medians as lines, with the 95th percentile as a band above each."""
-    width, height, left, top, right = 620, 340, 60, 44, 24
-    turns = found["turns_s"]
-    far = float(max(turns))
-    tops: list[float] = [e["p95"] for way in COLOURS for e in found[way]["first_token_ms"]]
-    most = 1.05 * max(tops)
-
-    def x(turn_s: float) -> float:
-        return left + (width - left - right) * turn_s / far
-
-    def y(ms: float) -> float:
-        return top + (height - top) * (1 - ms / most)
-
-    def text(at: tuple[float, float], words: str, rest: str = "") -> str:
-        return f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-size="12" {rest}>{words}</text>'
-
-    drawn = [text((left, 20), title, 'font-weight="bold"')]
-    for tick in nice_ticks(0, most):
-        drawn.append(f'<path d="M{left} {y(tick):.1f}H{width - right}" stroke="#dfe4ea"/>')
-        drawn.append(text((left - 6, y(tick) + 4), f"{tick:g}", 'text-anchor="end"'))
-    drawn += [
-        text((x(tick), height + 16), f"{tick:g}", 'text-anchor="middle"')
-        for tick in nice_ticks(0, far, 8)
-    ]
+    drawn, [axes] = figures.figure()
     for way, colour in COLOURS.items():
-        entries = found[way]["first_token_ms"]
-        upper = [(x(t), y(e["p95"])) for t, e in zip(turns, entries, strict=True)]
-        middle = [(x(t), y(e["p50"])) for t, e in zip(turns, entries, strict=True)]
-        band = " ".join(f"{a:.1f},{b:.1f}" for a, b in [*upper, *middle[::-1]])
-        drawn.append(f'<polygon points="{band}" fill="{colour}" opacity="0.18"/>')
-        path = "L".join(f"{a:.1f} {b:.1f}" for a, b in middle)
-        drawn.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        drawn += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{colour}"/>' for a, b in middle]
+        medians, highs = (
+            [entry[which] for entry in found[way]["first_token_ms"]] for which in ("p50", "p95")
+        )
         label = f"{way}: longest / shortest = {found[way]['longest_to_shortest']:.2f}"
-        end = (width - right, middle[-1][1] - 12)
-        drawn.append(text(end, label, f'fill="{colour}" text-anchor="end"'))
-    caption = "length of the turn in seconds; end of the turn to the first token in ms upwards"
-    drawn.append(text((left, height + 38), caption))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 50}" '
-        'font-family="sans-serif"><rect width="100%" height="100%" fill="#fff"/>\n'
-        + "\n".join(drawn)
-        + "\n</svg>\n"
-    )
+        axes.fill_between(found["turns_s"], medians, highs, color=colour, alpha=0.18, linewidth=0)
+        style: dict[str, Any] = {"color": colour, "label": label, "gid": way}
+        axes.plot(found["turns_s"], medians, "o-", markersize=4, **style)
+    axes.set_title(title)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("length of the turn, s")
+    axes.set_ylabel("end of the turn to the first token, ms")
+    axes.legend()
+    return figures.svg(drawn)
 
 
 def measure(config: StepAudioConfig, turns_s: Sequence[float], repetitions: int) -> dict[str, Any]:
@@ -104,7 +75,7 @@ def measure(config: StepAudioConfig, turns_s: Sequence[float], repetitions: int)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where to write")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where to write")
     parser.add_argument("--repetitions", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args(argv)

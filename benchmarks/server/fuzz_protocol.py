@@ -1,6 +1,6 @@
 """A million broken messages against the wire protocol: nothing but protocol errors, and no hang.
 
-    python -m benchmarks.fuzz_protocol [--inputs 1000000] [--seed 0] [--out FILE]
+    python -m benchmarks.server.fuzz_protocol [--inputs 1000000] [--seed 0] [--out FILE]
 
 Messages are made from valid client events by mutation: bytes flipped, cut, doubled and spliced;
 JSON values swapped for others of every kind, keys renamed, dropped and nested. Each goes the way
