@@ -22,6 +22,16 @@ _MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
 
 
+PLUGIN = "plugin:"  # begins the kind of a part that another package brings
+KINDS = {
+    "engine": ("built-in",),
+    "ear": ("whisper",),
+    "brain": ("embedded", "native", "huggingface", "openai"),
+    "voice": ("piper",),
+    "vad": ("silero",),
+}
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the configuration file."""
 
@@ -69,19 +79,29 @@ class LimitsConfig(Section, frozen=True):
 
 
 class ModelsConfig(Section, frozen=True):
-    cache_dir: str = ""  # empty: $XDG_CACHE_HOME/duplex-r1 or ~/.cache/duplex-r1
+    cache_dir: str = ""  # empty: the system's, $XDG_CACHE_HOME/duplex-r1 or ~/.cache/duplex-r1
+
+
+class EngineConfig(Section, frozen=True):
+    """What hears and thinks, as one."""
+
+    kind: str = "built-in"  # the ear and the brain below; or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
 
 
 class EarConfig(Section, frozen=True):
+    kind: str = "whisper"  # or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
     language: str = "en"  # multilingual models only
     threads: Positive = 1
 
 
 class BrainConfig(Section, frozen=True):
-    kind: Literal["embedded", "native", "huggingface", "openai"] = "embedded"
+    kind: str = "embedded"  # or "native", "huggingface", "openai", "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
-    others: tuple[str, ...] = ()  # of the same kind, loaded beside it for clients to choose
+    others: tuple[str, ...] = ()  # of the same kind, loaded too for clients to choose
     threads: Positive = 2
     context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kind "native"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
@@ -124,11 +144,20 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
+    kind: str = "piper"  # or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "piper-joe"  # a Piper voice, or VOICE@+4: four semitones higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     threads: Positive = 2
+
+
+class VadConfig(Section, frozen=True):
+    """What tells speech from all else; when a turn begins and ends is in `turn`."""
+
+    kind: str = "silero"  # or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
 
 
 class TurnConfig(Section, frozen=True):
@@ -229,14 +258,19 @@ class SipConfig(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
+    """All options. `load_config` reads and checks a file; one made in Python is checked by what
+    it is given to (`check`)."""
+
     server: ServerConfig = ServerConfig()
     access: AccessConfig = AccessConfig()
     limits: LimitsConfig = LimitsConfig()
     models: ModelsConfig = ModelsConfig()
+    engine: EngineConfig = EngineConfig()
     ear: EarConfig = EarConfig()
     brain: BrainConfig = BrainConfig()
     native: NativeConfig = NativeConfig()
     voice: VoiceConfig = VoiceConfig()
+    vad: VadConfig = VadConfig()
     turn: TurnConfig = TurnConfig()
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
@@ -264,20 +298,16 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Read ``path`` (or only the defaults) and put ``overrides`` on top.
+def load_config(path: Path | str | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read the TOML file ``path`` (None: only the defaults) and put ``overrides`` on top.
 
     ``overrides`` maps ``section.key`` to a value; None means 'not given'.
 
     Raises:
         ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
     """
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+    path = None if path is None else Path(path)
+    table = {} if path is None else _read(path)
     for dotted, value in (overrides or {}).items():
         section, key = dotted.split(".")
         if value is not None and isinstance(table.setdefault(section, {}), dict):
@@ -286,6 +316,17 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path or 'options'}: {error}") from error
+    check(config)
+    return config if path is None else _beside(path, config)
+
+
+def check(config: Config) -> None:
+    """What the types of single options do not say.
+
+    Raises:
+        ConfigError: options contradict each other, or a kind is unknown.
+    """
+    _check_kinds(config)
     if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
@@ -297,7 +338,25 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     _check_phone(config)
-    return config if path is None else _beside(path, config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check_kinds(config: Config) -> None:
+    for part, kinds in KINDS.items():
+        section = getattr(config, part)
+        if section.kind.startswith(PLUGIN):
+            continue
+        if section.kind not in kinds:
+            known = ", ".join([*kinds, f"{PLUGIN}NAME"])
+            raise ConfigError(f"{part}.kind: there is no kind {section.kind!r}; known: {known}")
+        if section.options:
+            raise ConfigError(f'{part}.options are for {part}.kind = "{PLUGIN}NAME"')
 
 
 def _beside(path: Path, config: Config) -> Config:

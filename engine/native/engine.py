@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.ear.interface import Ear
 from engine.ear.transcription import TurnTranscriber
-from engine.ear.whisper import WhisperEar
 from engine.errors import EngineError
 from engine.native.brain import NativeBrain, NativeBrainSession
 from engine.native.hearing import TurnHearing
@@ -25,7 +25,7 @@ from engine.worker import Worker
 class NativeEngine:
     """Step-Audio's encoder, adaptor and language model, shared by all calls."""
 
-    def __init__(self, ear: WhisperEar, tower: AudioTower, brain: NativeBrain) -> None:
+    def __init__(self, ear: Ear, tower: AudioTower, brain: NativeBrain) -> None:
         """Raises:
         ValueError: the brain does not hear.
         """

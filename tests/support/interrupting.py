@@ -4,8 +4,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from calls import Caller
-
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
 from engine.types import Speech
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from calls import TimedSteps, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duplex.dialogue.reply_parts import ReplyAudio, ReplyEvent, Rest
 from duplex.dialogue.speech_pipeline import Reply, VoiceSetup
 from duplex.metrics import TurnMarks
-from duplex.testing.engine import FakeSession, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedSession
+from duplex.testing.steps import TimedSteps
+from duplex.testing.virtual_time import virtual
+from duplex.testing.voice import ScriptedVoice
 from engine.types import GenerationOptions, Speech
 from tts.types import SpokenWord
 
@@ -35,7 +36,7 @@ class Listener:
 
     def __init__(self, lead_s: float, rest: Rest | None = None) -> None:
         clock = asyncio.get_running_loop().time
-        setup = VoiceSetup(FakeVoice(), TimedSteps(), RATE, 1.0, lead_s)
+        setup = VoiceSetup(ScriptedVoice(), TimedSteps(), RATE, 1.0, lead_s)
         self.items = [Item()]
         self.reply = Reply(setup, TurnMarks(clock, 0.0), self._take, clock, rest)
         self.reply.released.set()
@@ -47,7 +48,7 @@ class Listener:
 
     async def run(self, text: tuple[Speech, ...] = TEXT) -> None:
         """Make the reply, as often as it is paused and resumed, and deliver all of it."""
-        session = FakeSession(Script(says=(text,)))
+        session = ScriptedSession(Script(says=(text,)))
         await self.reply.run(session, [], GenerationOptions())
         await self.reply.deliver_again()
 
