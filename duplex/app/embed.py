@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,10 +17,10 @@ from duplex.app.plugins import Given
 from duplex.config import Config, check
 from duplex.errors import DuplexError
 from duplex.model_store import Progress
-from duplex.phone.sip import door as sip_door
 from duplex.server.keys import check_exposure, load_keys
 
 if TYPE_CHECKING:
+    from duplex.app.server import DialogueServer
     from duplex.dialogue.interfaces import Engine
     from duplex.dialogue.parts import Parts
     from duplex.turns.interfaces import Vad
@@ -82,8 +82,12 @@ class Server:
         check(self.config)
         self._keys = load_keys(self.config.access)
         check_exposure(self.config, self._keys)
-        sip_door.check(self.config)
-        self._parts: Parts | None = None
+        if self.config.sip.enabled:
+            from duplex.phone.sip import door
+
+            door.check(self.config)
+        self._parts: Parts | None = None  # set by load
+        self._has_served = False
 
     def load(self) -> None:
         """Install the models that are missing and load them, which may take minutes the first
@@ -104,11 +108,11 @@ class Server:
         your own see `listen`. ``ready`` is called with the address when calls are accepted.
 
         Raises:
-            DuplexError: called from another thread than the main one, where no signal arrives.
+            DuplexError: it is called from another thread than the main one, where no signal
+                arrives, or it has served already.
             ConfigError, ModelError: as `load`.
             OSError: the port cannot be listened on.
         """
-        from duplex.app.server import DialogueServer
         from duplex.server import memory
 
         if threading.current_thread() is not threading.main_thread():
@@ -117,13 +121,9 @@ class Server:
                 "elsewhere use `async with server.listen()`"
             )
         self.load()
-        assert self._parts is not None
         memory.settle()
-        try:
-            server = DialogueServer(self.config, self._parts, keys=self._keys)
+        with self._serving() as server:
             asyncio.run(server.run(lambda url: ready(Running(url))))
-        finally:
-            self._parts.close()
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[Running, None]:
@@ -134,17 +134,28 @@ class Server:
                 print(running.url)
 
         Raises:
+            DuplexError: it has served already.
             ConfigError, ModelError: as `load`.
             OSError: the port cannot be listened on.
         """
-        from duplex.app.server import DialogueServer, address
+        from duplex.app.server import address
 
         await asyncio.to_thread(self.load)
+        with self._serving() as server:
+            async with server.listen() as listening:
+                is_secure = bool(self.config.server.tls_certificate)
+                yield Running(address(listening, "wss" if is_secure else "ws"))
+
+    @contextlib.contextmanager
+    def _serving(self) -> Iterator["DialogueServer"]:
+        """What serves, with the loaded parts, which are closed afterwards."""
+        from duplex.app.server import DialogueServer
+
+        if self._has_served:
+            raise DuplexError("a Server serves once, and its parts are closed: make another")
+        self._has_served = True
         assert self._parts is not None
         try:
-            server = DialogueServer(self.config, self._parts, keys=self._keys)
-            async with server.listen() as listening:
-                secure = bool(self.config.server.tls_certificate)
-                yield Running(address(listening, "wss" if secure else "ws"))
+            yield DialogueServer(self.config, self._parts, keys=self._keys)
         finally:
             self._parts.close()

@@ -1,7 +1,6 @@
 """The models on this machine: fetched once, checked, and found again by name."""
 
 import errno
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import filelock
+import platformdirs
 
 from duplex.errors import ModelError
 from duplex.model_store.catalog import Catalog, Entry, ModelStatus
@@ -44,11 +44,11 @@ _REPAIR = "`make setup` installs it"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def default_root(environ: Mapping[str, str] | None = None) -> Path:
-    """``$XDG_CACHE_HOME/duplex-r1``, else ``~/.cache/duplex-r1``."""
-    cache = Path((os.environ if environ is None else environ).get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "duplex-r1"
+def default_root() -> Path:
+    """Where the system wants caches: on Linux ``$XDG_CACHE_HOME/duplex-r1``, by default
+    ``~/.cache/duplex-r1``; on macOS ``~/Library/Caches/duplex-r1``. Read from the environment
+    when it is called; nothing is created."""
+    return platformdirs.user_cache_path("duplex-r1", appauthor=False)
 
 
 class ModelStore:

@@ -176,9 +176,9 @@ class Caller:
 
     @property
     def heard(self) -> list[str]:
-        """What the caller has said so far, turn by turn, as the server heard it."""
-        kind = "conversation.item.input_audio_transcription.completed"
-        return [event["transcript"] for event in self.all(kind)]
+        """What was said to the caller: the text of each response that is over, without what was
+        never played because the caller interrupted it."""
+        return [response.text for response in self.responses]
 
     @property
     def now_s(self) -> float:

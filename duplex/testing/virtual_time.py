@@ -45,7 +45,7 @@ class _JumpingSelector:
     def __init__(self) -> None:
         self._inner = selectors.DefaultSelector()
         self.now_s = 0.0
-        self.at_work = 0  # calls in the loop's executor
+        self.at_work = 0  # calls in the loop's executor that have not returned
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = self._inner.select(0)
@@ -86,6 +86,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.at_work += 1
         future.add_done_callback(self._is_done)
         return future
+
+    async def shutdown_default_executor(self, *arguments: Any) -> None:
+        """As every loop does; the clock stands until the threads have ended."""
+        self._jumping.at_work += 1
+        try:
+            await super().shutdown_default_executor(*arguments)
+        finally:
+            self._jumping.at_work -= 1
 
     def _is_done(self, _: object) -> None:
         self._jumping.at_work -= 1
