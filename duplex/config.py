@@ -51,7 +51,7 @@ class ServerConfig(Section, frozen=True):
     stall_s: PositiveFloat = 20.0  # a client that takes nothing for so long is dropped
     playout_lead_s: PositiveFloat = 2.0  # audio is sent at most this far ahead of its playing
     drain_s: PositiveFloat = 30.0  # when the server is stopped: for answers to be finished
-    resume_s: PositiveFloat = 30.0  # how long a dropped call waits for those who asked for it
+    resume_s: PositiveFloat = 30.0  # how long a dropped call waits for clients that asked for it
     resume_bytes: Positive = 4 * 1024 * 1024  # of what was sent is kept for them
 
 
@@ -71,7 +71,7 @@ class LimitsConfig(Section, frozen=True):
 
     handshake_s: PositiveFloat = 10.0  # for the request to arrive, or the TLS handshake
     max_handshakes: Positive = 128  # at a time; past it the oldest is dropped
-    messages_per_s: Positive = 500  # pings too; ten seconds' worth at once
+    messages_per_s: Positive = 500  # pings too; those of ten seconds at once
     audio_rate: PositiveFloat = 8.0  # seconds of audio taken in a second, after the first 150
     refuse_lag_ms: NonNegative = 250  # event loop late by this (p95): refuse calls; 0: never
     refuse_stage: Literal["ear", "first_token", "first_audio", "released"] = "ear"
@@ -114,12 +114,12 @@ class BrainConfig(Section, frozen=True):
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
     def context(self) -> int:
-        """The longest conversation that is shown, in tokens."""
+        """The longest conversation that the brain is shown, in tokens."""
         return self.context_tokens or (8192 if self.kind == "native" else 2048)
 
     def thoughts(self) -> int:
-        """The most thoughts of one answer, in tokens. A small model that thinks before it speaks
-        keeps the caller waiting; one that thinks while it speaks does not."""
+        """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the
+        caller waiting, so it gets fewer than one that thinks while it speaks."""
         return self.think_tokens or (1024 if self.kind == "native" else 96)
 
 
@@ -130,7 +130,9 @@ class NativeConfig(Section, frozen=True):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # bfloat16 on cuda
     weight_bits: Literal[4, 8, 16] = 16  # of the language model's layers
     cache_tokens: NonNegative = 0  # of all calls; 0: as many as fit
-    prefill_tokens: Positive = 128  # in one step beside answers: bounds how long these wait
+    prefill_tokens: Positive = (
+        128  # in one step between those of replies: bounds how long these wait
+    )
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
@@ -154,7 +156,7 @@ class VoiceConfig(Section, frozen=True):
 
 
 class VadConfig(Section, frozen=True):
-    """What tells speech from all else; when a turn begins and ends is in `turn`."""
+    """The detector of speech; when a turn begins and ends is in `turn`."""
 
     kind: str = "silero"  # or "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
@@ -180,12 +182,12 @@ class PhoneConfig(Section, frozen=True):
     trust_forwarded: bool = False  # else learn it from a proxy's X-Forwarded-Host and -Proto
     twilio_token_env: str = "TWILIO_AUTH_TOKEN"  # the variable with the account's auth token
     twilio_api: str = "https://api.twilio.com"  # for transfers
-    assistant: str = ""  # who answers if the call names nobody; empty: the server's defaults
+    assistant: str = ""  # the one that answers if the call names none; empty: the server's defaults
     max_call_s: PositiveFloat = 1800.0  # a longer call is ended with a goodbye; at least 20
     cost_per_minute: Annotated[float, Meta(ge=0)] = 0.0  # what a minute costs you, in any currency
     max_cost: Annotated[float, Meta(ge=0)] = 0.0  # of one call; 0: no limit
     minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # of all calls of Twilio; 0: no limit
-    hold_s: PositiveFloat = 120.0  # a caller who is waited for is asked after so long
+    hold_s: PositiveFloat = 120.0  # a caller on hold is asked after so long
     out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
     busy: str = "All lines are busy. Please call again later."  # said when the server is full
     trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
@@ -203,7 +205,7 @@ class PhoneConfig(Section, frozen=True):
 
 
 class AssistantConfig(Section, frozen=True):
-    """Who answers the phone; empty: as the server's other calls."""
+    """A voice assistant that answers the phone. Options that are empty are as in other calls."""
 
     instructions: str = ""
     voice: str = ""
@@ -220,7 +222,7 @@ class SipConfig(Section, frozen=True):
 
     enabled: bool = False
     listen: str = "127.0.0.1:5060"  # others than this machine may call only with the password
-    public_address: str = ""  # the address that phones are told; empty: that of `listen`
+    public_address: str = ""  # the address that phones are sent; empty: that of `listen`
     rtp_ports: str = ""  # for sound: "16384-16484"; empty: any free
     user: str = "duplex"
     password_env: str = "DUPLEX_SIP_PASSWORD"  # the variable with the password, if it is set

@@ -23,7 +23,7 @@ class EmbeddedEngine:
 
     def __init__(self, ear: Ear, brain: Brain, *, incremental: bool = True) -> None:
         """``incremental`` False gives up the cache before each answer and prefills nothing
-        ahead: the yardstick for what incremental prefill is worth."""
+        ahead, to measure what incremental prefill saves."""
         self._ear = ear
         self._brain = brain
         self._incremental = incremental

@@ -134,7 +134,7 @@ def load_engines(
     """The first engine, and all others by the name of their model. They share the ear.
 
     Raises:
-        ConfigError: the configuration asks for what is not there, or what cannot be.
+        ConfigError: the configuration asks for what is not there or cannot be.
         ModelError: the native engine's checkpoint cannot be used.
     """
     has_others = config.brain.kind != "native" and is_made(config, given, "brain")
@@ -168,7 +168,7 @@ def _load_engine(
 
 
 def generation(config: Config) -> "GenerationOptions":
-    """How answers are decoded if the client says nothing else."""
+    """How replies are decoded, where a client does not limit them further."""
     from engine.types import GenerationOptions
 
     brain, native = config.brain, config.native
@@ -186,10 +186,10 @@ def generation(config: Config) -> "GenerationOptions":
 
 
 def load_ear(config: Config, store: ModelStore) -> "Ear":
-    """The speech recogniser.
+    """The Whisper that ``ear.model`` names, which must be installed.
 
     Raises:
-        ConfigError: the model is none, or does not know the language.
+        ConfigError: it cannot be used, or does not know the language.
     """
     from engine.ear.whisper import WhisperEar
 
@@ -204,7 +204,7 @@ def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainV
     """The Piper voice that ``voice.model`` names, installed if it is missing.
 
     Raises:
-        ConfigError: espeak is asked for and not there.
+        ConfigError: espeak is asked for and not installed.
         ModelError: it cannot be installed.
     """
     store.ensure([G2P], progress)
@@ -214,10 +214,11 @@ def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainV
 def load_voices(
     config: Config, names: Sequence[str], store: ModelStore, progress: Progress
 ) -> "list[PlainVoice]":
-    """The voices of those names. What only differs in pitch is loaded once.
+    """The Piper voices of those names, which must be installed. Names that differ only in pitch
+    share one model.
 
     Raises:
-        ConfigError: espeak is asked for and not there.
+        ConfigError: espeak is asked for and not installed.
     """
     from tts.g2p.espeak import Espeak
     from tts.g2p.g2p import G2P as DictionaryG2P
@@ -263,10 +264,10 @@ def _voices(config: Config) -> list[str]:
 
 
 def _shift(name: str) -> tuple[str, int]:
-    """A voice's name apart from how far it is moved.
+    """Split ``VOICE@+4`` into the voice's name and the semitones, 0 if there are none.
 
     Raises:
-        ConfigError: too far.
+        ConfigError: the pitch is moved too far.
     """
     from tts.piper.shifted import parse_shift
 
@@ -277,7 +278,7 @@ def _shift(name: str) -> tuple[str, int]:
 
 
 def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
-    """The language model, if it is not the native engine's.
+    """The language model of the embedded engine.
 
     Raises:
         ConfigError: the kind is unknown, or "openai" without an address.
@@ -343,19 +344,19 @@ def _brain_dir(model: str, store: ModelStore, progress: Progress) -> Path:
     def build(target: Path, progress: Progress) -> None:
         with progress.task(f"converting {model}") as task:
 
-            def tell(what: str, done: float) -> None:
+            def report(what: str, done: float) -> None:
                 task.detail = f"{what}, {done:.0%}"
 
-            convert(_only(store.path(model), "*.gguf"), target, tell)
+            convert(_only(store.path(model), "*.gguf"), target, report)
 
     return store.derived(f"{model}-onnx", RECIPE, [model], build, progress)
 
 
 def _only(directory: Path, pattern: str) -> Path:
-    """The one file of that kind.
+    """The only file in ``directory`` that matches.
 
     Raises:
-        ModelError: there is none, or more than one.
+        ModelError: no file matches, or more than one does.
     """
     found = sorted(directory.glob(pattern))
     if len(found) != 1:

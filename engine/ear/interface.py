@@ -19,9 +19,9 @@ class Ear(Protocol):
         nothing is said.
 
         It may block: it runs on a thread of its own, one call at a time. It is not cancelled,
-        so while it runs nobody else is heard: a remote ear should have a timeout.
+        so while it runs no other caller is heard: a remote ear should have a timeout.
 
         Raises:
             EngineError: the words cannot be had; this reply fails, and the call goes on.
-            RuntimeError: likewise, but the client is not shown the message.
+            RuntimeError: as above, but the client is not shown the message.
         """

@@ -1,6 +1,7 @@
 """`duplex.Server`: parts that are given, addresses, signals and threads."""
 
 import asyncio
+import base64
 import os
 import signal
 import subprocess
@@ -8,12 +9,16 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from msgspec.structs import replace
 from websockets.asyncio.client import connect
-from wire import say_something, until
+from wire import say_something, send, until
 
 from duplex import Config, ConfigError, DuplexError, Finished, Server
+from duplex.audio.formats import encode_pcm16
+from duplex.audio.resample import resample
 from duplex.config import (
     AccessConfig,
     BrainConfig,
@@ -24,6 +29,7 @@ from duplex.config import (
 )
 from duplex.testing import LoudnessVad, Script, ScriptedEngine, ScriptedVoice
 
+QUESTION = Path(__file__).parents[2] / "engine" / "data" / "question_capital.wav"
 CONFIG = Config(
     server=ServerConfig(port=0),
     limits=LimitsConfig(refuse_lag_ms=0, refuse_stage_ms=0),  # a busy machine refuses nobody
@@ -75,6 +81,22 @@ async def test_a_call_with_parts_of_ones_own_needs_no_model(tmp_path: Path) -> N
         assert signal.getsignal(signal.SIGINT) is handler
         assert running.page == running.url.replace("ws", "http").replace("v1/realtime", "")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+async def test_what_is_not_given_is_loaded() -> None:
+    """The default ear, voice and VAD, around a brain of one's own."""
+    samples, rate = soundfile.read(QUESTION, dtype="float32")
+    pcm = np.concatenate([resample(samples, rate, 24_000), np.zeros(36_000, np.float32)])
+    audio = base64.b64encode(encode_pcm16(pcm)).decode()
+    async with Server(CONFIG, brain=Parrot()).listen() as running, connect(running.url) as caller:
+        created = await until(caller, "session.created")
+        assert created["session"]["audio"]["output"]["voice"] == "piper-joe"
+        await send(caller, "input_audio_buffer.append", audio=audio)
+        response = (await until(caller, "response.done"))["response"]
+        transcript = response["output"][0]["content"][0]["transcript"]
+        assert transcript.startswith("You said: ")
+        assert "capital" in transcript
 
 
 async def test_a_whole_engine_is_an_ear_and_a_brain(tmp_path: Path) -> None:
