@@ -17,7 +17,8 @@ class EngineSession(Protocol):
 
     The audio of the open turn is appended while the caller speaks; the conversation is passed
     whole to `listen`, `prefill` and `respond`, and the session keeps its cache equal to a prefix
-    of it. So a reply that was not heard, and a turn that was deleted, are removed by leaving them out.
+    of it. So a reply that was not heard, and a turn that was deleted, are removed by leaving them
+    out.
 
     All methods run in the event loop: work that takes more than a millisecond belongs in a thread
     (`engine.worker.Worker`, `asyncio.to_thread`). Each may be cancelled at any await; the session
