@@ -200,6 +200,7 @@ class Caller:
 
     async def _read(self) -> None:
         async for message in self.outbox.messages():
+            assert isinstance(message, str)  # a WebSocket's shape writes JSON
             self.events.append(json.loads(message))
             self.times_s.append(asyncio.get_running_loop().time())
 
