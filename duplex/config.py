@@ -22,6 +22,16 @@ _MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
 
 
+PLUGIN = "plugin:"  # begins the kind of a part that another package brings
+KINDS = {
+    "engine": ("built-in",),
+    "ear": ("whisper",),
+    "brain": ("embedded", "native", "huggingface", "openai"),
+    "voice": ("piper",),
+    "vad": ("silero",),
+}
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the configuration file."""
 
@@ -41,7 +51,7 @@ class ServerConfig(Section, frozen=True):
     stall_s: PositiveFloat = 20.0  # a client that takes nothing for so long is dropped
     playout_lead_s: PositiveFloat = 2.0  # audio is sent at most this far ahead of its playing
     drain_s: PositiveFloat = 30.0  # when the server is stopped: for answers to be finished
-    resume_s: PositiveFloat = 30.0  # how long a dropped call waits for those who asked for it
+    resume_s: PositiveFloat = 30.0  # how long a dropped call waits for clients that asked for it
     resume_bytes: Positive = 4 * 1024 * 1024  # of what was sent is kept for them
 
 
@@ -61,7 +71,7 @@ class LimitsConfig(Section, frozen=True):
 
     handshake_s: PositiveFloat = 10.0  # for the request to arrive, or the TLS handshake
     max_handshakes: Positive = 128  # at a time; past it the oldest is dropped
-    messages_per_s: Positive = 500  # pings too; ten seconds' worth at once
+    messages_per_s: Positive = 500  # pings too; those of ten seconds at once
     audio_rate: PositiveFloat = 8.0  # seconds of audio taken in a second, after the first 150
     refuse_lag_ms: NonNegative = 250  # event loop late by this (p95): refuse calls; 0: never
     refuse_stage: Literal["ear", "first_token", "first_audio", "released"] = "ear"
@@ -69,19 +79,29 @@ class LimitsConfig(Section, frozen=True):
 
 
 class ModelsConfig(Section, frozen=True):
-    cache_dir: str = ""  # empty: $XDG_CACHE_HOME/duplex-r1 or ~/.cache/duplex-r1
+    cache_dir: str = ""  # empty: the system's, $XDG_CACHE_HOME/duplex-r1 or ~/.cache/duplex-r1
+
+
+class EngineConfig(Section, frozen=True):
+    """What hears and thinks, as one."""
+
+    kind: str = "built-in"  # the ear and the brain below; or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
 
 
 class EarConfig(Section, frozen=True):
+    kind: str = "whisper"  # or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
     language: str = "en"  # multilingual models only
     threads: Positive = 1
 
 
 class BrainConfig(Section, frozen=True):
-    kind: Literal["embedded", "native", "huggingface", "openai"] = "embedded"
+    kind: str = "embedded"  # or "native", "huggingface", "openai", "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
-    others: tuple[str, ...] = ()  # of the same kind, loaded beside it for clients to choose
+    others: tuple[str, ...] = ()  # of the same kind, loaded too for clients to choose
     threads: Positive = 2
     context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kind "native"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
@@ -94,12 +114,12 @@ class BrainConfig(Section, frozen=True):
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
     def context(self) -> int:
-        """The longest conversation that is shown, in tokens."""
+        """The longest conversation that the brain is shown, in tokens."""
         return self.context_tokens or (8192 if self.kind == "native" else 2048)
 
     def thoughts(self) -> int:
-        """The most thoughts of one answer, in tokens. A small model that thinks before it speaks
-        keeps the caller waiting; one that thinks while it speaks does not."""
+        """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the
+        caller waiting, so it gets fewer than one that thinks while it speaks."""
         return self.think_tokens or (1024 if self.kind == "native" else 96)
 
 
@@ -110,7 +130,9 @@ class NativeConfig(Section, frozen=True):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # bfloat16 on cuda
     weight_bits: Literal[4, 8, 16] = 16  # of the language model's layers
     cache_tokens: NonNegative = 0  # of all calls; 0: as many as fit
-    prefill_tokens: Positive = 128  # in one step beside answers: bounds how long these wait
+    prefill_tokens: Positive = (
+        128  # in one step between those of replies: bounds how long these wait
+    )
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
@@ -124,12 +146,21 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
+    kind: str = "piper"  # or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "piper-joe"  # a Piper voice, or VOICE@+4: four semitones higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     locale: str = "en-US"  # how dates are read: 5/6 is in May, and elsewhere in June
     threads: Positive = 2
+
+
+class VadConfig(Section, frozen=True):
+    """The detector of speech; when a turn begins and ends is in `turn`."""
+
+    kind: str = "silero"  # or "plugin:NAME"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
 
 
 class TurnConfig(Section, frozen=True):
@@ -152,12 +183,12 @@ class PhoneConfig(Section, frozen=True):
     trust_forwarded: bool = False  # else learn it from a proxy's X-Forwarded-Host and -Proto
     twilio_token_env: str = "TWILIO_AUTH_TOKEN"  # the variable with the account's auth token
     twilio_api: str = "https://api.twilio.com"  # for transfers
-    assistant: str = ""  # who answers if the call names nobody; empty: the server's defaults
+    assistant: str = ""  # the one that answers if the call names none; empty: the server's defaults
     max_call_s: PositiveFloat = 1800.0  # a longer call is ended with a goodbye; at least 20
     cost_per_minute: Annotated[float, Meta(ge=0)] = 0.0  # what a minute costs you, in any currency
     max_cost: Annotated[float, Meta(ge=0)] = 0.0  # of one call; 0: no limit
     minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # of all calls of Twilio; 0: no limit
-    hold_s: PositiveFloat = 120.0  # a caller who is waited for is asked after so long
+    hold_s: PositiveFloat = 120.0  # a caller on hold is asked after so long
     out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
     busy: str = "All lines are busy. Please call again later."  # said when the server is full
     trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
@@ -175,7 +206,7 @@ class PhoneConfig(Section, frozen=True):
 
 
 class AssistantConfig(Section, frozen=True):
-    """Who answers the phone; empty: as the server's other calls."""
+    """A voice assistant that answers the phone. Options that are empty are as in other calls."""
 
     instructions: str = ""
     voice: str = ""
@@ -192,7 +223,7 @@ class SipConfig(Section, frozen=True):
 
     enabled: bool = False
     listen: str = "127.0.0.1:5060"  # others than this machine may call only with the password
-    public_address: str = ""  # the address that phones are told; empty: that of `listen`
+    public_address: str = ""  # the address that phones are sent; empty: that of `listen`
     rtp_ports: str = ""  # for sound: "16384-16484"; empty: any free
     user: str = "duplex"
     password_env: str = "DUPLEX_SIP_PASSWORD"  # the variable with the password, if it is set
@@ -230,14 +261,19 @@ class SipConfig(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
+    """All options. `load_config` reads and checks a file; one made in Python is checked by what
+    it is given to (`check`)."""
+
     server: ServerConfig = ServerConfig()
     access: AccessConfig = AccessConfig()
     limits: LimitsConfig = LimitsConfig()
     models: ModelsConfig = ModelsConfig()
+    engine: EngineConfig = EngineConfig()
     ear: EarConfig = EarConfig()
     brain: BrainConfig = BrainConfig()
     native: NativeConfig = NativeConfig()
     voice: VoiceConfig = VoiceConfig()
+    vad: VadConfig = VadConfig()
     turn: TurnConfig = TurnConfig()
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
@@ -265,20 +301,16 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Read ``path`` (or only the defaults) and put ``overrides`` on top.
+def load_config(path: Path | str | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read the TOML file ``path`` (None: only the defaults) and put ``overrides`` on top.
 
     ``overrides`` maps ``section.key`` to a value; None means 'not given'.
 
     Raises:
         ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
     """
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+    path = None if path is None else Path(path)
+    table = {} if path is None else _read(path)
     for dotted, value in (overrides or {}).items():
         section, key = dotted.split(".")
         if value is not None and isinstance(table.setdefault(section, {}), dict):
@@ -287,6 +319,17 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path or 'options'}: {error}") from error
+    check(config)
+    return config if path is None else _beside(path, config)
+
+
+def check(config: Config) -> None:
+    """What the types of single options do not say.
+
+    Raises:
+        ConfigError: options contradict each other, or a kind is unknown.
+    """
+    _check_kinds(config)
     if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
@@ -298,7 +341,25 @@ def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     _check_phone(config)
-    return config if path is None else _beside(path, config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check_kinds(config: Config) -> None:
+    for part, kinds in KINDS.items():
+        section = getattr(config, part)
+        if section.kind.startswith(PLUGIN):
+            continue
+        if section.kind not in kinds:
+            known = ", ".join([*kinds, f"{PLUGIN}NAME"])
+            raise ConfigError(f"{part}.kind: there is no kind {section.kind!r}; known: {known}")
+        if section.options:
+            raise ConfigError(f'{part}.options are for {part}.kind = "{PLUGIN}NAME"')
 
 
 def _beside(path: Path, config: Config) -> Config:

@@ -1,8 +1,11 @@
-"""One tree of errors. Everything the project raises on purpose is a `DuplexError`."""
+"""One tree of errors: all that the server raises on purpose is a `DuplexError`.
+
+What a model raises is an `engine.errors.EngineError`.
+"""
 
 
 class DuplexError(Exception):
-    """Base of all."""
+    """Base of all errors that this project raises on purpose, outside the engine."""
 
 
 class ConfigError(DuplexError):
@@ -14,7 +17,7 @@ class ModelError(DuplexError):
 
 
 class ProtocolError(DuplexError):
-    """A message from the client that cannot be obeyed; the call goes on.
+    """A message from the client cannot be obeyed; the call goes on.
 
     ``code`` and ``param`` are sent to the client as they are; ``event_id`` is the client's.
     """
@@ -38,8 +41,8 @@ class ResumeError(DuplexError):
 
 
 class CallOverrun(DuplexError):
-    """A bounded queue of a call is full; the call is closed and told why."""
+    """A bounded queue of a call is full; the call is closed with a message that says so."""
 
 
 class IllegalTransition(DuplexError):
-    """The turn machine was asked for a move that its table does not hold; nothing changed."""
+    """The floor was asked for a move that its table does not hold; nothing changed."""

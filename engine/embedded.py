@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from engine.brain.interface import Brain, BrainSession
 from engine.brain.responder import Responder
+from engine.ear.interface import Ear
 from engine.ear.transcription import TurnTranscriber
-from engine.ear.whisper import WhisperEar
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
 
@@ -21,7 +21,7 @@ from engine.worker import Worker
 class EmbeddedEngine:
     """Ear and brain, shared by all calls."""
 
-    def __init__(self, ear: WhisperEar, brain: Brain, *, incremental: bool = True) -> None:
+    def __init__(self, ear: Ear, brain: Brain, *, incremental: bool = True) -> None:
         """``incremental`` False empties the cache before each answer and prefills nothing ahead. It
         serves to measure the gain of incremental prefill."""
         self._ear = ear
@@ -90,7 +90,9 @@ class EmbeddedSession:
 
     async def close(self) -> None:
         """Free the cache."""
-        await self._brain.close()
+        closing = self._brain.close()
+        if closing is not None:
+            await closing
 
     async def _prefill_ahead(self, history: Sequence[Message], partial: str | None) -> None:
         if self._incremental:

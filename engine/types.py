@@ -53,7 +53,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a call."""
+    """The output of a function that was called, in the order of the calls."""
 
     name: str
     output: str

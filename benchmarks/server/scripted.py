@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from duplex import logs
 from duplex.app import build
 from duplex.app.build import VAD
-from duplex.app.server import Server
-from duplex.config import load, parse_assignment
+from duplex.app.server import DialogueServer
+from duplex.config import load_config, parse_assignment
 from duplex.dialogue.parts import Parts
 from duplex.model_store import Progress
 from duplex.protocol.session_config import SessionConfig
 from duplex.server import memory
-from duplex.testing.engine import FakeSession, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedSession
+from duplex.testing.voice import ScriptedVoice
 from duplex.turns.vad import SileroVad
 from engine.types import Speech
 from engine.worker import Worker
@@ -32,13 +32,13 @@ SCRIPT = Script(hears=("What time is it?",), says=(ANSWER,), ear_s=0.1, piece_s=
 
 
 @dataclass(slots=True)
-class ScriptedEngine:
-    """Like `duplex.testing.engine.FakeEngine`, but it forgets its sessions."""
+class ForgetfulEngine:
+    """Like `duplex.testing.engine.ScriptedEngine`, but it forgets its sessions."""
 
     script: Script = field(default_factory=lambda: SCRIPT)
 
-    def open(self) -> FakeSession:
-        return FakeSession(self.script)
+    def open(self) -> ScriptedSession:
+        return ScriptedSession(self.script)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -46,21 +46,23 @@ class ScriptedEngine:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve until SIGTERM."""
-    config = load(None, {"server.port": 0, **dict(parse_assignment(text) for text in arguments)})
+    config = load_config(
+        None, {"server.port": 0, **dict(parse_assignment(text) for text in arguments)}
+    )
     logs.configure(config.server.log_format, verbose=False)
     store = build.open_store(config)
     store.ensure([VAD], Progress(sys.stderr))
     worker = Worker("voice")
     parts = Parts(
-        engine=ScriptedEngine(),
+        engine=ForgetfulEngine(),
         vad=SileroVad(store.path(VAD) / "silero_vad.onnx"),
-        voice=FakeVoice(),
+        voice=ScriptedVoice(),
         voice_steps=worker,
         defaults=SessionConfig(),
     )
     memory.settle()
     try:
-        asyncio.run(Server(config, parts).run(lambda url: print(url, flush=True)))
+        asyncio.run(DialogueServer(config, parts).run(lambda url: print(url, flush=True)))
     finally:
         worker.close()
 

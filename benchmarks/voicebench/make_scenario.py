@@ -14,7 +14,7 @@ from client.bench.questions import load_questions, record
 from client.sound.speech import Recording
 from duplex.audio.files import write_wav
 from duplex.cli.recordings import speaker
-from duplex.config import load
+from duplex.config import load_config
 
 RATE_HZ = 24_000
 INTO_ANSWER_MS = (1200, 800, 1700)
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    speak, texts = speaker(load(None, {})), load_questions()
+    speak, texts = speaker(load_config(None, {})), load_questions()
 
     def turn(number: int, recording: Recording, **more: Any) -> dict[str, Any]:
         path = folder / f"{recording.id}.wav"

@@ -1,4 +1,4 @@
-"""What of a configuration is for the native engine, made concrete. Imports torch when asked to."""
+"""Makes the parts of the native engine. Imports torch inside the functions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,17 +75,17 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
     )
     with progress.task(f"loading {brain.model}") as task:
 
-        def tell(what: str, done: float) -> None:
+        def report(what: str, done: float) -> None:
             task.detail = f"{what}, {done:.0%}"
 
         try:
-            return load_model(store.path(brain.model), options, tell)
+            return load_model(store.path(brain.model), options, report)
         except (ValueError, OSError) as error:
             raise ModelError(f"{brain.model}: {error}") from error
 
 
 def _device(config: Config) -> "tuple[str, torch.dtype]":
-    """Where the native engine runs, and in what precision."""
+    """The device and the precision of the native engine; sets the number of threads of torch."""
     import torch
 
     device, name = config.native.device, config.native.dtype

@@ -70,7 +70,7 @@ STOPPING = Ending(
 )
 
 
-class Server:
+class DialogueServer:
     """One port with all that is behind it: the calls of clients, of phone providers and of SIP
     phones, and the pages.
 

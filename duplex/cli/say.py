@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duplex.config import Config, load, parse_assignment
+from duplex.config import Config, load_config, parse_assignment
 from duplex.errors import ConfigError
 from tts.text.segment import Segmenter
 from tts.text.unspoken import speech
@@ -20,7 +20,7 @@ _PAUSE_S = 0.5  # between two texts in a file
 _FORMATS = (".wav", ".flac")
 
 
-def add_parser(commands: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the sub-parsers ``commands``."""
     parser: argparse.ArgumentParser = commands.add_parser("say", help=SUMMARY, description=SUMMARY)
     parser.set_defaults(command=run)
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         "voice.locale": options.locale,
         **dict(parse_assignment(text) for text in options.set),
     }
-    config = load(options.config, overrides)
+    config = load_config(options.config, overrides)
     texts = []
     for text in options.text or _lines(sys.stdin):
         print(" ".join(speech(text, config.voice.locale).split()), flush=True)

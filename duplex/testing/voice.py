@@ -1,4 +1,4 @@
-"""A scripted voice for tests of the dialogue: a tone whose length is that of the text."""
+"""A scripted voice: a tone that lasts as long as its text is long."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ CHARACTER_MS = 60
 CHUNK_MS = 200
 
 
-class FakeVoice:
+class ScriptedVoice:
     """Speaks ``CHARACTER_MS`` of a 220 Hz tone for each character, in chunks of ``CHUNK_MS``.
 
     Like a real voice it has nothing to say where there are no letters or digits.

@@ -1,6 +1,6 @@
 """The interface of a brain."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Protocol
 
 from engine.errors import EngineError
@@ -12,7 +12,8 @@ class BrainError(EngineError):
 
 
 class BrainSession(Protocol):
-    """One call's side of a language model.
+    """One call's side of a language model. Its methods run in the event loop: work that takes
+    more than a millisecond belongs in a thread (`engine.worker.Worker`, `asyncio.to_thread`).
 
     The conversation is passed whole each time; the session keeps its KV cache equal to a
     prefix of it, cuts back where they differ and prefills only the rest. To remove an answer that
@@ -42,17 +43,23 @@ class BrainSession(Protocol):
             BrainError: the model or the endpoint failed; the session is usable.
         """
 
-    async def close(self) -> None:
-        """Free the cache. The session cannot be used afterwards."""
+    def close(self) -> Awaitable[None] | None:
+        """Free the cache. The session cannot be used afterwards. What is returned is awaited, so
+        it may be an ``async def`` or a plain function."""
 
 
 class Brain(Protocol):
-    """A loaded language model, shared by all calls."""
+    """A loaded language model, shared by all calls.
+
+    ``context_tokens`` is the longest conversation that it reads. A brain that keeps nothing for
+    a call may be its own session: ``open`` returns ``self``, and ``close`` does nothing, since it
+    is called at the end of each call, too.
+    """
 
     context_tokens: int
 
     def open(self) -> BrainSession:
-        """Start a session with an empty cache."""
+        """Start a session with an empty cache. Runs in the event loop."""
 
     def close(self) -> None:
-        """Free the weights and stop the worker thread."""
+        """Free the weights and stop the worker thread. Called once, when the server ends."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.ear.guards import quietest_point
+from engine.ear.interface import Ear
 from engine.ear.partials import PartialTranscriber
-from engine.ear.whisper import WhisperEar
 from engine.errors import EngineError
 from engine.features import SAMPLE_RATE_HZ
 from engine.types import Transcript
@@ -33,8 +33,8 @@ class _Words:
 class TurnTranscriber:
     """Transcribes the open turn of one call, with an ear that all calls share."""
 
-    def __init__(self, ear: WhisperEar, worker: Worker) -> None:
-        """``worker`` is the only one to run ``ear``."""
+    def __init__(self, ear: Ear, worker: Worker) -> None:
+        """``worker`` is the thread that runs ``ear``, for all calls."""
         self._ear = ear
         self._worker = worker
         self._audio: list[NDArray[np.float32]] = []  # of the open turn

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.brain.responder import Responder
+from engine.ear.interface import Ear
 from engine.ear.transcription import TurnTranscriber
-from engine.ear.whisper import WhisperEar
 from engine.errors import EngineError
 from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain, NativeBrainSession
@@ -27,7 +27,7 @@ from engine.worker import Worker
 class NativeEngine:
     """Step-Audio's encoder, adaptor and language model, shared by all calls."""
 
-    def __init__(self, ear: WhisperEar, tower: AudioTower, brain: NativeBrain) -> None:
+    def __init__(self, ear: Ear, tower: AudioTower, brain: NativeBrain) -> None:
         """Raises:
         ValueError: the model takes text only.
         """

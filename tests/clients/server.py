@@ -14,15 +14,14 @@ import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
-from calls import LoudnessVad, PatientJudge
-
-from duplex.app.server import Server, address
+from duplex.app.server import DialogueServer, address
 from duplex.config import Config, LimitsConfig, ServerConfig
 from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.keys import load_keys
-from duplex.testing.engine import FakeEngine, FakeSession, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedEngine, ScriptedSession
+from duplex.testing.turns import LoudnessVad, PatientJudge
+from duplex.testing.voice import ScriptedVoice
 from engine.types import (
     CallArguments,
     CallEnded,
@@ -48,7 +47,7 @@ UNKNOWN = ("I cannot say.",)
 STORY = tuple(f"This is sentence {n} of it. " for n in range(60))
 
 
-class ScenarioSession(FakeSession):
+class ScenarioSession(ScriptedSession):
     """Answers what the last message asks for."""
 
     async def respond(
@@ -61,10 +60,10 @@ class ScenarioSession(FakeSession):
         yield Finished("stop", input_tokens=10, cached_tokens=8, output_tokens=len(answer))
 
 
-class ScenarioEngine(FakeEngine):
+class ScenarioEngine(ScriptedEngine):
     """Opens sessions that answer what they are asked."""
 
-    def open(self) -> FakeSession:
+    def open(self) -> ScriptedSession:
         return ScenarioSession(self.script)
 
 
@@ -91,8 +90,8 @@ async def serving(scenario: str) -> AsyncIterator[str]:
     worker = Worker("voice")
     parts = Parts(
         engine=ScenarioEngine(Script(hears=HEARD[scenario], ear_s=0.005)),
-        vad=LoudnessVad(),  # type: ignore[arg-type]
-        voice=FakeVoice(),
+        vad=LoudnessVad(),
+        voice=ScriptedVoice(),
         voice_steps=worker,
         defaults=SessionConfig(instructions="Be brief."),
         open_judge=PatientJudge,
@@ -103,7 +102,7 @@ async def serving(scenario: str) -> AsyncIterator[str]:
     )
     keys = load_keys(config.access, {config.access.key_env: KEY})
     try:
-        async with Server(config, parts, keys=keys).listen() as server:
+        async with DialogueServer(config, parts, keys=keys).listen() as server:
             yield address(server)
     finally:
         worker.close()

@@ -6,18 +6,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from duplex.config import Config, load, parse_assignment
+from duplex.config import Config, load_config, parse_assignment
 from duplex.errors import ConfigError
 
 
 def test_without_a_file_the_defaults_hold() -> None:
-    assert load(None) == Config()
+    assert load_config(None) == Config()
 
 
 def test_options_go_over_the_file_and_none_means_not_given(tmp_path: Path) -> None:
     path = tmp_path / "duplex.toml"
     path.write_text("[server]\nport = 9000\nhost = '0.0.0.0'\n")
-    config = load(path, {"server.port": 9001, "server.host": None})
+    config = load_config(path, {"server.port": 9001, "server.host": None})
     assert (config.server.host, config.server.port) == ("0.0.0.0", 9001)
 
 
@@ -36,12 +36,12 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, named: str) 
     path = tmp_path / "duplex.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=named):
-        load(path)
+        load_config(path)
 
 
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml"):
-        load(tmp_path / "none.toml")
+        load_config(tmp_path / "none.toml")
 
 
 def test_the_cache_follows_the_environment_at_call_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_the_cache_follows_the_environment_at_call_time(monkeypatch: pytest.Monk
 
 def test_the_example_shows_every_option_with_its_default() -> None:
     path = Path(__file__).parents[2] / "duplex.example.toml"
-    assert load(path) == Config()
+    assert load_config(path) == Config()
     shown = {(s, k) for s, table in tomllib.loads(path.read_text()).items() for k in table}
     known = {(s, k) for s, table in msgspec.to_builtins(Config()).items() for k in table}
     assert shown == known
@@ -89,12 +89,12 @@ def test_what_only_looks_right_is_refused_too(tmp_path: Path, text: str, named: 
     path = tmp_path / "duplex.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=named):
-        load(path, {"server.port": 1})
+        load_config(path, {"server.port": 1})
 
 
 def test_lengths_suit_the_kind_of_brain_unless_they_are_given() -> None:
     def lengths(**options: object) -> tuple[int, int]:
-        brain = load(None, {f"brain.{key}": value for key, value in options.items()}).brain
+        brain = load_config(None, {f"brain.{key}": value for key, value in options.items()}).brain
         return brain.context(), brain.thoughts()
 
     assert lengths() == (2048, 96)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from calls import virtual
 from phones import calling
 
-from duplex.config import load
+from duplex.config import load_config
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "appointments.toml"
@@ -32,7 +32,7 @@ def test_a_caller_books_an_appointment(tmp_path: Path, monkeypatch: pytest.Monke
     )
 
     async def scenario() -> None:
-        async with calling(Script(says=says), load(EXAMPLE)) as phone:
+        async with calling(Script(says=says), load_config(EXAMPLE)) as phone:
             await phone.hear_out()  # the greeting
             for _ in range(3):
                 await phone.speak(1)

@@ -1,11 +1,10 @@
-"""A caller who speaks over an answer: what the tests of it are written with."""
+"""Helpers for tests of callers who speak over a reply."""
 
 import base64
 from collections.abc import Sequence
 from typing import Any
 
-from calls import Caller
-
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
 from engine.types import Speech
 
@@ -35,7 +34,7 @@ def words_of(response: dict[str, Any]) -> str:
 
 
 def responses(caller: Caller) -> list[dict[str, Any]]:
-    """What was told of the responses that are done."""
+    """The responses that are done, as they were sent."""
     return [event["response"] for event in caller.all("response.done")]
 
 
@@ -72,5 +71,5 @@ async def interrupt(caller: Caller, script_words_s: float = 0.3) -> dict[str, An
 
 
 def created(caller: Caller) -> list[dict[str, Any]]:
-    """What was told of the responses when they began."""
+    """The responses as they were sent when they began."""
     return [event["response"] for event in caller.all("response.created")]

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import numpy as np
-from calls import LoudnessVad, PatientJudge, TimedSteps
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosedOK
 
@@ -21,8 +20,10 @@ from duplex.server.keys import Principal
 from duplex.server.load import Load
 from duplex.server.quota import Allowance
 from duplex.server.registry import CallRegistry
-from duplex.testing.engine import FakeEngine, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedEngine
+from duplex.testing.steps import TimedSteps
+from duplex.testing.turns import LoudnessVad, PatientJudge
+from duplex.testing.voice import ScriptedVoice
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
 
 GREETING = "Hello, this is the bakery."
@@ -72,7 +73,9 @@ class Wire:
 class Phone:
     """A caller. Loud tones are speech."""
 
-    def __init__(self, end: TwilioEnd, wire: Wire, engine: FakeEngine, metrics: Metrics) -> None:
+    def __init__(
+        self, end: TwilioEnd, wire: Wire, engine: ScriptedEngine, metrics: Metrics
+    ) -> None:
         self.end = end
         self.wire = wire
         self.engine = engine
@@ -150,16 +153,16 @@ async def calling(
     config: Config | None = None,
     parameters: Mapping[str, str] | None = None,
     switchboard: Switchboard | None = None,
-    voice: FakeVoice | None = None,
+    voice: ScriptedVoice | None = None,
     step_s: float = 0.02,
 ) -> AsyncGenerator[Phone, None]:
     """A call that has begun. Each ``step_s`` a piece of 200 ms is spoken."""
     config = config or Config()
-    engine, metrics = FakeEngine(script or Script()), Metrics()
+    engine, metrics = ScriptedEngine(script or Script()), Metrics()
     parts = Parts(
         engine=engine,
-        vad=LoudnessVad(),  # type: ignore[arg-type]
-        voice=voice or FakeVoice(),
+        vad=LoudnessVad(),
+        voice=voice or ScriptedVoice(),
         voice_steps=TimedSteps(step_s),
         defaults=SessionConfig(instructions="Be brief."),
         open_judge=PatientJudge,

@@ -4,17 +4,17 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from calls import LoudnessVad, PatientJudge
 from msgspec.structs import replace
 
-from duplex.app.server import Server, address
+from duplex.app.server import DialogueServer, address
 from duplex.config import Config, ServerConfig
 from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.keys import Keys, Principal
 from duplex.server.quota import Allowance
-from duplex.testing.engine import FakeEngine, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedEngine
+from duplex.testing.turns import LoudnessVad, PatientJudge
+from duplex.testing.voice import ScriptedVoice
 from engine.worker import Worker
 from tts.types import Voice
 
@@ -28,8 +28,8 @@ class Running:
 
     url: str
     http: str
-    engine: FakeEngine
-    server: Server
+    engine: ScriptedEngine
+    server: DialogueServer
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +38,7 @@ async def running_server(
     script: Script = FAST,
     keys: Keys = NO_KEYS,
     *,
-    engines: Mapping[str, FakeEngine] | None = None,
+    engines: Mapping[str, ScriptedEngine] | None = None,
     voices: Mapping[str, Voice] | None = None,
     refuses_when_late: bool = False,
 ) -> AsyncIterator[Running]:
@@ -46,12 +46,12 @@ async def running_server(
     machine the event loop may be late, which is a reason to refuse a call only if it is tested."""
     if not refuses_when_late:
         config = replace(config, limits=replace(config.limits, refuse_lag_ms=0, refuse_stage_ms=0))
-    engine = FakeEngine(script)
+    engine = ScriptedEngine(script)
     worker = Worker("voice")
     parts = Parts(
         engine=engine,
-        vad=LoudnessVad(),  # type: ignore[arg-type]
-        voice=FakeVoice(),
+        vad=LoudnessVad(),
+        voice=ScriptedVoice(),
         voice_steps=worker,
         defaults=SessionConfig(instructions="Be brief."),
         open_judge=PatientJudge,
@@ -59,7 +59,7 @@ async def running_server(
         voices=voices or {},
     )
     try:
-        server = Server(config, parts, keys=keys)
+        server = DialogueServer(config, parts, keys=keys)
         async with server.listen() as listening:
             url = address(listening, "wss" if config.server.tls_certificate else "ws")
             http = url.replace("ws", "http", 1).removesuffix("/v1/realtime")
@@ -71,7 +71,7 @@ async def running_server(
 @contextlib.asynccontextmanager
 async def scripted_server(
     script: Script = FAST, **options: float
-) -> AsyncIterator[tuple[str, FakeEngine]]:
+) -> AsyncIterator[tuple[str, ScriptedEngine]]:
     """Serve until the block ends; gives the URL and the engine."""
     config = Config(server=ServerConfig(port=0, **options))  # type: ignore[arg-type]
     async with running_server(config, script) as running:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duplex.testing.voice import FakeVoice
+from duplex.testing.voice import ScriptedVoice
 from tts.piper.voice import PiperVoice
 from tts.text.segment import Segmenter
 from tts.types import AudioChunk, TextVoice
@@ -54,7 +54,7 @@ def check(voice: TextVoice, text: str) -> None:
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), max_size=6).map("".join)))
 @settings(deadline=None)
 def test_no_answer_is_silent(text: str) -> None:
-    check(FakeVoice(), text)
+    check(ScriptedVoice(), text)
 
 
 @given(st.one_of(st.text(max_size=12), st.lists(st.sampled_from(PIECES), max_size=4).map("".join)))
@@ -68,7 +68,7 @@ def test_no_answer_of_the_real_voice_is_silent(piper: PiperVoice, text: str) -> 
 )
 def test_names_keep_their_letters_in_the_text(piper: PiperVoice, text: str) -> None:
     check(piper, text)
-    check(FakeVoice(), text)
+    check(ScriptedVoice(), text)
 
 
 def test_emoji_beside_words_are_not_said(piper: PiperVoice) -> None:

@@ -5,9 +5,9 @@ import threading
 
 import numpy as np
 import pytest
-from calls import virtual
 
 from client.live.intake import MAX_CHUNKS, Intake, TooSlow
+from duplex.testing.virtual_time import virtual
 
 
 def test_chunks_come_in_order_from_another_thread():

@@ -14,7 +14,7 @@ import pytest
 from pulse import RATE, UNAVAILABLE, Pulse, Recorder, Terminal, sound_server, talking, wait_for
 from servers import scripted_server
 
-from duplex.testing.engine import FakeEngine, Script
+from duplex.testing.engine import Script, ScriptedEngine
 from engine.types import Speech
 
 pytestmark = [
@@ -81,7 +81,7 @@ async def call(scenario, script: Script, pulse: Pulse, *arguments: str) -> None:
 
 
 async def test_a_conversation_with_an_open_microphone(pulse):
-    def scenario(terminal: Terminal, engine: FakeEngine) -> None:
+    def scenario(terminal: Terminal, engine: ScriptedEngine) -> None:
         pulse.say(sound(1.0))
         wait_for(pulse.loudspeaker.is_loud, "no answer")
         assert not terminal.shows("!")
@@ -121,7 +121,7 @@ async def test_a_conversation_with_an_open_microphone(pulse):
 
 
 async def test_push_to_talk(pulse):
-    def scenario(terminal: Terminal, engine: FakeEngine) -> None:
+    def scenario(terminal: Terminal, engine: ScriptedEngine) -> None:
         pulse.say(sound(1.0)).wait()  # nobody has pressed the key
         terminal.press(" ")
         wait_for(lambda: terminal.shows("(speak)"), "the key does nothing")
@@ -148,7 +148,7 @@ async def test_push_to_talk(pulse):
 
 
 async def test_the_sound_system_goes_away(pulse):
-    def scenario(terminal: Terminal, engine: FakeEngine) -> None:
+    def scenario(terminal: Terminal, engine: ScriptedEngine) -> None:
         pulse.process.terminate()
         assert ended(terminal) == 1
         assert terminal.shows("was it unplugged?")

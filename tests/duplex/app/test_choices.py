@@ -10,8 +10,8 @@ from wire import say, say_something, send, until
 
 from duplex.config import Config, ServerConfig
 from duplex.server.http import HttpRequest
-from duplex.testing.engine import FakeEngine, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedEngine
+from duplex.testing.voice import ScriptedVoice
 from engine.types import Speech
 from tts.piper.shifted import ShiftedVoice
 
@@ -20,7 +20,7 @@ OTHER = Script(says=((Speech("I am another."),),), ear_s=0.001, piece_s=0.001)
 
 
 async def test_the_address_names_the_model() -> None:
-    other = FakeEngine(OTHER)
+    other = ScriptedEngine(OTHER)
     async with running_server(CONFIG, engines={"other": other}) as running:
         async with connect(f"{running.url}?model=other") as connection:
             session = (await until(connection, "session.created"))["session"]
@@ -38,7 +38,7 @@ async def test_the_address_names_the_model() -> None:
 
 
 async def test_clients_of_other_servers_get_the_first_model() -> None:
-    async with running_server(CONFIG, engines={"other": FakeEngine(OTHER)}) as running:
+    async with running_server(CONFIG, engines={"other": ScriptedEngine(OTHER)}) as running:
         async with connect(f"{running.url}?model=gpt-realtime") as connection:
             session = (await until(connection, "session.created"))["session"]
             assert session["model"] == "default"
@@ -69,11 +69,11 @@ async def _answer_samples(url: str, voice: str) -> int:
 
 
 async def test_the_session_names_the_voice() -> None:
-    class Slow(FakeVoice):
+    class Slow(ScriptedVoice):
         def open(self, speed: float = 1.0):  # type: ignore[no-untyped-def]
             return super().open(speed / 2)
 
-    voices = {"slow": Slow(), "high": ShiftedVoice(FakeVoice(), 4)}
+    voices = {"slow": Slow(), "high": ShiftedVoice(ScriptedVoice(), 4)}
     async with running_server(CONFIG, voices=voices) as running:
         first = await _answer_samples(running.url, "default")
         assert await _answer_samples(running.url, "slow") > 1.9 * first
@@ -82,7 +82,7 @@ async def test_the_session_names_the_voice() -> None:
 
 
 async def test_models_and_voices_are_told() -> None:
-    engines, voices = {"other": FakeEngine(OTHER)}, {"high": ShiftedVoice(FakeVoice(), 4)}
+    engines, voices = {"other": ScriptedEngine(OTHER)}, {"high": ShiftedVoice(ScriptedVoice(), 4)}
     async with running_server(CONFIG, engines=engines, voices=voices) as running:
         answer = running.server.sockets.answer(HttpRequest("GET", "/v1/models", {}))
         told = json.loads(answer.body)

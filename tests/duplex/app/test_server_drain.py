@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from wire import close_code, say, say_something, until
 
 from duplex import logs
-from duplex.app.server import Server
+from duplex.app.server import DialogueServer
 from duplex.config import Config, ServerConfig
 from duplex.logs import call_logger
 from duplex.testing.engine import Script
@@ -61,7 +61,7 @@ async def test_an_answer_without_end_is_waited_for_only_so_long() -> None:
 
 async def test_sigterm_drains() -> None:
     async with running_server(Config(server=ServerConfig(port=0))) as running:
-        server: Server = running.server
+        server: DialogueServer = running.server
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(server.run(ready.set_result))
         async with connect(await ready) as connection:

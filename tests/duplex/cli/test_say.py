@@ -6,7 +6,7 @@ import soundfile  # type: ignore[import-untyped]
 
 from duplex.app import build
 from duplex.cli.main import main
-from duplex.testing.voice import FakeVoice
+from duplex.testing.voice import ScriptedVoice
 
 
 def test_prints_a_line_for_each_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,11 +31,11 @@ def test_takes_a_locale(capsys: pytest.CaptureFixture[str]) -> None:
 def test_writes_the_sound(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build, "load_voice", lambda *_: FakeVoice())
+    monkeypatch.setattr(build, "load_voice", lambda *_: ScriptedVoice())
     assert main(["say", "One.", "😀", "--save", str(tmp_path / name)]) == 0
     sound = soundfile.info(tmp_path / name)
     assert sound.format == name[-4:].strip(".").upper()
-    assert sound.samplerate == FakeVoice.sample_rate
+    assert sound.samplerate == ScriptedVoice.sample_rate
     assert sound.duration > 4 * 0.06 + 0.5
     assert capsys.readouterr().out == "One.\ngrinning face\n"
 
@@ -54,7 +54,7 @@ def test_refuses_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(build, "load_voice", lambda *_: FakeVoice())
+    monkeypatch.setattr(build, "load_voice", lambda *_: ScriptedVoice())
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert complaint in error

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from calls import Caller, PatientJudge, virtual
 from interrupting import (
     ANSWER,
     LAST_S,
@@ -22,7 +21,10 @@ from interrupting import (
 
 from duplex.config import Config, ServerConfig, TurnConfig
 from duplex.interruption.judge import InterruptionConfig
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
+from duplex.testing.turns import PatientJudge
+from duplex.testing.virtual_time import virtual
 from engine.types import Speech
 
 

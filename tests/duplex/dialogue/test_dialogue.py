@@ -4,10 +4,11 @@ interruption, and what history keeps."""
 from typing import Any
 
 import pytest
-from calls import Caller, virtual
 
 from duplex.config import Config, ServerConfig, TurnConfig
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from engine.errors import EngineError
 from engine.types import Speech, Thought
 

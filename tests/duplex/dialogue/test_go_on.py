@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calls import Caller, virtual
 
 from duplex.config import Config, ServerConfig
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from engine.types import (
     CallArguments,
     CallEnded,

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from calls import Caller, virtual
 
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from duplex.turns.idle import MAX_PROMPTS, IdleTimeout
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE
 from engine.errors import EngineError

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from calls import virtual
 
 from duplex.dialogue.intake import AudioPace, check_cost
 from duplex.errors import ProtocolError
+from duplex.testing.virtual_time import virtual
 
 
 @pytest.mark.parametrize("message", ["{}" * 20_000, b"[" * 40_000, "," * 300_000])

@@ -18,7 +18,7 @@ from token2wav_checkpoint import write_checkpoint as write_token2wav
 
 from client.realtime import RealtimeClient, SessionOptions, connect
 from duplex.app import build
-from duplex.app.server import Server, address
+from duplex.app.server import DialogueServer, address
 from duplex.audio.resample import Resampler
 from duplex.config import BrainConfig, Config, NativeConfig, ServerConfig, Thinking
 from duplex.model_store import ModelStore, Progress
@@ -101,7 +101,7 @@ async def native_server(
     if speaks:  # codes as loud as letters
         engine._brain.scheduler.runner.decoder.head[FIRST_CODE : FIRST_CODE + AUDIO_CODES] *= 12
     try:
-        async with Server(config, parts).listen() as server:
+        async with DialogueServer(config, parts).listen() as server:
             yield address(server), engine
     finally:
         engine.close()

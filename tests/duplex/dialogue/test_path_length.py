@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
-from calls import Caller, virtual
 
 import duplex
 from duplex.audio.formats import encode_pcm16
 from duplex.interruption.judge import InterruptionJudge
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from engine.types import Speech
 
 ROOT = Path(duplex.__file__).parents[1]

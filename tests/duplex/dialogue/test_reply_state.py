@@ -4,7 +4,6 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from calls import virtual
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from duplex.dialogue.reply_state import (
     Stopped,
 )
 from duplex.errors import IllegalTransition
+from duplex.testing.virtual_time import virtual
 
 MOVES: list[ReplyMove] = [
     Released(),

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from calls import TimedSteps, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +13,10 @@ from duplex.dialogue.reply_parts import ReplyAudio, UnheardRest
 from duplex.dialogue.reply_state import AllSent, BargedIn, Phase, Released, ReplyState, Resumed
 from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
 from duplex.metrics import TurnMarks
-from duplex.testing.engine import FakeSession, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedSession
+from duplex.testing.steps import TimedSteps
+from duplex.testing.virtual_time import virtual
+from duplex.testing.voice import ScriptedVoice
 from engine.types import GenerationOptions, Speech
 from tts.types import SpokenWord
 
@@ -37,7 +38,7 @@ class Listener:
 
     def __init__(self, lead_s: float, rest: UnheardRest | None = None) -> None:
         clock = asyncio.get_running_loop().time
-        setup = VoiceSetup(FakeVoice(), TimedSteps(), RATE, 1.0, lead_s)
+        setup = VoiceSetup(ScriptedVoice(), TimedSteps(), RATE, 1.0, lead_s)
         self.items = [Item()]
         audio = rest.audio if rest else ()
         self.marks = TurnMarks(clock, 0.0)
@@ -55,7 +56,7 @@ class Listener:
 
     async def run(self, text: tuple[Speech, ...] = TEXT) -> None:
         """Make the reply, as often as it is paused and resumed, and deliver all of it."""
-        session = FakeSession(Script(says=(text,)))
+        session = ScriptedSession(Script(says=(text,)))
         async with asyncio.TaskGroup() as tasks:
             self.pipeline.start(tasks, session, [], GenerationOptions())
             tasks.create_task(self.deliver())

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-from calls import Caller, virtual
 from interrupting import (
     ANSWER,
     LAST_S,
@@ -25,8 +24,10 @@ from interrupting import (
 )
 
 from duplex.config import Config, ServerConfig
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.virtual_time import virtual
+from duplex.testing.voice import ScriptedVoice
 from engine.errors import EngineError
 from engine.types import Finished, Piece, Speech
 
@@ -367,7 +368,7 @@ def test_what_is_suspended_is_not_resumed_in_a_form_that_the_client_no_longer_wa
 ) -> None:
     async def call() -> None:
         caller = Caller(falsely(says=(ANSWER * 4, (Speech("Yes?"),))))
-        caller.parts = replace(caller.parts, voices={"high": FakeVoice()})
+        caller.parts = replace(caller.parts, voices={"high": ScriptedVoice()})
         async with caller:
             await interrupt(caller)
             caller.send("session.update", session={"type": "realtime", **session})

@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from calls import Caller, virtual
 
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from engine.errors import EngineError
 from engine.types import (
     CallArguments,

@@ -611,7 +611,10 @@ def test_the_table_tells_what_is_there(tmp_path: Path, store: ModelStore, builde
     assert lines[-1].endswith(str(store.root))
 
 
-def test_the_root_is_the_cache_directory() -> None:
-    assert default_root({"XDG_CACHE_HOME": "/c"}) == Path("/c/duplex-r1")
-    assert default_root({}) == Path.home() / ".cache/duplex-r1"
-    assert default_root({"XDG_CACHE_HOME": "not/absolute"}) == default_root({})
+def test_the_root_is_the_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/c")
+    assert default_root() == Path("/c/duplex-r1")
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    assert default_root() == Path.home() / ".cache/duplex-r1"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_root() == Path.home() / ".cache/duplex-r1"

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator
 
 import numpy as np
 import pytest
-from calls import virtual
 from phones import GREETING, Phone, bakery, calling, loud, spoken_ms
 
 from duplex.config import AssistantConfig, Config, PhoneConfig
 from duplex.errors import ConfigError
 from duplex.testing.engine import Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.virtual_time import virtual
+from duplex.testing.voice import ScriptedVoice
 from engine.errors import EngineError
 from engine.types import Piece, Speech
 
@@ -326,7 +326,7 @@ def test_an_answer_that_fails_is_not_silence() -> None:
     virtual(scenario())
 
 
-class OwnVoice(FakeVoice):
+class OwnVoice(ScriptedVoice):
     """Stands in for a voice that the brain drives: it cannot be given words."""
 
     takes_codes = True

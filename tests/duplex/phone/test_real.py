@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from client.telephone.twilio import LINE_HZ, PhoneCall, phone_call
-from duplex.app.server import Server, address
+from duplex.app.server import DialogueServer, address
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.cli import recordings
@@ -35,13 +35,13 @@ def speak() -> Callable[[str], Samples]:
 
 
 @pytest.fixture
-def server(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> DialogueServer:
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", TOKEN)
-    return Server(CONFIG, parts, keys=load_keys(CONFIG.access, {}))
+    return DialogueServer(CONFIG, parts, keys=load_keys(CONFIG.access, {}))
 
 
 @contextlib.asynccontextmanager
-async def calling(server: Server) -> AsyncIterator[PhoneCall]:
+async def calling(server: DialogueServer) -> AsyncIterator[PhoneCall]:
     async with server.listen() as listening:
         url = address(listening).replace("/v1/realtime", "/twilio")
         async with phone_call(url, token=TOKEN) as call:
@@ -59,7 +59,7 @@ async def ask(call: PhoneCall, question: Samples) -> None:
 
 
 async def test_a_caller_is_greeted_asks_and_hears_the_answer(
-    server: Server, speak: Callable[[str], Samples], ear: WhisperEar
+    server: DialogueServer, speak: Callable[[str], Samples], ear: WhisperEar
 ) -> None:
     async with calling(server) as call:
         greeting = await call.hear_answer(PATIENCE_S, PAUSE_MS)
@@ -74,7 +74,7 @@ async def test_a_caller_is_greeted_asks_and_hears_the_answer(
 
 
 async def test_who_speaks_into_an_answer_stops_it(
-    server: Server, speak: Callable[[str], Samples]
+    server: DialogueServer, speak: Callable[[str], Samples]
 ) -> None:
     async with calling(server) as call:
         await call.hear_answer(PATIENCE_S, PAUSE_MS)

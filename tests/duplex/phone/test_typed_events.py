@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import numpy as np
-from calls import LoudnessVad, PatientJudge, TimedSteps, virtual
 from websockets.exceptions import ConnectionClosedOK
 
 from duplex.audio.formats import decode_ulaw, encode_ulaw
@@ -25,8 +24,11 @@ from duplex.server.keys import Principal
 from duplex.server.load import Load
 from duplex.server.quota import Allowance
 from duplex.server.registry import CallRegistry
-from duplex.testing.engine import FakeEngine, Script
-from duplex.testing.voice import FakeVoice
+from duplex.testing.engine import Script, ScriptedEngine
+from duplex.testing.steps import TimedSteps
+from duplex.testing.turns import LoudnessVad, PatientJudge
+from duplex.testing.virtual_time import virtual
+from duplex.testing.voice import ScriptedVoice
 from engine.types import Speech
 
 FRAME = 160
@@ -99,9 +101,9 @@ async def talk() -> tuple[RawSocket, set[str]]:
     """The caller speaks for a second, and hears the answer. Returns what was coded meanwhile."""
     config, metrics = Config(), Metrics()
     parts = Parts(
-        engine=FakeEngine(Script(says=((Speech("Yes, it is."),),))),
-        vad=LoudnessVad(),  # type: ignore[arg-type]
-        voice=FakeVoice(),
+        engine=ScriptedEngine(Script(says=((Speech("Yes, it is."),),))),
+        vad=LoudnessVad(),
+        voice=ScriptedVoice(),
         voice_steps=TimedSteps(),
         defaults=SessionConfig(),
         open_judge=PatientJudge,

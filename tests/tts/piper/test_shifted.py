@@ -2,7 +2,7 @@
 
 import pytest
 
-from duplex.testing.voice import FakeVoice
+from duplex.testing.voice import ScriptedVoice
 from tts.piper.shifted import ShiftedVoice, parse_shift
 
 
@@ -20,7 +20,7 @@ def test_a_voice_is_not_moved_out_of_reach() -> None:
 
 @pytest.mark.parametrize("semitones", [-2, 4])
 def test_what_is_said_and_how_long_it_takes_stays(semitones: int) -> None:
-    plain = FakeVoice()
+    plain = ScriptedVoice()
     moved = ShiftedVoice(plain, semitones)
     as_made = list(plain.synthesize("one two three"))
     as_moved = list(moved.synthesize("one two three"))

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from calls import virtual
 from phones import Phone, bakery, calling, function_call, loud
 
 from duplex.config import PhoneConfig
@@ -13,6 +12,7 @@ from duplex.errors import ConfigError
 from duplex.logs import AnyLogger
 from duplex.phone.events import Started
 from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
 from engine.types import Speech
 
 

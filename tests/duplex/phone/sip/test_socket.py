@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from calls import virtual
+
+from duplex.testing.virtual_time import virtual
 
 pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 

@@ -11,7 +11,7 @@ import softphone as phones
 from impaired import Network
 from softphone import call, until
 
-from duplex.app.server import Server
+from duplex.app.server import DialogueServer
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.cli import recordings
@@ -59,7 +59,7 @@ async def test_a_question_is_asked_and_answered_aloud(
     codec: str,
     network: Network,
 ) -> None:
-    server = Server(CONFIG, parts, keys=load_keys(CONFIG.access, {}))
+    server = DialogueServer(CONFIG, parts, keys=load_keys(CONFIG.access, {}))
     async with server.listen():
         assert server.sip is not None
         async with call(

@@ -17,7 +17,7 @@ from duplex.config import Config, ServerConfig
 from duplex.testing.engine import Script
 
 WRITTEN = "http://127.0.0.1:8765"
-EMBED = Path(__file__).parents[2] / "examples" / "embed"
+PAGE = Path(__file__).parents[2] / "examples" / "web_page"
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,7 +33,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
     """A copy of the example's folder, served from a port of its own."""
-    copy = shutil.copytree(EMBED, tmp_path / "embed")
+    copy = shutil.copytree(PAGE, tmp_path / "web_page")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(copy))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -46,7 +46,7 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 def point(folder: Path, address: str) -> None:
     """Write the server's address into the copied page, as its owner would."""
-    page = folder / "embed" / "index.html"
+    page = folder / "web_page" / "index.html"
     text = page.read_text()
     assert text.count(f'const SERVER = "{WRITTEN}"') == 1
     page.write_text(text.replace(WRITTEN, address))
@@ -76,7 +76,7 @@ def test_a_visitor_talks_from_a_page_elsewhere(site: str, tmp_path: Path) -> Non
 
 
 def test_the_address_names_no_server(site: str, tmp_path: Path) -> None:
-    evil = tmp_path / "embed" / "evil" / "app"
+    evil = tmp_path / "web_page" / "evil" / "app"
     evil.mkdir(parents=True)
     (evil / "realtime.js").write_text(
         "document.body.dataset.owned = 'yes'; export let RealtimeCall;"

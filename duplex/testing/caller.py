@@ -1,113 +1,87 @@
-"""A call with scripted models, in virtual time: what the dialogue tests are written with."""
+"""A caller of one session, with scripted models: what tests of a dialogue are written with."""
 
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from virtual_time import VirtualTimeLoop
 
-from duplex.audio.formats import Samples, encode_pcm16
+from duplex.app.plugins import Given, with_plugins
+from duplex.audio.formats import encode_pcm16
 from duplex.config import Config
+from duplex.dialogue.interfaces import Engine
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.dialogue.session import Session
 from duplex.metrics import Metrics
 from duplex.protocol.ids import counting_ids
 from duplex.protocol.session_config import SessionConfig
-from duplex.testing.engine import FakeEngine, Script
-from duplex.testing.voice import FakeVoice
-from duplex.turns.vad import FRAME_SAMPLES, VadFrame
-from engine.worker import Priority
+from duplex.testing.engine import Script, ScriptedEngine
+from duplex.testing.steps import TimedSteps
+from duplex.testing.turns import LoudnessVad, PatientJudge
+from duplex.testing.voice import ScriptedVoice
+from engine.brain.interface import Brain
+from tts.types import Voice
 
-T = TypeVar("T")
 CHUNK_S = 0.02
+SAMPLE_RATE_HZ = 24_000
+TONE_HZ = 300
+TONE_LEVEL = 0.3  # loud enough to be speech, see `LoudnessVad`
 
 
-def virtual(test: Coroutine[Any, Any, T]) -> T:
-    """Run ``test`` to its end in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(test)
+@dataclass(frozen=True, slots=True)
+class CallerResponse:
+    """A response that is over, as the caller was sent it.
 
+    ``status`` is "completed", "cancelled", "incomplete" or "failed"; ``reason`` says why it is
+    not completed: "turn_detected" for a barge-in, for one. ``text`` is the transcript of its
+    speech.
+    """
 
-class LoudnessVad:
-    """Stands in for silero: a frame is speech if it is loud."""
-
-    def open(self) -> "LoudnessVad":
-        return LoudnessVad()
-
-    def __init__(self) -> None:
-        self._at = 0
-
-    def feed(self, samples: Samples) -> list[VadFrame]:
-        assert len(samples) == FRAME_SAMPLES
-        loud = float(np.abs(samples).mean()) > 0.01
-        frame = VadFrame(self._at, 0.9 if loud else 0.05)
-        self._at += FRAME_SAMPLES
-        return [frame]
-
-
-class PatientJudge:
-    """Stands in for the judge of interruptions: ``PROOF_MS`` of speech at a stretch is one."""
-
-    PROOF_MS = 160
-
-    def __init__(self, _config: object) -> None:
-        self._speech_ms = 0
-
-    def learn(self, samples: Samples, probability: float) -> None:
-        assert len(samples) == FRAME_SAMPLES
-
-    def hear(self, samples: Samples, probability: float, answer: Samples | None) -> bool:
-        assert len(samples) == FRAME_SAMPLES
-        assert answer is None or len(answer) == FRAME_SAMPLES
-        self._speech_ms = self._speech_ms + 32 if probability > 0.5 else 0
-        return self._speech_ms >= self.PROOF_MS
-
-    @property
-    def heard_caller(self) -> bool:
-        return True
-
-    @property
-    def sounds_false(self) -> float | None:
-        return None
-
-    def reset(self) -> None:
-        self._speech_ms = 0
-
-
-class TimedSteps:
-    """Stands in for the worker thread: each step takes ``step_s`` of the loop's time."""
-
-    def __init__(self, step_s: float = 0.02) -> None:
-        self._step_s = step_s
-
-    async def run(self, function: Callable[[], T], priority: Priority = Priority.REPLY) -> T:
-        await asyncio.sleep(self._step_s)
-        return function()
-
-    async def stream(
-        self, iterator: Iterator[T], priority: Priority | Callable[[], Priority] = Priority.REPLY
-    ) -> AsyncGenerator[T, None]:
-        for item in iterator:
-            await asyncio.sleep(self._step_s)
-            yield item
+    id: str
+    status: str
+    reason: str
+    text: str
 
 
 class Caller:
-    """A client of one session: sends events and audio, and keeps what comes back."""
+    """A client of one session: sends events and audio, and keeps what comes back.
 
-    def __init__(self, script: Script | None = None, config: Config | None = None) -> None:
+    Use it with ``async with`` in virtual time (`in_virtual_time`); leaving the block hangs up.
+    ``events`` are the server's, as decoded JSON; ``times_s`` says when each came.
+    """
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        config: Config | None = None,
+        *,
+        brain: Brain | None = None,
+        voice: Voice | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        """Without more, ear, brain and voice are scripted, and no model is loaded.
+
+        A ``brain``, ``voice`` or whole ``engine``, or one that ``config`` names as a plug-in,
+        takes the place of the scripted one. The ear stays the script's, because the caller
+        speaks in tones. Everything else of ``config`` holds, such as its `[turn]`.
+
+        Raises:
+            ConfigError: a plug-in that ``config`` names cannot be used.
+            ValueError: both a brain and an engine are given.
+        """
         self.config = config or Config()
-        self.engine = FakeEngine(script or Script())
+        given = with_plugins(self.config, Given(brain=brain, voice=voice, engine=engine))
+        self.engine = ScriptedEngine(script or Script(), given.brain)  # unless one is given
         self.parts = Parts(
-            engine=self.engine,
+            engine=given.engine or self.engine,
             vad=LoudnessVad(),
-            voice=FakeVoice(),
+            voice=given.voice or ScriptedVoice(),
             voice_steps=TimedSteps(),
-            defaults=SessionConfig(instructions="Be brief."),
+            defaults=SessionConfig(instructions=self.config.brain.instructions or "Be brief."),
             open_judge=PatientJudge,
         )
         self.outbox = Outbox(self.config.server.max_outbox_bytes)
@@ -160,15 +134,16 @@ class Caller:
 
     async def speak(self, seconds: float) -> None:
         """Send loud audio at real-time pace."""
-        await self._play(seconds, 0.3)
+        await self._play(seconds, TONE_LEVEL)
 
     async def pause(self, seconds: float) -> None:
         """Send silence at real-time pace."""
         await self._play(seconds, 0.0)
 
-    def append(self, seconds: float, level: float = 0.3) -> None:
+    def append(self, seconds: float, level: float = TONE_LEVEL) -> None:
         """Send audio at once."""
-        tone = level * np.sin(2 * np.pi * 300 / 24_000 * np.arange(round(seconds * 24_000)))
+        at_s = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        tone = level * np.sin(2 * np.pi * TONE_HZ * at_s)
         audio = base64.b64encode(encode_pcm16(tone)).decode()
         self.send("input_audio_buffer.append", audio=audio)
 
@@ -184,6 +159,26 @@ class Caller:
         """The only event of a type."""
         (event,) = self.all(kind)
         return event
+
+    @property
+    def responses(self) -> list[CallerResponse]:
+        """The responses that are over, in the order of their ends."""
+        return [_response(event["response"]) for event in self.all("response.done")]
+
+    @property
+    def last_response(self) -> CallerResponse:
+        """The last of `responses`.
+
+        Raises:
+            LookupError: none is over yet.
+        """
+        return self.responses[-1]
+
+    @property
+    def heard(self) -> list[str]:
+        """What was said to the caller: the text of each response that is over, without what was
+        never played because the caller interrupted it."""
+        return [response.text for response in self.responses]
 
     @property
     def now_s(self) -> float:
@@ -205,5 +200,16 @@ class Caller:
 
     async def _read(self) -> None:
         async for message in self.outbox.messages():
+            assert isinstance(message, str)  # a WebSocket's shape writes JSON
             self.events.append(json.loads(message))
             self.times_s.append(asyncio.get_running_loop().time())
+
+
+def _response(response: dict[str, Any]) -> CallerResponse:
+    contents = [part for item in response["output"] for part in item.get("content", ())]
+    return CallerResponse(
+        id=response["id"],
+        status=response["status"],
+        reason=(response.get("status_details") or {}).get("reason", ""),
+        text="".join(part.get("transcript") or part.get("text") or "" for part in contents),
+    )

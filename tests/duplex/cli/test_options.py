@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from duplex.cli.main import _config, _parser, _server_arguments
+from duplex.cli.main import command_line
+from duplex.cli.options import config_of, server_arguments
 from duplex.errors import ConfigError
 
 
@@ -19,25 +20,25 @@ from duplex.errors import ConfigError
     ],
 )
 def test_a_model_is_the_native_engines(given: str, model: str) -> None:
-    config = _config(_parser().parse_args(["serve", "--model", given]))
+    config = config_of(command_line().parse_args(["serve", "--model", given]))
     assert (config.brain.kind, config.brain.model) == ("native", model)
 
 
 def test_a_directory_that_is_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "org" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    config = _config(_parser().parse_args(["serve", "--model", "org/name"]))
+    config = config_of(command_line().parse_args(["serve", "--model", "org/name"]))
     assert config.brain.model == str(tmp_path / "org" / "name")
 
 
 def test_a_model_and_a_brain_are_one_too_many() -> None:
     with pytest.raises(ConfigError, match="give one"):
-        _config(_parser().parse_args(["serve", "--model", "a/b", "--brain", "c"]))
+        config_of(command_line().parse_args(["serve", "--model", "a/b", "--brain", "c"]))
 
 
 def test_thinking_has_modes_and_some_need_the_native_engine() -> None:
     def mode(*arguments: str) -> str:
-        return _config(_parser().parse_args(["serve", *arguments])).brain.thinking
+        return config_of(command_line().parse_args(["serve", *arguments])).brain.thinking
 
     assert mode() == "off"
     assert mode("--thinking") == "before"
@@ -48,5 +49,5 @@ def test_thinking_has_modes_and_some_need_the_native_engine() -> None:
 
 def test_a_server_that_is_started_gets_the_same_options() -> None:
     arguments = ["--model", "a/b", "--thinking", "speak_first"]
-    options = _parser().parse_args(["demo", *arguments])
-    assert _server_arguments(options) == arguments
+    options = command_line().parse_args(["demo", *arguments])
+    assert server_arguments(options) == arguments
