@@ -40,13 +40,13 @@ check: $(VENV)/.installed  ## format, lint, types, import directions
 # Each stock client has an environment of its own: they clash with ours and with each other. Those
 # in Node are left out, and their tests are skipped, where there is no npm.
 CLIENTS := .venv-clients
-$(CLIENTS)/%/.installed: tests/clients/%/requirements.txt
+$(CLIENTS)/%/.installed: tests/stock_clients/%/requirements.txt
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-$(CLIENTS)/%/.installed: tests/clients/%/package.json tests/clients/%/package-lock.json
+$(CLIENTS)/%/.installed: tests/stock_clients/%/package.json tests/stock_clients/%/package-lock.json
 	rm -rf $(@D)
 	mkdir -p $(@D)
 	cp $^ $(@D)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from calls import virtual
-from phones import calling
 
 from duplex.config import load
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
+from tests._support.phones import calling
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "appointments.toml"
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def server() -> Iterator[Mapping[str, str]]:
     """Addresses by what the caller says there, and the "key"."""
     with subprocess.Popen(
-        [sys.executable, str(ROOT / "tests/clients/server.py")],
+        [sys.executable, str(ROOT / "tests/stock_clients/server.py")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/support")])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

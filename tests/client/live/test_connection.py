@@ -7,7 +7,6 @@ import io
 
 import numpy as np
 import pytest
-from servers import running_server
 from virtual_time import VirtualTimeLoop
 
 from client.caller.caller import set_up
@@ -23,6 +22,7 @@ from client.realtime import (
 )
 from client.screen import Screen
 from duplex.config import Config, ServerConfig
+from tests._support.servers import running_server
 
 SECOND = np.zeros(24_000, np.float32)
 

@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from servers import scripted_server
 
 from client.caller.caller import set_up
 from client.live.connection import Line
@@ -16,6 +15,7 @@ from client.live.keys import REPEAT_S
 from client.live.live_client import LiveCall, Parts
 from client.realtime import SessionOptions, connect
 from client.screen import Screen
+from tests._support.servers import scripted_server
 
 
 class Card:

@@ -168,7 +168,7 @@ def test_the_ear_hears_it_later_and_whole():
      {"jitter_ms": -1}, {"low_hz": 3500}],
 )  # fmt: skip
 def test_no_line_is_like_that(wrong):
-    with pytest.raises(ValueError):  # noqa: PT011 - each names its own key
+    with pytest.raises(ValueError):
         LineConditions(**wrong)
     with pytest.raises(ValueError, match="160 samples"):
         PhoneLine(GOOD_LINE).feed(np.zeros(161, np.float32))

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from servers import scripted_server
 
 from client.realtime import Refused, Unreachable
 from client.telephone.channel import LineConditions, PhoneLine
@@ -18,6 +17,7 @@ from client.telephone.twilio import (
     phone_talk,
 )
 from duplex.audio.formats import decode_ulaw, encode_ulaw
+from tests._support.servers import scripted_server
 
 TONE = (0.3 * np.sin(np.arange(LINE_HZ) * 0.3)).astype(np.float32)
 

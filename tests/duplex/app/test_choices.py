@@ -4,15 +4,15 @@ import asyncio
 import base64
 import json
 
-from servers import running_server
 from websockets.asyncio.client import connect
-from wire import say, say_something, send, until
 
 from duplex.config import Config, ServerConfig
 from duplex.server.http import HttpRequest
 from duplex.testing.engine import FakeEngine, Script
 from duplex.testing.voice import FakeVoice
 from engine.types import Speech
+from tests._support.servers import running_server
+from tests._support.wire import say, say_something, send, until
 from tts.piper.shifted import ShiftedVoice
 
 CONFIG = Config(server=ServerConfig(port=0))

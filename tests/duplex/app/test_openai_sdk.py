@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
-from servers import FAST, scripted_server
 
 from duplex.audio.formats import encode_pcm16
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Speech
+from tests._support.servers import FAST, scripted_server
 
 LONG = Script(
     says=(tuple(Speech(f"This is sentence {n}. ") for n in range(50)),), ear_s=0.001, piece_s=0.001

@@ -13,11 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from openai import AsyncOpenAI
-from servers import running_server, scripted_server
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
-from wire import close_code, say_something, send, until
 
 from duplex.cli.main import main
 from duplex.config import AccessConfig, Config, LimitsConfig, ServerConfig
@@ -25,6 +23,8 @@ from duplex.errors import ConfigError
 from duplex.server.http import MAX_BODY_BYTES
 from duplex.server.keys import Keys, Principal, load_keys
 from duplex.server.quota import Allowance
+from tests._support.servers import running_server, scripted_server
+from tests._support.wire import close_code, say_something, send, until
 
 ALICE, BOB = "alice-alice-alice-alice", "bob-bob-bob-bob-bob"
 

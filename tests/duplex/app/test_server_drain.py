@@ -8,16 +8,16 @@ import signal
 from typing import Literal
 
 import pytest
-from servers import FAST, running_server, scripted_server
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-from wire import close_code, say, say_something, until
 
 from duplex.app.server import DialogueServer
 from duplex.config import Config, ServerConfig
 from duplex.server import logs
 from duplex.testing.engine import Script
 from engine.types import Speech, Thought
+from tests._support.servers import FAST, running_server, scripted_server
+from tests._support.wire import close_code, say, say_something, until
 
 
 async def test_a_silent_call_is_told_at_once_and_no_new_one_is_taken() -> None:

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 from calls import Caller, PatientJudge, virtual
-from interrupting import (
+
+from duplex.config import Config, ServerConfig, TurnConfig
+from duplex.interruption.judge import InterruptionConfig
+from duplex.testing.engine import Script
+from engine.types import Speech
+from tests._support.interrupting import (
     ANSWER,
     LAST_S,
     QUESTION,
@@ -19,11 +24,6 @@ from interrupting import (
     retrieve,
     words_of,
 )
-
-from duplex.config import Config, ServerConfig, TurnConfig
-from duplex.interruption.judge import InterruptionConfig
-from duplex.testing.engine import Script
-from engine.types import Speech
 
 
 def test_a_sound_too_short_to_be_an_interruption_does_nothing() -> None:

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from calls import Caller, virtual
-from interrupting import (
+
+from duplex.config import Config, ServerConfig
+from duplex.testing.engine import Script
+from duplex.testing.voice import FakeVoice
+from engine.errors import EngineError
+from engine.types import Finished, Piece, Speech
+from tests._support.interrupting import (
     ANSWER,
     LAST_S,
     QUESTION,
@@ -23,12 +29,6 @@ from interrupting import (
     retrieve,
     words_of,
 )
-
-from duplex.config import Config, ServerConfig
-from duplex.testing.engine import Script
-from duplex.testing.voice import FakeVoice
-from engine.errors import EngineError
-from engine.types import Finished, Piece, Speech
 
 
 @cache

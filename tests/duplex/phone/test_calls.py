@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 import numpy as np
 import pytest
 from calls import virtual
-from phones import GREETING, Phone, bakery, calling, loud, spoken_ms
 
 from duplex.config import AssistantConfig, Config, PhoneConfig
 from duplex.errors import ConfigError
@@ -14,6 +13,7 @@ from duplex.testing.engine import Script
 from duplex.testing.voice import FakeVoice
 from engine.errors import EngineError
 from engine.types import Piece, Speech
+from tests._support.phones import GREETING, Phone, bakery, calling, loud, spoken_ms
 
 LONG = Script(says=((Speech("One two three four five six seven eight nine ten. " * 4),),))
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-from byte_tokens import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -22,6 +21,7 @@ from engine.brain.token_log import check_cut
 from engine.errors import ContextExceeded, EngineError
 from engine.types import Finished, GenerationOptions, Message
 from engine.worker import Worker
+from tests._support.byte_tokens import byte_tokenizer
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from byte_tokens import byte_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from engine.brain.chat_format import CHATML, Renderer
 from engine.brain.prompt_writer import PromptWriter
 from engine.errors import ContextExceeded
 from engine.types import Message, Transcript
+from tests._support.byte_tokens import byte_tokenizer
 
 BEFORE, AFTER = [900], [901, 902]
 SYSTEM = Message("system", "Be brief.")

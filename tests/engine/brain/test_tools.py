@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from byte_tokens import byte_tokenizer
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
@@ -29,6 +28,7 @@ from engine.types import (
     ToolResult,
 )
 from engine.worker import Worker
+from tests._support.byte_tokens import byte_tokenizer
 
 CLOCK = Tool("clock", "The time.", '{"type": "object"}')
 SYSTEM = Message("system", "Be brief.", tools=(CLOCK,))

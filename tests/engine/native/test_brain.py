@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from native import GREEDY, answer, finished, load_tiny, spoken, thought
-from tiny_checkpoint import SPECIAL
 
 from engine.native.brain import NativeBrain, NativeBrainSession
 from engine.native.latents import HeardSound, LatentNames
 from engine.native.load import NativeModel
 from engine.native.runtime.runner import Feed
 from engine.types import Message, Thinking
+from tests._support.native import GREEDY, answer, finished, load_tiny, spoken, thought
+from tests._support.tiny_checkpoint import SPECIAL
 
 HELLO = [Message("system", "Be kind."), Message("user", "Hello")]
 BOT, EOT = 256 + SPECIAL.index("<|BOT|>"), 256 + SPECIAL.index("<|EOT|>")

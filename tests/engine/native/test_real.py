@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from native import answer, finished, spoken
 
 from engine.native.load import NativeModel, load_model
 from engine.native.model.decoder import Decoder
 from engine.native.placing import NativeOptions
 from engine.native.runtime.runner import Feed, Runner
 from engine.types import GenerationOptions, Message
+from tests._support.native import answer, finished, spoken
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

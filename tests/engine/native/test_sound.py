@@ -8,7 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published_ear import (
+from torch import Tensor
+from transformers.audio_utils import mel_filter_bank
+
+from engine.errors import EngineError
+from engine.features import STEP_AUDIO_RIGHT_ZEROS, Float32, LogMel, log_mel, normalize
+from engine.native.kv_cache import CacheFull
+from engine.native.sound import AudioTower, Hearing, SoundConfig, SoundRequest, SoundStream
+from tests._support.published_ear import (
     ADAPTOR,
     PublishedEar,
     difference,
@@ -17,13 +24,6 @@ from published_ear import (
     tiny_encoder,
     tiny_tower,
 )
-from torch import Tensor
-from transformers.audio_utils import mel_filter_bank
-
-from engine.errors import EngineError
-from engine.features import STEP_AUDIO_RIGHT_ZEROS, Float32, LogMel, log_mel, normalize
-from engine.native.kv_cache import CacheFull
-from engine.native.sound import AudioTower, Hearing, SoundConfig, SoundRequest, SoundStream
 
 LATENT = 1280  # samples
 WHOLE = SoundConfig(chunk=1000)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tokenizer
 
 from engine.native.model.ta4 import Ta4Ids, interleave
 from engine.native.model.tokens import STEP_CHAT, load_tokenizer
 from engine.native.speaking import SpeakingRenderer
+from tests._support.tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tokenizer
 
 FIRST = BYTES + len(SPECIAL)
 IDS = Ta4Ids(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from token2wav_checkpoint import TINY_FLOW, TINY_HIFT, random_prompt
 from torch import Tensor, nn
 
+from tests._support.token2wav_checkpoint import TINY_FLOW, TINY_HIFT, random_prompt
 from tts.token2wav.checkpoint import fill, plain_hift
 from tts.token2wav.config import FlowConfig
 from tts.token2wav.flow import RECENT_FRAMES, STEPS, Flow

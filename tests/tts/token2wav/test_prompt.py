@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from token2wav_checkpoint import random_prompt
 
+from tests._support.token2wav_checkpoint import random_prompt
 from tts.token2wav.audio import (
     flow_mel,
     kaldi_fbank,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from token2wav_checkpoint import TINY_FLOW, random_prompt, write_checkpoint
 
+from tests._support.token2wav_checkpoint import TINY_FLOW, random_prompt, write_checkpoint
 from tts.token2wav import flow as flow_module
 from tts.token2wav.checkpoint import load_flow, load_hift
 from tts.token2wav.prompt import VoicePrompt

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from calls import virtual
-from phones import Phone, bakery, calling, function_call, loud
 
 from duplex.config import PhoneConfig
 from duplex.errors import ConfigError
 from duplex.phone.events import Started
 from duplex.testing.engine import Script
 from engine.types import Speech
+from tests._support.phones import Phone, bakery, calling, function_call, loud
 
 
 def test_hanging_up_waits_for_the_last_word() -> None:

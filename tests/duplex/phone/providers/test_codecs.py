@@ -348,7 +348,7 @@ def peers() -> dict[str, dict[str, Any]]:
     ran = subprocess.run(
         [
             str(environment / "bin" / "python"),
-            str(ROOT / "tests/clients/pipecat_service/phone.py"),
+            str(ROOT / "tests/stock_clients/pipecat_service/phone.py"),
         ],
         input="\n".join(requests),
         env={**os.environ, "LOGURU_LEVEL": "ERROR"},

@@ -14,7 +14,6 @@ pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 
 from aiortp import RtpPacket
 from aiosipua import SipDigestAuth, SipResponse, build_credentials, parse_auth, stringify_auth
-from sip_phone import SipPhone, left, sip_phone
 from websockets.exceptions import ConnectionClosed
 
 from duplex.config import SipConfig
@@ -25,6 +24,7 @@ from duplex.phone.sip import socket as sip_socket
 from duplex.phone.sip.call import SipCall, SipCodec
 from duplex.phone.sip.listener import Refused, SipListener
 from duplex.phone.sip.rtp import RtpSocket
+from tests._support.sip_phone import SipPhone, left, sip_phone
 
 
 class Desk:

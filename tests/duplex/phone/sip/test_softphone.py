@@ -7,20 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from servers import FAST, Running, running_server
+
+from tests._support.servers import FAST, Running, running_server
 
 pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 
-import softphone as phones
 from aiortp import RtpPacket
-from impaired import Network
-from sip_phone import left
-from softphone import Softphone, call, loud_s, softphone, until
 
 from duplex.audio.formats import Samples, decode_ulaw
 from duplex.config import AssistantConfig, Config, ServerConfig, SipConfig
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
+from tests._support import softphone as phones
+from tests._support.impaired import Network
+from tests._support.sip_phone import left
+from tests._support.softphone import Softphone, call, loud_s, softphone, until
 
 pytestmark = [
     pytest.mark.slow,
