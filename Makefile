@@ -1,14 +1,14 @@
 # The same targets for people and for CI.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test bench clients clean
+.PHONY: help setup run demo check test test-fast coverage bench clients clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 # torch goes first and pinned: a range lets pip choose the CUDA build, gigabytes larger. Of the
 # last package only modules are compared with ours, not what it would install.
@@ -57,8 +57,25 @@ CLIENT_ENVS := openai_sdk pipecat_service livekit_plugin
 CLIENT_ENVS += $(if $(shell command -v npm),agents_js agents_js_beta)
 clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock clients, for tests
 
+# What waits in real time runs alone: a busy machine would make it late. What only computes shares
+# the cores, one thread a process.
+ALONE := slow or browser or gpu or realtime
+SHARED := env OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+COVERAGE := --cov --cov-report=
+FAST := -m "not ($(ALONE) or kernels or torch)" --hypothesis-profile=fast
+
 test: setup clients  ## all tests, real models included
-	$(BIN)/pytest
+	$(SHARED) -m "not ($(ALONE))" $(PYTEST)
+	$(BIN)/pytest -m "$(ALONE)"
+
+# Another Python: make test-fast PYTHON=python3.13 VENV=.venv-3.13
+test-fast: $(VENV)/.installed  ## tests for while you edit: no models, sockets, browser, kernels
+	$(SHARED) -q $(FAST)
+
+coverage: $(VENV)/.installed  ## lines and branches that test-fast runs, in out/coverage
+	$(SHARED) -q $(FAST) $(COVERAGE)
+	$(BIN)/coverage html
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from duplex.app import build
 from duplex.config import Config
@@ -16,6 +17,11 @@ from duplex.model_store import ModelStore, Progress
 if TYPE_CHECKING:
     from duplex.dialogue.parts import Parts
     from engine.ear.whisper import WhisperEar
+
+# `make test-fast` takes the second. A machine may be busy, so no example has a deadline.
+settings.register_profile("full", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=20)
+settings.load_profile("full")
 
 # Triton reads this once, when it is first imported, by transformers for one.
 if not Path("/dev/nvidiactl").exists():

@@ -15,6 +15,8 @@ from benchmarks.native.record import Record
 from benchmarks.native.sections import MODELS, Bench
 from benchmarks.native.table import table
 
+pytestmark = pytest.mark.torch
+
 CPU = torch.device("cpu")
 
 

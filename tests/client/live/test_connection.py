@@ -24,6 +24,8 @@ from client.screen import Screen
 from duplex.config import Config, ServerConfig
 from tests._support.servers import running_server
 
+pytestmark = pytest.mark.realtime
+
 SECOND = np.zeros(24_000, np.float32)
 
 

@@ -17,6 +17,8 @@ from client.realtime import SessionOptions, connect
 from client.screen import Screen
 from tests._support.servers import scripted_server
 
+pytestmark = pytest.mark.realtime
+
 
 class Card:
     """Gives and takes what the test says."""

@@ -123,6 +123,7 @@ def test_a_piece_of_what_was_heard():
     assert np.array_equal(end.heard(-200), whole[-200:])
 
 
+@pytest.mark.realtime
 async def test_a_conversation_over_the_telephone():
     async with scripted_server() as (url, engine):
         heard = await phone_talk(

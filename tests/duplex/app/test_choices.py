@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 
+import pytest
 from websockets.asyncio.client import connect
 
 from duplex.config import Config, ServerConfig
@@ -14,6 +15,8 @@ from engine.types import Speech
 from tests._support.servers import running_server
 from tests._support.wire import say, say_something, send, until
 from tts.piper.shifted import ShiftedVoice
+
+pytestmark = pytest.mark.realtime
 
 CONFIG = Config(server=ServerConfig(port=0))
 OTHER = Script(says=((Speech("I am another."),),), ear_s=0.001, piece_s=0.001)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
+import pytest
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
@@ -15,6 +16,8 @@ from duplex.audio.formats import encode_pcm16
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Speech
 from tests._support.servers import FAST, scripted_server
+
+pytestmark = pytest.mark.realtime
 
 LONG = Script(
     says=(tuple(Speech(f"This is sentence {n}. ") for n in range(50)),), ear_s=0.001, piece_s=0.001

@@ -10,6 +10,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests._support.servers import scripted_server
 from tests._support.wire import say_something, send, tone, until
 
+pytestmark = pytest.mark.realtime
+
 
 async def test_a_call_is_greeted_and_answered() -> None:
     async with scripted_server() as (url, _), connect(url) as connection:

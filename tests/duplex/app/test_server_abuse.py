@@ -21,6 +21,8 @@ from duplex.server.quota import Allowance
 from tests._support.servers import Running, running_server
 from tests._support.wire import close_code, say_something, send, tone, until
 
+pytestmark = pytest.mark.realtime
+
 UPGRADE = (
     b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"

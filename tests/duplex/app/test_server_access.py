@@ -26,6 +26,8 @@ from duplex.server.quota import Allowance
 from tests._support.servers import running_server, scripted_server
 from tests._support.wire import close_code, say_something, send, until
 
+pytestmark = pytest.mark.realtime
+
 ALICE, BOB = "alice-alice-alice-alice", "bob-bob-bob-bob-bob"
 
 

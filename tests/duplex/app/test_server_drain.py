@@ -19,6 +19,8 @@ from engine.types import Speech, Thought
 from tests._support.servers import FAST, running_server, scripted_server
 from tests._support.wire import close_code, say, say_something, until
 
+pytestmark = pytest.mark.realtime
+
 
 async def test_a_silent_call_is_told_at_once_and_no_new_one_is_taken() -> None:
     async with running_server(Config(server=ServerConfig(port=0))) as running:

@@ -12,6 +12,8 @@ from duplex.config import Config, ServerConfig
 from tests._support.servers import FAST, running_server
 from tests._support.wire import close_code, say, say_something, send, until
 
+pytestmark = pytest.mark.realtime
+
 ASK = {"duplex": {"resume": True}}
 
 

@@ -12,6 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from duplex.audio.formats import encode_ulaw
 from tests._support.servers import scripted_server
 
+pytestmark = pytest.mark.realtime
+
 
 async def until(connection: ClientConnection, kind: str) -> dict[str, Any]:
     """The next event of a type; others before it are passed over."""

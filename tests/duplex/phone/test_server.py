@@ -31,6 +31,8 @@ from tests._support.phones import loud
 from tests._support.servers import NO_KEYS, running_server
 from tests._support.wire import close_code
 
+pytestmark = pytest.mark.realtime
+
 TOKEN = "an auth token of Twilio's"
 KEY = "a-key-of-this-server"
 KEYS = Keys(

@@ -12,6 +12,8 @@ from duplex.server.http import HttpAnswer, HttpRequest
 from duplex.server.pages import Pages, load_pages
 from tests._support.servers import running_server
 
+pytestmark = pytest.mark.realtime
+
 PAGES = load_pages()
 
 

@@ -25,6 +25,8 @@ from engine.types import (
     ToolResult,
 )
 
+pytestmark = pytest.mark.realtime
+
 pytest.importorskip("openai")
 
 TALK = [Message("system", "Be brief."), Message("user", "Hi.")]

@@ -23,6 +23,8 @@ from tests._support.native import answer, finished, spoken, thought
 from tests._support.tiny_checkpoint import SPECIAL, VOCABULARY, write_tokenizer
 from tests._support.tiny_decoder import SHAPE, tiny_decoder
 
+pytestmark = pytest.mark.torch
+
 EOT = 256 + SPECIAL.index("<|EOT|>")
 HELLO = [Message("user", "Hello")]
 OPTIONS = GenerationOptions(max_tokens=60, repetition_penalty=1.0)

@@ -16,6 +16,8 @@ from engine.types import Message, Thinking
 from tests._support.native import GREEDY, answer, finished, load_tiny, spoken, thought
 from tests._support.tiny_checkpoint import SPECIAL
 
+pytestmark = pytest.mark.torch
+
 HELLO = [Message("system", "Be kind."), Message("user", "Hello")]
 BOT, EOT = 256 + SPECIAL.index("<|BOT|>"), 256 + SPECIAL.index("<|EOT|>")
 SOUND_START = 256 + SPECIAL.index("<audio_start>")

@@ -18,6 +18,8 @@ from engine.native.load import NativeModel
 from engine.types import GenerationOptions, Message, Speech, Transcript
 from tests._support.native import answer, load_tiny
 
+pytestmark = pytest.mark.torch
+
 SECOND = 16_000
 
 

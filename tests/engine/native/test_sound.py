@@ -25,6 +25,8 @@ from tests._support.published_ear import (
     tiny_tower,
 )
 
+pytestmark = pytest.mark.torch
+
 LATENT = 1280  # samples
 WHOLE = SoundConfig(chunk=1000)
 

@@ -9,6 +9,8 @@ from engine.native.model.tokens import STEP_CHAT, load_tokenizer
 from engine.native.speaking import SpeakingRenderer
 from tests._support.tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tokenizer
 
+pytestmark = pytest.mark.torch
+
 FIRST = BYTES + len(SPECIAL)
 IDS = Ta4Ids(
     *(BYTES + SPECIAL.index(name) for name in ("<tts_start>", "<tts_end>", "<tts_pad>")),

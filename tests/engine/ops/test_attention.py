@@ -13,6 +13,8 @@ from engine.ops import dispatch
 from engine.ops.attention.reference import paged_attention
 from tests._support.kernels import close, draw, wide
 
+pytestmark = pytest.mark.kernels
+
 NAN = float("nan")
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from engine.ops.conv.reference import adaptor, conv_stem
 from tests._support.kernels import close, draw, wide
 
+pytestmark = pytest.mark.kernels
+
 
 def stem_weights(
     mels: int, channels: int, device: str = "cpu", dtype: torch.dtype = torch.float32

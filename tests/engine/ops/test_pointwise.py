@@ -8,6 +8,8 @@ from engine.ops.rope.reference import rope_and_cache
 from engine.ops.swiglu.reference import swiglu
 from tests._support.kernels import close, draw, wide
 
+pytestmark = pytest.mark.kernels
+
 
 def test_reference_norm_is_unit_root_mean_square() -> None:
     x = torch.randn(3, 50)

@@ -9,6 +9,8 @@ from engine.ops.dispatch import dequantize, quantize
 from engine.ops.quant.reference import quant_matvec
 from tests._support.kernels import close, draw, error
 
+pytestmark = pytest.mark.kernels
+
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.sampled_from([8, 24, 128]), st.sampled_from([8, 4]))

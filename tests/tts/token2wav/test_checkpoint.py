@@ -11,6 +11,8 @@ from tts.token2wav.config import FlowConfig, HiftConfig, parse_flow_yaml
 from tts.token2wav.flow import Flow
 from tts.token2wav.hift import Hift
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:

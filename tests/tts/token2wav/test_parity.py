@@ -19,6 +19,8 @@ from tts.token2wav.hift import Hift
 from tts.token2wav.prompt import VoicePrompt
 from tts.token2wav.stream import OVERLAP_FRAMES, SOURCE_SEED, Token2Wav
 
+pytestmark = pytest.mark.torch
+
 LONG = replace(TINY_FLOW, vocab=50)
 
 

@@ -27,6 +27,8 @@ from tts.token2wav.prompt import (
     read_prompt,
 )
 
+pytestmark = pytest.mark.torch
+
 Float32 = np.ndarray
 
 

@@ -16,6 +16,8 @@ from tts.token2wav.stream import SAMPLES_PER_CODE, StreamState, Token2Wav
 from tts.token2wav.voice import TokenStream, TokenVoice
 from tts.types import AudioChunk, SpokenWord
 
+pytestmark = pytest.mark.torch
+
 CODES = np.random.default_rng(1).integers(0, TINY_FLOW.vocab, 90).tolist()
 
 

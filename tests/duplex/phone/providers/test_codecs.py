@@ -366,6 +366,7 @@ def _portable(message: Wire) -> dict[str, str]:
     return {"text": message} if isinstance(message, str) else {"binary": b64(message)}
 
 
+@pytest.mark.realtime
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_pipecat_reads_the_same_and_writes_the_same(

@@ -26,6 +26,8 @@ from duplex.phone.sip.listener import Refused, SipListener
 from duplex.phone.sip.rtp import RtpSocket
 from tests._support.sip_phone import SipPhone, left, sip_phone
 
+pytestmark = pytest.mark.realtime
+
 
 class Desk:
     """Takes the calls of a listener, and notes them."""

@@ -16,6 +16,8 @@ from duplex.phone.sip.call import SipCall
 from duplex.phone.sip.listener import SipListener
 from tests._support.sip_phone import SipPhone, sip_phone
 
+pytestmark = pytest.mark.realtime
+
 
 class Registrar(SipPhone):
     """Asks for the password once, and agrees to whatever is then asked."""

@@ -17,6 +17,8 @@ from engine.native.model.decoder import Decoder
 from engine.native.model.encoder import Encoder
 from tests._support.tiny_checkpoint import TINY, random_weights, write_shards, write_tiny_checkpoint
 
+pytestmark = pytest.mark.torch
+
 DECODER_LAYER = {
     "self_attn.q_proj.weight", "self_attn.q_proj.bias",
     "self_attn.k_proj.weight", "self_attn.k_proj.bias",

@@ -8,6 +8,8 @@ from engine.native.kv_cache import BlockPool, CacheFull, Log
 from engine.native.model.encoder import Encoder, EncoderInput
 from tests._support.published_ear import ENCODER, PublishedEar, difference, tiny_encoder
 
+pytestmark = pytest.mark.torch
+
 
 def mel_of(columns: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)

@@ -12,6 +12,8 @@ from engine.types import CallRule, Message, Thought, Tool, ToolCall, ToolResult
 from tests._support.native import GREEDY, answer, load_tiny
 from tests._support.tiny_checkpoint import SPECIAL
 
+pytestmark = pytest.mark.torch
+
 CLOCK = Tool("clock", "The time.", '{"type": "object"}')
 TALK = [Message("system", "Be kind.", tools=(CLOCK,)), Message("user", "Time?")]
 BOT, EOT = 256 + SPECIAL.index("<|BOT|>"), 256 + SPECIAL.index("<|EOT|>")

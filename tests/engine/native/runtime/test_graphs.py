@@ -13,6 +13,8 @@ from engine.native.runtime.runner import Feed, Outcome, Runner
 from tests._support.native import load_tiny
 from tests._support.tiny_decoder import tiny_decoder
 
+pytestmark = pytest.mark.torch
+
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 

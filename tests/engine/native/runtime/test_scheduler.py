@@ -17,6 +17,8 @@ from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import RUN_AHEAD_TOKENS, Prompt
 from tests._support.tiny_decoder import tiny_decoder
 
+pytestmark = pytest.mark.torch
+
 GREEDY = Sampling(temperature=0.0)
 TEXTS = [[1, 2, 3, 4, 5], [9, 8, 7], [30, 31], [40]]
 
