@@ -220,6 +220,7 @@ def test_keys_during_an_answer_stop_it_and_are_answered() -> None:
     virtual(scenario())
 
 
+@pytest.mark.slow
 def test_keys_are_not_lost_while_an_answer_begins() -> None:
     async def scenario(after_s: float) -> None:
         async with calling() as phone:
