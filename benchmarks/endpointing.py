@@ -31,14 +31,12 @@ from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.model_store import ModelStore, default_root
 from duplex.turns.endpointing import EndpointConfig, hangover_ms
+from duplex.turns.events import PauseStarted, SpeechResumed, SpeechStarted
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
 from duplex.turns.vad import (
     FRAME_SAMPLES,
     SAMPLE_RATE,
-    PauseStarted,
     SileroVad,
-    SpeechResumed,
-    SpeechStarted,
     cpu_session,
 )
 from engine.ear.whisper import WhisperEar
@@ -46,7 +44,7 @@ from engine.features import log_mel, normalize
 from tts.g2p.g2p import G2P
 from tts.piper.split import split
 from tts.piper.voice import PiperVoice
-from tts.types import Voice
+from tts.types import TextVoice
 
 HERE = Path(__file__).parent
 PAUSE_MS = (150, 900)
@@ -104,7 +102,7 @@ class SmartTurn:
 class Models:
     """What hears and speaks here."""
 
-    voice: Voice
+    voice: TextVoice
     vad: SileroVad
     ear: WhisperEar
     smart_turn: SmartTurn
@@ -156,7 +154,7 @@ def drawn_out(piece: Samples, rng: np.random.Generator) -> Samples:
 
 
 def speak(
-    voice: Voice, line: str, rng: np.random.Generator, *, stretch: bool = False
+    voice: TextVoice, line: str, rng: np.random.Generator, *, stretch: bool = False
 ) -> tuple[Samples, int]:
     """The line as a caller's 16 kHz audio, and the sample where the speech ends.
 

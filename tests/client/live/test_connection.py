@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def drop(client) -> None:
 
 
 async def until(line: Line, kind: str) -> list[dict]:
-    events = []
+    events: list[Any] = []
     async with asyncio.timeout(90):
         while not events or events[-1]["type"] != kind:
             events.append((await line.receive()).event)
@@ -173,7 +174,7 @@ class Network:
 
     def __init__(self, monkeypatch, first: Wire, *later: Wire | None) -> None:
         self.said: list[str] = []
-        self.line = Line(first, "ws://x", None, self.said.append)
+        self.line = Line(first, "ws://x", None, self.said.append)  # type: ignore[arg-type]
         self._later = list(later)
         self.tried_s: list[float] = []
         monkeypatch.setattr("client.live.connection.take_up", self._take_up)

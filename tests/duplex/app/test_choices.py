@@ -77,7 +77,7 @@ async def test_the_session_names_the_voice() -> None:
             return super().open(speed / 2)
 
     voices = {"slow": Slow(), "high": ShiftedVoice(FakeVoice(), 4)}
-    async with running_server(CONFIG, voices=voices) as running:
+    async with running_server(CONFIG, voices=voices) as running:  # type: ignore[arg-type]
         first = await _answer_samples(running.url, "default")
         assert await _answer_samples(running.url, "slow") > 1.9 * first
         assert abs(await _answer_samples(running.url, "high") - first) < 0.05 * first

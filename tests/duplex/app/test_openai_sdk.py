@@ -138,7 +138,7 @@ async def test_a_function_call_and_the_answer_from_its_output() -> None:
     )
     async with sdk_call(script) as connection:
         tool = {"type": "function", "name": "clock", "parameters": {"type": "object"}}
-        await connection.session.update(session={"type": "realtime", "tools": [tool]})
+        await connection.session.update(session={"type": "realtime", "tools": [tool]})  # type: ignore[list-item]
         await speak(connection)
         [call] = (await until(connection, "response.done"))[-1].response.output
         assert (call.type, call.name, call.arguments) == (

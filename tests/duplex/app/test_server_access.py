@@ -278,7 +278,7 @@ async def test_one_holder_of_a_client_secret_does_not_lock_the_others_out() -> N
             await until(connection, "session.created")
             (call,) = running.server.calls
             assert call._socket is not None
-            call._socket.drop("messages", "too many")
+            call._socket.drop("messages", "too many")  # type: ignore[attr-defined]
         with pytest.raises(InvalidStatus) as refused:
             await connect(running.url, additional_headers=noisy)
         assert refused.value.response.status_code == 429

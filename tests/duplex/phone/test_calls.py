@@ -312,11 +312,11 @@ def test_an_answer_that_fails_is_not_silence() -> None:
                 yield
 
             working = phone.engine.sessions[0].respond
-            phone.engine.sessions[0].respond = fail  # type: ignore[method-assign]
+            phone.engine.sessions[0].respond = fail  # type: ignore[method-assign, assignment]
             await phone.speak(1)
             await phone.hear_out()
             assert phone.heard_ms == pytest.approx(60 * len("Once more?"), abs=60)
-            phone.engine.sessions[0].respond = working  # type: ignore[method-assign]
+            phone.engine.sessions[0].respond = working  # type: ignore[method-assign, assignment]
             await phone.speak(1)
             await phone.hear_out()
             assert phone.histories[-1][1:] == [

@@ -19,6 +19,7 @@ from engine.types import (
     Finished,
     GenerationOptions,
     Message,
+    Piece,
     Thought,
     Tool,
     ToolCall,
@@ -81,10 +82,10 @@ def end(writer: asyncio.StreamWriter, usage: dict[str, Any] | None = None) -> No
     writer.write(b"0\r\n\r\n")
 
 
-async def answer(brain: OpenAIBrain, talk: list[Message] = TALK) -> list[str | Finished]:
+async def answer(brain: OpenAIBrain, talk: list[Message] = TALK) -> list[Piece]:
     session = brain.open()
     await session.prefill(talk, "nothing happens")
-    return [piece async for piece in session.generate(talk, GenerationOptions(max_tokens=9))]
+    return [piece async for piece in session.generate(talk, GenerationOptions(max_tokens=9))]  # type: ignore[misc]
 
 
 async def test_an_answer_with_usage() -> None:

@@ -99,7 +99,7 @@ def test_an_answer_keeps_its_ids_after_a_sound() -> None:
     tokenizer = byte_tokenizer()
     split = [tokenizer.token_to_id("x"), tokenizer.token_to_id("y")]
     held = [*writer().write([heard]), *encode("<|im_start|>assistant\n"), *split]
-    ids = writer().write([heard, Message("assistant", "xy")], held=held)
+    ids = writer().write([heard, Message("assistant", "xy")], held=held)  # type: ignore[arg-type]
     assert ids == [*held, *encode("<|im_end|>\n")]
     retold = writer().write([heard, Message("assistant", "xy")])
     assert tokenizer.token_to_id("xy") in retold

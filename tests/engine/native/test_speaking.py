@@ -12,7 +12,7 @@ from tests._support.tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_to
 pytestmark = pytest.mark.torch
 
 FIRST = BYTES + len(SPECIAL)
-IDS = Ta4Ids(
+IDS = Ta4Ids(  # type: ignore[call-arg]
     *(BYTES + SPECIAL.index(name) for name in ("<tts_start>", "<tts_end>", "<tts_pad>")),
     FIRST,
     FIRST + AUDIO_CODES,

@@ -250,7 +250,7 @@ async def test_a_refusal_is_sent_once_for_each_request(monkeypatch: pytest.Monke
             phone.send(invite)
 
         def statuses() -> list[tuple[str, int]]:
-            return [(m.call_id, m.status_code) for m in phone.got if isinstance(m, SipResponse)]
+            return [(m.call_id, m.status_code) for m in phone.got if isinstance(m, SipResponse)]  # type: ignore[misc]
 
         await until(lambda: len(statuses()) >= 6)
         await asyncio.sleep(0.1)  # for more than these

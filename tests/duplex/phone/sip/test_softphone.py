@@ -243,6 +243,6 @@ async def test_the_next_call_is_as_the_first(tmp_path: Path) -> None:
             directory = tmp_path / str(number)
             directory.mkdir()
             async with calling(directory, running, said()) as phone:
-                await until(lambda phone=phone: loud_s(phone.heard()) > 1.3)
+                await until(lambda phone=phone: loud_s(phone.heard()) > 1.3)  # type: ignore[misc]
             await until(lambda: not running.server.sip.calls)
-        assert left(running.server.sip) == 0
+        assert left(running.server.sip) == 0  # type: ignore[arg-type]
