@@ -57,25 +57,26 @@ CLIENT_ENVS := openai_sdk pipecat_service livekit_plugin
 CLIENT_ENVS += $(if $(shell command -v npm),agents_js agents_js_beta)
 clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock clients, for tests
 
-# What waits in real time runs alone: a busy machine would make it late. What only computes shares
-# the cores, one thread a process.
+# What only computes shares the cores, one thread a process. What waits in real time would be late
+# on a busy machine: it runs alone, after that. COVERAGE=yes tells how much of the code the first do.
 ALONE := slow or browser or gpu or realtime
 SHARED := env OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
-COVERAGE := --cov --cov-report=
-FAST := -m "not ($(ALONE) or kernels or torch)" --hypothesis-profile=fast
+FAST := -q -m "not ($(ALONE) or kernels or torch)" --hypothesis-profile=fast
+COVER := --cov --cov-report=
 
 test: setup clients  ## all tests, real models included
-	$(SHARED) -m "not ($(ALONE))" $(PYTEST)
+	$(SHARED) -m "not ($(ALONE))" $(if $(COVERAGE),$(COVER))
+	$(if $(COVERAGE),$(BIN)/coverage report | tail -1)
 	$(BIN)/pytest -m "$(ALONE)"
 
-# Another Python: make test-fast PYTHON=python3.13 VENV=.venv-3.13
+# With another Python: make test-fast PYTHON=python3.13 VENV=.venv-3.13
 test-fast: $(VENV)/.installed  ## tests for while you edit: no models, sockets, browser, kernels
-	$(SHARED) -q $(FAST)
+	$(SHARED) $(FAST)
 
-coverage: $(VENV)/.installed  ## lines and branches that test-fast runs, in out/coverage
-	$(SHARED) -q $(FAST) $(COVERAGE)
-	$(BIN)/coverage html
-	$(BIN)/coverage report --skip-covered --sort=cover
+coverage: $(VENV)/.installed  ## the lines and branches that test-fast runs, in out/coverage
+	$(SHARED) $(FAST) $(COVER)
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench

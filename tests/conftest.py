@@ -66,9 +66,10 @@ def ear(models: Callable[[str], Path]) -> "WhisperEar":
     return WhisperEar(models("whisper-base"))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def logging_restored() -> Iterator[None]:
-    """The loggers that `logs.configure` changes are as before afterwards."""
+    """The loggers that `logs.configure` changes are as before after each test: their handler writes
+    to a stream that pytest closes."""
     root, websockets = logging.getLogger(), logging.getLogger("websockets")
     handlers, levels = list(root.handlers), (root.level, websockets.level)
     yield
