@@ -70,7 +70,7 @@ test: setup clients  ## all tests, real models included
 	$(BIN)/pytest -m "$(ALONE)"
 
 # With another Python: make test-fast PYTHON=python3.13 VENV=.venv-3.13
-test-fast: $(VENV)/.installed  ## tests for while you edit: no models, sockets, browser, kernels
+test-fast: $(VENV)/.installed  ## tests for while you edit: no models, servers, browser, kernels
 	$(SHARED) $(FAST)
 
 coverage: $(VENV)/.installed  ## the lines and branches that test-fast runs, in out/coverage
