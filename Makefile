@@ -66,7 +66,7 @@ COVER := --cov --cov-report=
 
 test: setup clients  ## all tests, real models included
 	$(SHARED) -m "not ($(ALONE))" $(if $(COVERAGE),$(COVER))
-	$(if $(COVERAGE),$(BIN)/coverage report | tail -1)
+	$(if $(COVERAGE),$(BIN)/coverage report | grep TOTAL)
 	$(BIN)/pytest -m "$(ALONE)"
 
 # With another Python: make test-fast PYTHON=python3.13 VENV=.venv-3.13
@@ -82,4 +82,4 @@ bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf $(VENV) $(CLIENTS) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
