@@ -469,7 +469,7 @@ def test_a_sound_that_sleeps_is_woken(page: Page) -> None:
     context = "duplexTest.call.sound.context"
     page.js(f"""const context = {context};
         globalThis.states = [];
-        context.addEventListener("statechange", () => states.feed(context.state));
+        context.addEventListener("statechange", () => states.push(context.state));
         context.suspend();""")
     states = "return states"
     page.until(lambda: page.js(states) == ["suspended", "running"], "it to wake")
