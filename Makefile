@@ -59,7 +59,7 @@ clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock 
 
 # What only computes shares the cores, one thread a process. What waits in real time would be late
 # on a busy machine: it runs alone, after that. COVERAGE=yes tells how much of the code the first do.
-# Python keeps the test modules compiled, also where the environment forbids it: else each run is slower.
+# Compiled test modules are kept, also where the environment forbids it: else each run is slower.
 ALONE := slow or browser or gpu or realtime
 SHARED := env OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal
 FAST := -q -m "not ($(ALONE) or kernels or torch)" --hypothesis-profile=fast
