@@ -1,14 +1,14 @@
 # The same targets for people and for CI.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test bench clients clean
+.PHONY: help setup run demo check test test-fast coverage bench clients clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 # torch goes first and pinned: a range lets pip choose the CUDA build, gigabytes larger. Of the
 # last package only modules are compared with ours, not what it would install.
@@ -40,13 +40,13 @@ check: $(VENV)/.installed  ## format, lint, types, import directions
 # Each stock client has an environment of its own: they clash with ours and with each other. Those
 # in Node are left out, and their tests are skipped, where there is no npm.
 CLIENTS := .venv-clients
-$(CLIENTS)/%/.installed: tests/clients/%/requirements.txt
+$(CLIENTS)/%/.installed: tests/stock_clients/%/requirements.txt
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-$(CLIENTS)/%/.installed: tests/clients/%/package.json tests/clients/%/package-lock.json
+$(CLIENTS)/%/.installed: tests/stock_clients/%/package.json tests/stock_clients/%/package-lock.json
 	rm -rf $(@D)
 	mkdir -p $(@D)
 	cp $^ $(@D)
@@ -57,11 +57,30 @@ CLIENT_ENVS := openai_sdk pipecat_service livekit_plugin
 CLIENT_ENVS += $(if $(shell command -v npm),agents_js agents_js_beta)
 clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock clients, for tests
 
+# What only computes shares the cores, one thread a process. What waits in real time would be late
+# on a busy machine: it runs alone, after that. COVERAGE=yes tells how much of the code the first do.
+# Compiled test modules are kept, also where the environment forbids it: else each run is slower.
+ALONE := slow or browser or gpu or realtime
+SHARED := env OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal
+FAST := -q -m "not ($(ALONE) or kernels or torch)" --hypothesis-profile=fast
+COVER := --cov --cov-report=
+
 test: setup clients  ## all tests, real models included
-	$(BIN)/pytest
+	$(SHARED) -m "not ($(ALONE))" $(if $(COVERAGE),$(COVER))
+	$(if $(COVERAGE),$(BIN)/coverage report | grep TOTAL)
+	$(BIN)/pytest -m "$(ALONE)"
+
+# With another Python: make test-fast PYTHON=python3.13 VENV=.venv-3.13
+test-fast: $(VENV)/.installed  ## tests for while you edit: no models, servers, browser, kernels
+	$(SHARED) $(FAST)
+
+coverage: $(VENV)/.installed  ## the lines and branches that test-fast runs, in out/coverage
+	$(SHARED) $(FAST) $(COVER)
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf $(VENV) $(CLIENTS) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) build out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -28,7 +28,7 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "duplex",  # or each file has ids of its own
 }
 HEIGHT_IN = 4.2
-mpl.rcParams.update(STYLE)
+mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
 def figure(panels: int = 1, width_in: float = 7.5) -> tuple[Figure, list[Axes]]:

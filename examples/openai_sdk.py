@@ -29,7 +29,7 @@ async def ask(url: str, question: bytes, voice: str | None = None) -> tuple[str,
         sound: dict = {"input": {"transcription": {"model": "whisper-1"}}}
         if voice is not None:
             sound["output"] = {"voice": voice}
-        await call.session.update(session={"type": "realtime", "audio": sound})
+        await call.session.update(session={"type": "realtime", "audio": sound})  # type: ignore[arg-type, misc]
         speaking = asyncio.create_task(speak(call, question))
         try:
             async for event in call:

@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import logging
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from duplex.app import build
 from duplex.config import Config
@@ -17,9 +19,20 @@ if TYPE_CHECKING:
     from duplex.dialogue.parts import Parts
     from engine.ear.whisper import WhisperEar
 
+# `make test-fast` takes the second. A machine may be busy, so no example has a deadline.
+settings.register_profile("full", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=20)
+settings.load_profile("full")
+
 # Triton reads this once, when it is first imported, by transformers for one.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of later collections of garbage: each call ends with one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +66,10 @@ def ear(models: Callable[[str], Path]) -> "WhisperEar":
     return WhisperEar(models("whisper-base"))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def logging_restored() -> Iterator[None]:
-    """The loggers that `logs.configure` changes are as before afterwards."""
+    """The loggers that `logs.configure` changes are as before after each test: their handler writes
+    to a stream that pytest closes."""
     root, websockets = logging.getLogger(), logging.getLogger("websockets")
     handlers, levels = list(root.handlers), (root.level, websockets.level)
     yield

@@ -140,7 +140,7 @@ def described_h100() -> Iterator[_Loaded]:
             (quant, "multiprocessors", lambda device: PROCESSORS),
         ):
             stack.enter_context(patch.object(module, name, stand_in))
-        driver.set_active(_Driver(loaded))  # type: ignore[arg-type]
+        driver.set_active(_Driver(loaded))
         for kernel in _kernels():
             kernel.device_caches.clear()  # of a server that was compiled before
         yield loaded
@@ -163,7 +163,7 @@ def compile_server(config: StepAudioConfig, bits: int, loaded: _Loaded) -> None:
     options = NativeOptions(device="meta", dtype=torch.bfloat16, calls=8)
     decoder = Decoder(config.decoder, device="meta", dtype=torch.bfloat16)
     if bits != 16:
-        decoder.quantise(bits)  # type: ignore[arg-type]
+        decoder.quantise(bits)
     tower = None
     if config.encoder is not None and config.adaptor is not None:
         encoder = Encoder(config.encoder, device="meta", dtype=torch.bfloat16)

@@ -11,7 +11,6 @@ the page says of itself. A headless Chromium has no sound card: what one would a
 import argparse
 import asyncio
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,11 +27,9 @@ from client.bench.server_process import serving
 from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 from duplex.metrics import percentile
+from tests._support.browser import Page, browser, write_wav
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))  # the tests drive the same browser
-
-from browser import Page, browser, write_wav  # noqa: E402
 
 Samples = NDArray[np.float32]
 OUT = Path(__file__).parents[1] / "results" / "browser.json"

@@ -124,7 +124,7 @@ class Fuzzer:
         self._new_id: NewId = counting_ids()
         self._session = SessionConfig()
         self._conversation = Conversation()
-        self._shape: Shape = self._random.choice([GaShape(), BetaShape("conv")])
+        self._shape: Shape = self._random.choice([GaShape(), BetaShape("conv")])  # type: ignore[assignment]
 
     def run(self, inputs: int) -> None:
         """Raises whatever is not a protocol error."""

@@ -40,7 +40,7 @@ from engine.features import log_mel, normalize
 from tts.g2p.g2p import G2P
 from tts.piper.split import split
 from tts.piper.voice import PiperVoice
-from tts.types import Voice
+from tts.types import TextVoice
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -105,7 +105,7 @@ class SmartTurn:
 class Models:
     """What hears and speaks here."""
 
-    voice: Voice
+    voice: TextVoice
     vad: SileroVad
     ear: WhisperEar
     smart_turn: SmartTurn
@@ -157,7 +157,7 @@ def drawn_out(piece: Samples, rng: np.random.Generator) -> Samples:
 
 
 def speak(
-    voice: Voice, line: str, rng: np.random.Generator, *, stretch: bool = False
+    voice: TextVoice, line: str, rng: np.random.Generator, *, stretch: bool = False
 ) -> tuple[Samples, int]:
     """The line as a caller's 16 kHz audio, and the sample where the speech ends.
 

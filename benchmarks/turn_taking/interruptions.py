@@ -80,7 +80,7 @@ def policies() -> dict[str, InterruptionConfig]:
     first moments, and ``early`` how long those last, in ms."""
     rows, default = {}, InterruptionConfig()
     half = default.threshold
-    deaf = {"sounds": half, "keeps": half, "surely": 0, "interrupts": 0}
+    deaf: Any = {"sounds": half, "keeps": half, "surely": 0, "interrupts": 0}
     for ms in (64, 96, 128, 160, 192, 256, 320, 480):
         rows[f"voice {ms}"] = InterruptionConfig(
             unexplained=0, below_db=1000, speech_ms=ms, certain_ms=ms, **deaf

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Network(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[B, T, FEATURES] to logits [B, T]."""
-        return self.output(self.unit(features)[0])[..., 0]  # type: ignore[no-any-return]
+        return self.output(self.unit(features)[0])[..., 0]
 
 
 def examples(heard: Sequence[Heard]) -> Examples:
@@ -173,10 +174,10 @@ def train(examples: Examples, recipe: Recipe, seed: int) -> Network:
     return network
 
 
-def fit(examples: Examples, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
+def fit(examples: Examples, recipe: Recipe, seed: int) -> dict[str, Any]:
     """All networks of a recipe, as `duplex.interruption.network.InterruptionNetwork` takes them."""
     networks = [train(examples, recipe, seed + number) for number in range(recipe.networks)]
-    named = {
+    named: dict[str, list[Any]] = {
         "input": [one.unit.weight_ih_l0 for one in networks],
         "hidden": [one.unit.weight_hh_l0 for one in networks],
         "input_bias": [one.unit.bias_ih_l0 for one in networks],

@@ -16,6 +16,7 @@ import numpy as np
 from voicebench.adapters import Adapter, AdapterError, AgentAudio, AgentClear, Transcript
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 RATE_HZ = 24_000  # of audio/pcm, both ways
 TRANSCRIPT = "conversation.item.input_audio_transcription.completed"
@@ -46,7 +47,7 @@ class RealtimeAdapter(Adapter):
             self._websocket = await connect(
                 self._url,
                 additional_headers=headers,
-                subprotocols=["realtime"],
+                subprotocols=[Subprotocol("realtime")],
                 compression=None,
                 max_size=None,
             )

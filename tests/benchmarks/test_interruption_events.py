@@ -1,29 +1,25 @@
 """The benchmark of interruptions, on a handful of events that need no package but espeak-ng."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # benchmarks are not installed
-
-from benchmarks.turn_taking import interruptions  # noqa: E402
-from benchmarks.turn_taking.events.corpus import Event  # noqa: E402
-from benchmarks.turn_taking.events.hearing import Heard, hear, hear_stopped, said_in  # noqa: E402
-from benchmarks.turn_taking.events.scenes import Echo, Place, lay  # noqa: E402
-from benchmarks.turn_taking.events.sounds import made_cough  # noqa: E402
-from benchmarks.turn_taking.events.voices import Voices  # noqa: E402
-from duplex.interruption.judge import InterruptionConfig, InterruptionJudge  # noqa: E402
-from duplex.interruption.network import first_syllable, whole_utterance  # noqa: E402
-from duplex.turns.endpointing import EndpointConfig  # noqa: E402
-from duplex.turns.events import PauseStarted  # noqa: E402
-from duplex.turns.speech_detector import DetectorConfig  # noqa: E402
-from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector  # noqa: E402
-from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad  # noqa: E402
+from benchmarks.turn_taking import interruptions
+from benchmarks.turn_taking.events.corpus import Event
+from benchmarks.turn_taking.events.hearing import Heard, hear, hear_stopped, said_in
+from benchmarks.turn_taking.events.scenes import Echo, Place, lay
+from benchmarks.turn_taking.events.sounds import made_cough
+from benchmarks.turn_taking.events.voices import Voices
+from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
+from duplex.interruption.network import first_syllable, whole_utterance
+from duplex.turns.endpointing import EndpointConfig
+from duplex.turns.events import PauseStarted
+from duplex.turns.speech_detector import DetectorConfig
+from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
 
 pytestmark = pytest.mark.slow
 CALLER, OTHER, ASSISTANT = "es-en-us+f3", "es-en-gb+m3", "es-en-us+max"

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # as the script itself does; benchmarks are not installed
+from benchmarks import gpu
+from benchmarks.native import delay_curve
+from benchmarks.native.capacity import Found, Voice
+from benchmarks.native.record import Record
+from benchmarks.native.sections import MODELS, Bench
+from benchmarks.native.table import table
 
-from benchmarks import gpu  # noqa: E402
-from benchmarks.native import delay_curve  # noqa: E402
-from benchmarks.native.capacity import Found, Voice  # noqa: E402
-from benchmarks.native.record import Record  # noqa: E402
-from benchmarks.native.sections import MODELS, Bench  # noqa: E402
-from benchmarks.native.table import table  # noqa: E402
+pytestmark = pytest.mark.torch
 
 CPU = torch.device("cpu")
 

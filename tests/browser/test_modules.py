@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.browser
+
 MODULES = Path(__file__).parent / "modules"
 NODE = shutil.which("node")
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, DRIVER, Page, browser, write_wav
 from numpy.typing import NDArray
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Key
 from selenium.webdriver.support.select import Select
-from served import Served, served
 
 from duplex.config import AccessConfig, Config, ServerConfig
 from duplex.server.keys import load_keys
 from duplex.testing.engine import Script
 from engine.types import Speech, Thought
+from tests._support.browser import CHROMIUM, DRIVER, Page, browser, write_wav
+from tests._support.served import Served, served
 
 pytestmark = [
     pytest.mark.browser,
@@ -469,7 +469,7 @@ def test_a_sound_that_sleeps_is_woken(page: Page) -> None:
     context = "duplexTest.call.sound.context"
     page.js(f"""const context = {context};
         globalThis.states = [];
-        context.addEventListener("statechange", () => states.feed(context.state));
+        context.addEventListener("statechange", () => states.push(context.state));
         context.suspend();""")
     states = "return states"
     page.until(lambda: page.js(states) == ["suspended", "running"], "it to wake")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, DRIVER, Page, browser, write_wav
 from numpy.typing import NDArray
 
 from client.bench.server_process import serving
@@ -15,6 +14,7 @@ from duplex.audio.resample import resample
 from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 from engine.ear.whisper import WhisperEar
+from tests._support.browser import CHROMIUM, DRIVER, Page, browser, write_wav
 
 pytestmark = [
     pytest.mark.browser,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phones import bakery, calling, function_call
 
 from duplex.logs import CallLogger, JsonFormatter, call_logger
 from duplex.testing.engine import Script
 from duplex.testing.virtual_time import virtual
 from engine.types import Speech
+from tests._support.phones import bakery, calling, function_call
 
 LOGGER = logging.getLogger("duplex.test_logs")
 

@@ -1,12 +1,12 @@
 """Counts and histograms as Prometheus reads them, and what is recent."""
 
 import pytest
-from metrics_page import samples
 from prometheus_client.parser import text_string_to_metric_families
 
 from duplex.config import LimitsConfig
 from duplex.metrics import Metrics, TurnMarks, percentile
 from duplex.server.load import Load
+from tests._support.metrics_page import samples
 
 
 def test_marks_are_milliseconds_after_the_speech_and_the_first_time_counts() -> None:
@@ -80,7 +80,7 @@ def test_a_name_or_a_label_that_is_not_in_the_table_is_refused(
     name: str, labels: dict[str, str]
 ) -> None:
     with pytest.raises((KeyError, ValueError)):
-        Metrics().count(name, **labels)
+        Metrics().count(name, 1, **labels)
 
 
 def test_two_servers_of_one_process_count_apart() -> None:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from phones import calling
 
 from duplex.config import load_config
 from duplex.testing.engine import Script
 from duplex.testing.virtual_time import virtual
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
+from tests._support.phones import calling
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "appointments.toml"
 

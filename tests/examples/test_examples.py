@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 def server() -> Iterator[Mapping[str, str]]:
     """Addresses by what the caller says there, and the "key"."""
     with subprocess.Popen(
-        [sys.executable, str(ROOT / "tests/clients/server.py")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/support")])},
+        [sys.executable, str(ROOT / "tests/stock_clients/server.py")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, DRIVER, browser, write_wav
-from served import served
 
 from duplex.config import Config, ServerConfig
 from duplex.testing.engine import Script
+from tests._support.browser import CHROMIUM, DRIVER, browser, write_wav
+from tests._support.served import served
 
 WRITTEN = "http://127.0.0.1:8765"
 PAGE = Path(__file__).parents[2] / "examples" / "web_page"

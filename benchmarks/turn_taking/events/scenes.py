@@ -118,7 +118,7 @@ def through_line(samples: Samples, *, phone: bool) -> Samples:
     """As it arrives: clipped, and on a telephone's line 300 to 3400 Hz in mu-law."""
     if phone:
         narrow = resample(samples, SAMPLE_RATE, 8000)
-        narrow = sosfilt(butter(2, [300, 3400], "band", fs=8000, output="sos"), narrow)
+        narrow = sosfilt(butter(2, [300, 3400], "band", fs=8000, output="sos"), narrow)  # type: ignore[assignment]
         samples = resample(decode_ulaw(encode_ulaw(narrow)), 8000, SAMPLE_RATE)[: len(samples)]
     return np.clip(samples, -1, 1).astype(np.float32)
 
@@ -141,7 +141,7 @@ def placed(samples: Samples, at: int, length: int) -> Samples:
 
 def lowpass(samples: Samples, hz: float) -> Samples:
     """Two poles."""
-    found: Samples = sosfilt(butter(2, hz, fs=SAMPLE_RATE, output="sos"), samples)
+    found: Samples = sosfilt(butter(2, hz, fs=SAMPLE_RATE, output="sos"), samples)  # type: ignore[assignment]
     return found.astype(np.float32)
 
 

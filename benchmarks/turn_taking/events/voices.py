@@ -109,7 +109,7 @@ class Voices:
         return resample(np.concatenate(chunks), rate, SAMPLE_RATE)
 
     @cached_property
-    def _kokoro_network(self):  # type: ignore[no-untyped-def]
+    def _kokoro_network(self):
         import json
 
         vocabulary = json.loads((self._kokoro / "vocab.json").read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def public_url(
     plain = "ws" if is_stream else "http"
     scheme = f"{plain}s" if is_secure else plain
     url = f"{scheme}://{host}{prefix}{target}"
-    urlsplit(url).port  # noqa: B018 - it raises on what is no port
+    _ = urlsplit(url).port  # which raises if it is no number
     if not host:
         raise ValueError("the request names no host")
     return url

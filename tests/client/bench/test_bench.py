@@ -139,7 +139,7 @@ def outcome(lab, tmp_path_factory):
     conditions = [parse_condition(text) for text in ("v2v_p50_ms>200", "cut_off_rate>0.5")]
     checks = check(conditions, figures(result), required=True)
     error = summarise([0.5, 1.0, 1.5])
-    measuring = MeasuringError(error, None, (0.5, 1.0, 1.5), ())
+    measuring = MeasuringError(error, None, (0.5, 1.0, 1.5), ())  # type: ignore[arg-type]
     report = Report((result, replace(result, condition="again")), measuring, (), tuple(checks))
     return server, result, write_report(report, folder)
 

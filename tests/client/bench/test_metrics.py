@@ -114,7 +114,7 @@ def test_conditions_are_held_against_the_figures(text, met):
 def test_measuring_error_has_its_metrics():
     from client.bench.result import MeasuringError
 
-    error = MeasuringError(summarise([1.0, 2.0, 3.0]), None, (1.0, 2.0, 3.0), ())
+    error = MeasuringError(summarise([1.0, 2.0, 3.0]), None, (1.0, 2.0, 3.0), ())  # type: ignore[arg-type]
     measured = figures(result(), error)
     assert measured == {"measuring_bias_ms": 2.0, "measuring_p95_ms": pytest.approx(2.9)}
 

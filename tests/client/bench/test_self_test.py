@@ -19,6 +19,7 @@ def test_an_answer_begins_with_its_click():
     assert np.abs(samples[101:]).min() == np.float32(SOUND)
 
 
+@pytest.mark.realtime
 def test_clicks_are_measured_and_none_is_lost():
     """An answer cannot be heard before it is sent: the error is not negative. How large it is
     depends on the machine and is for `duplex bench` to say."""

@@ -9,6 +9,8 @@ from client.bench.machine import this_machine
 from client.bench.server_process import resident_mib, serving
 from client.realtime import ClientError
 
+pytestmark = pytest.mark.realtime
+
 READY = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -76,7 +76,7 @@ def test_exact_bounds_are_values_that_were_seen(count, percentile, high):
     """As near as values can be that hold the percentile often enough."""
     found = exact_interval(np.arange(1.0, count + 1), percentile)
     assert found[1] == high
-    low = int(found[0])
+    low = int(found[0])  # type: ignore[arg-type]
 
     def covered(low):
         below = stats.binom(count, percentile / 100).cdf
@@ -146,7 +146,7 @@ def test_a_ratio_of_pairs():
     assert ratio.interval == (pytest.approx(2), pytest.approx(2))
     apart = paired_ratio(list(zip(400 + shared, 400 + draw.permutation(shared), strict=True)), 50)
     assert apart is not None
-    low, high = apart.interval
+    low, high = apart.interval  # type: ignore[misc]
     assert low < 1 < high
     assert high - low > 0.1
 

@@ -4,10 +4,10 @@ import asyncio
 import base64
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
-from servers import running_server
 
 from client.caller.caller import set_up
 from client.live.connection import BACK, LOST, RETRY_S, Connection
@@ -23,6 +23,9 @@ from client.realtime import (
 from client.screen import Screen
 from duplex.config import Config, ServerConfig
 from duplex.testing.virtual_time import VirtualTimeLoop
+from tests._support.servers import running_server
+
+pytestmark = pytest.mark.realtime
 
 SECOND = np.zeros(24_000, np.float32)
 
@@ -47,7 +50,7 @@ def drop(client) -> None:
 
 
 async def until(line: Connection, kind: str) -> list[dict]:
-    events = []
+    events: list[Any] = []
     async with asyncio.timeout(90):
         while not events or events[-1]["type"] != kind:
             events.append((await line.receive()).event)
@@ -171,7 +174,7 @@ class Network:
 
     def __init__(self, monkeypatch, first: Wire, *later: Wire | None) -> None:
         self.said: list[str] = []
-        self.line = Connection(first, "ws://x", None, self.said.append)
+        self.line = Connection(first, "ws://x", None, self.said.append)  # type: ignore[arg-type]
         self._later = list(later)
         self.tried_s: list[float] = []
         monkeypatch.setattr("client.live.connection.take_up", self._take_up)

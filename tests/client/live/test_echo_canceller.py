@@ -101,7 +101,7 @@ def test_the_room_is_learned_and_an_interruption_comes_through(delay_ms):
     out = []
     for start in range(0, len(heard), 480):
         guard.played(played[start : start + 480])
-        out.append(guard.clean(heard[start : start + 480]))
+        out.append(guard.clean(heard[start : start + 480]))  # type: ignore[arg-type]
     cleaned = np.concatenate(out)
     alone, both = slice(RATE, 5 * RATE), slice(5 * RATE, 8 * RATE)
     assert level_db(echo[alone]) - level_db(cleaned[alone]) > 20, "the echo is gone"

@@ -13,7 +13,7 @@ def test_the_last_loud_chunk(noise_dbfs):
     for number in range(300):
         level = -15.0 if 100 <= number < 200 else noise_dbfs
         chunk = 10 ** (level / 20) * random.standard_normal(480)
-        loud = end.feed(chunk, (number + 1) * 0.02, 0.02)
+        loud = end.feed(chunk, (number + 1) * 0.02, 0.02)  # type: ignore[arg-type]
         assert loud == (100 <= number < 200)
     assert end.speech_end_s == pytest.approx(4.0)
 

@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from servers import scripted_server
 
 from client.caller.caller import set_up
 from client.live.connection import Connection
@@ -16,6 +15,9 @@ from client.live.keys import REPEAT_S
 from client.live.live_client import LiveClient, Parts
 from client.realtime import SessionOptions, connect
 from client.screen import Screen
+from tests._support.servers import scripted_server
+
+pytestmark = pytest.mark.realtime
 
 
 class Card:

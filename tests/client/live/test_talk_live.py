@@ -11,11 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pulse import RATE, UNAVAILABLE, Pulse, Recorder, Terminal, sound_server, talking, wait_for
-from servers import scripted_server
 
 from duplex.testing.engine import Script, ScriptedEngine
 from engine.types import Speech
+from tests._support.pulse import (
+    RATE,
+    UNAVAILABLE,
+    Pulse,
+    Recorder,
+    Terminal,
+    sound_server,
+    talking,
+    wait_for,
+)
+from tests._support.servers import scripted_server
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pulse import RATE, UNAVAILABLE, Pulse, sound_server, talking, wait_for
 
 from client.bench.server_process import serving
 from duplex.audio.resample import resample
 from duplex.cli.recordings import server_command, speaker
 from duplex.config import Config
 from engine.ear.whisper import WhisperEar
+from tests._support.pulse import RATE, UNAVAILABLE, Pulse, sound_server, talking, wait_for
 
 pytestmark = [
     pytest.mark.slow,

@@ -50,7 +50,7 @@ def test_push_to_talk_without_keys(monkeypatch):
 
 @needs_pyaudio
 def test_a_machine_without_sound(monkeypatch):
-    monkeypatch.setattr(terminal.PortAudio, "devices", lambda self: [])
+    monkeypatch.setattr(terminal.PortAudio, "devices", lambda self: [])  # type: ignore[attr-defined]
     assert talk() == (USAGE, "error: this machine has no microphone\n")
     out = io.StringIO()
     assert list_devices(out) == USAGE

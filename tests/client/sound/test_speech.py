@@ -34,7 +34,7 @@ def test_the_microphone_never_stops_and_says_everything():
     microphone = Microphone(noise_dbfs=None)
     speech = np.arange(1, 1001, dtype=np.float32) / 1000
     stream = [microphone.take()]
-    start = microphone.say(speech)
+    start = microphone.say(speech)  # type: ignore[arg-type]
     stream += [microphone.take() for _ in range(4)]
     sent = np.concatenate(stream)
     assert start == CHUNK_SAMPLES

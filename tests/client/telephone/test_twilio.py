@@ -5,19 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from servers import scripted_server
 
 from client.realtime import Refused, Unreachable
-from client.telephone.channel import LineConditions, TelephoneChannel
-from client.telephone.twilio import (
-    FRAME_SAMPLES,
-    LINE_HZ,
-    Misbehaviour,
-    TwilioEnd,
-    phone_call,
-    phone_talk,
-)
+from client.telephone.channel import FRAME_SAMPLES, LINE_HZ, LineConditions, TelephoneChannel
+from client.telephone.twilio import Misbehaviour, TwilioEnd, phone_call, phone_talk
 from duplex.audio.formats import decode_ulaw, encode_ulaw
+from tests._support.servers import scripted_server
 
 TONE = (0.3 * np.sin(np.arange(LINE_HZ) * 0.3)).astype(np.float32)
 
@@ -123,6 +116,7 @@ def test_a_piece_of_what_was_heard():
     assert np.array_equal(end.heard(-200), whole[-200:])
 
 
+@pytest.mark.realtime
 async def test_a_conversation_over_the_telephone():
     async with scripted_server() as (url, engine):
         heard = await phone_talk(

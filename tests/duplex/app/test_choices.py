@@ -4,16 +4,19 @@ import asyncio
 import base64
 import json
 
-from servers import running_server
+import pytest
 from websockets.asyncio.client import connect
-from wire import say, say_something, send, until
 
 from duplex.config import Config, ServerConfig
 from duplex.server.http import HttpRequest
 from duplex.testing.engine import Script, ScriptedEngine
 from duplex.testing.voice import ScriptedVoice
 from engine.types import Speech
+from tests._support.servers import running_server
+from tests._support.wire import say, say_something, send, until
 from tts.piper.shifted import ShiftedVoice
+
+pytestmark = pytest.mark.realtime
 
 CONFIG = Config(server=ServerConfig(port=0))
 OTHER = Script(says=((Speech("I am another."),),), ear_s=0.001, piece_s=0.001)
@@ -74,7 +77,7 @@ async def test_the_session_names_the_voice() -> None:
             return super().open(speed / 2)
 
     voices = {"slow": Slow(), "high": ShiftedVoice(ScriptedVoice(), 4)}
-    async with running_server(CONFIG, voices=voices) as running:
+    async with running_server(CONFIG, voices=voices) as running:  # type: ignore[arg-type]
         first = await _answer_samples(running.url, "default")
         assert await _answer_samples(running.url, "slow") > 1.9 * first
         assert abs(await _answer_samples(running.url, "high") - first) < 0.05 * first

@@ -14,7 +14,6 @@ import pytest
 import soundfile
 from msgspec.structs import replace
 from websockets.asyncio.client import connect
-from wire import say_something, send, until
 
 from duplex import Config, ConfigError, DuplexError, Finished, Server
 from duplex.audio.formats import encode_pcm16
@@ -28,6 +27,7 @@ from duplex.config import (
     ServerConfig,
 )
 from duplex.testing import LoudnessVad, Script, ScriptedEngine, ScriptedVoice
+from tests._support.wire import say_something, send, until
 
 QUESTION = Path(__file__).parents[2] / "engine" / "data" / "question_capital.wav"
 CONFIG = Config(

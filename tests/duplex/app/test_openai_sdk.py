@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
+import pytest
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
-from servers import FAST, scripted_server
 
 from duplex.audio.formats import encode_pcm16
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Speech
+from tests._support.servers import FAST, scripted_server
+
+pytestmark = pytest.mark.realtime
 
 LONG = Script(
     says=(tuple(Speech(f"This is sentence {n}. ") for n in range(50)),), ear_s=0.001, piece_s=0.001
@@ -135,7 +138,7 @@ async def test_a_function_call_and_the_answer_from_its_output() -> None:
     )
     async with sdk_call(script) as connection:
         tool = {"type": "function", "name": "clock", "parameters": {"type": "object"}}
-        await connection.session.update(session={"type": "realtime", "tools": [tool]})
+        await connection.session.update(session={"type": "realtime", "tools": [tool]})  # type: ignore[list-item]
         await speak(connection)
         [call] = (await until(connection, "response.done"))[-1].response.output
         assert (call.type, call.name, call.arguments) == (

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from wire import say_something, until
 
 from duplex import ConfigError, Server, load_config
 from duplex.app.plugins import Given, with_plugins
 from duplex.testing import Caller, Script, ScriptedEngine, in_virtual_time
+from tests._support.wire import say_something, until
 
 MODULE = '''
 """A package that brings a part of each kind."""

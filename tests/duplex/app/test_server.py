@@ -4,10 +4,13 @@ import asyncio
 import json
 
 import pytest
-from servers import scripted_server
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from wire import say_something, send, tone, until
+
+from tests._support.servers import scripted_server
+from tests._support.wire import say_something, send, tone, until
+
+pytestmark = pytest.mark.realtime
 
 
 async def test_a_call_is_greeted_and_answered() -> None:

@@ -10,16 +10,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from servers import Running, running_server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
-from wire import close_code, say_something, send, tone, until
 
 from duplex.config import AccessConfig, Config, LimitsConfig, ServerConfig
 from duplex.server.http import MAX_HEAD_BYTES
 from duplex.server.keys import Keys, Principal, load_keys
 from duplex.server.quota import Allowance
+from tests._support.servers import Running, running_server
+from tests._support.wire import close_code, say_something, send, tone, until
+
+pytestmark = pytest.mark.realtime
 
 UPGRADE = (
     b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

@@ -12,13 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from metrics_page import samples
 from openai import AsyncOpenAI
-from servers import running_server, scripted_server
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
-from wire import close_code, say_something, send, until
 
 from duplex.cli.main import main
 from duplex.config import AccessConfig, Config, LimitsConfig, ServerConfig
@@ -26,6 +23,11 @@ from duplex.errors import ConfigError
 from duplex.server.http import MAX_BODY_BYTES
 from duplex.server.keys import Keys, Principal, load_keys
 from duplex.server.quota import Allowance
+from tests._support.metrics_page import samples
+from tests._support.servers import running_server, scripted_server
+from tests._support.wire import close_code, say_something, send, until
+
+pytestmark = pytest.mark.realtime
 
 ALICE, BOB = "alice-alice-alice-alice", "bob-bob-bob-bob-bob"
 
@@ -276,7 +278,7 @@ async def test_one_holder_of_a_client_secret_does_not_lock_the_others_out() -> N
             await until(connection, "session.created")
             (call,) = running.server.calls
             assert call._socket is not None
-            call._socket.drop("messages", "too many")
+            call._socket.drop("messages", "too many")  # type: ignore[attr-defined]
         with pytest.raises(InvalidStatus) as refused:
             await connect(running.url, additional_headers=noisy)
         assert refused.value.response.status_code == 429

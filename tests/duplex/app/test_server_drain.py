@@ -8,10 +8,8 @@ import signal
 from typing import Literal
 
 import pytest
-from servers import FAST, running_server, scripted_server
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-from wire import close_code, say, say_something, until
 
 from duplex import logs
 from duplex.app.server import DialogueServer
@@ -19,6 +17,10 @@ from duplex.config import Config, ServerConfig
 from duplex.logs import call_logger
 from duplex.testing.engine import Script
 from engine.types import Speech, Thought
+from tests._support.servers import FAST, running_server, scripted_server
+from tests._support.wire import close_code, say, say_something, until
+
+pytestmark = pytest.mark.realtime
 
 
 async def test_a_silent_call_is_told_at_once_and_no_new_one_is_taken() -> None:

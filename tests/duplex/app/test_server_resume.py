@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from servers import FAST, running_server
 from websockets.asyncio.client import ClientConnection, connect
-from wire import close_code, say, say_something, send, until
 
 from duplex.config import Config, ServerConfig
+from tests._support.servers import FAST, running_server
+from tests._support.wire import close_code, say, say_something, send, until
+
+pytestmark = pytest.mark.realtime
 
 ASK = {"duplex": {"resume": True}}
 

@@ -204,6 +204,7 @@ def arguments(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize(
     ("condition", "code"),
     [("v2v_p50_ms<0", 0), ("v2v_p50_ms>=0", 3), ("phone_added_ms>150", 3)],
@@ -219,6 +220,7 @@ def test_a_gate_in_ci(plain_server, arguments, condition, code, tmp_path, capsys
     assert ("MISSED" in capsys.readouterr().out) == (code == 3)
 
 
+@pytest.mark.realtime
 def test_every_call_lost_is_an_error(arguments, tmp_path, capsys):
     async def refuse(websocket):
         await websocket.send(json.dumps({"type": "session.created", "session": {}}))

@@ -4,7 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from interrupting import (
+
+from duplex.config import Config, ServerConfig, TurnConfig
+from duplex.interruption.judge import InterruptionConfig
+from duplex.testing.caller import Caller
+from duplex.testing.engine import Script
+from duplex.testing.turns import PatientJudge
+from duplex.testing.virtual_time import virtual
+from engine.types import Speech
+from tests._support.interrupting import (
     ANSWER,
     LAST_S,
     QUESTION,
@@ -18,14 +26,6 @@ from interrupting import (
     retrieve,
     words_of,
 )
-
-from duplex.config import Config, ServerConfig, TurnConfig
-from duplex.interruption.judge import InterruptionConfig
-from duplex.testing.caller import Caller
-from duplex.testing.engine import Script
-from duplex.testing.turns import PatientJudge
-from duplex.testing.virtual_time import virtual
-from engine.types import Speech
 
 
 def test_a_sound_too_short_to_be_an_interruption_does_nothing() -> None:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tiny_checkpoint
-from token2wav_checkpoint import write_checkpoint as write_token2wav
 
 from client.realtime import RealtimeClient, SessionOptions, connect
 from duplex.app import build
@@ -23,6 +21,8 @@ from duplex.audio.resample import Resampler
 from duplex.config import BrainConfig, Config, NativeConfig, ServerConfig, Thinking
 from duplex.model_store import ModelStore, Progress
 from engine.native.engine import NativeEngine, NativeSession
+from tests._support.tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tiny_checkpoint
+from tests._support.token2wav_checkpoint import write_checkpoint as write_token2wav
 
 DATA = Path(__file__).parents[2] / "engine" / "data"
 FIRST_CODE = BYTES + len(SPECIAL)
@@ -229,7 +229,7 @@ async def test_a_text_model_serves_as_a_brain_of_this_engine(
 ) -> None:
     from dataclasses import replace
 
-    from tiny_checkpoint import TINY
+    from tests._support.tiny_checkpoint import TINY
 
     plain = tmp_path / "plain"
     write_tiny_checkpoint(plain, replace(TINY, encoder=None, adaptor=None))

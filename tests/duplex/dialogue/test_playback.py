@@ -157,7 +157,7 @@ def test_sent_audio_is_what_was_pushed_as_far_back_as_it_is_kept(
 
 
 def ramp(samples: int) -> Samples:
-    return np.arange(samples, dtype=np.float32) / samples
+    return np.linspace(0, 1, samples, endpoint=False, dtype=np.float32)
 
 
 def test_the_echo_reference_follows_the_clock_without_gaps() -> None:

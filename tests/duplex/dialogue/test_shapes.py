@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from servers import scripted_server
 from websockets.asyncio.client import ClientConnection, connect
 
 from duplex.audio.formats import encode_ulaw
+from tests._support.servers import scripted_server
+
+pytestmark = pytest.mark.realtime
 
 
 async def until(connection: ClientConnection, kind: str) -> dict[str, Any]:

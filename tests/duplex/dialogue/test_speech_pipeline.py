@@ -151,7 +151,7 @@ def test_the_rest_of_a_reply_that_was_given_up_is_what_was_not_heard(
             await asyncio.sleep(0.7)
         await running
         assert WHOLE.startswith(heard)
-        assert heard + joined(listener.items)[1] == WHOLE[: len(heard)] + rest_of(heard, rest)
+        assert heard + joined(listener.items)[1] == WHOLE[: len(heard)] + rest_of(heard, rest)  # type: ignore[arg-type]
         made = np.abs(listener.items[0].samples)
         assert made.max() > 0.1
 

@@ -7,7 +7,15 @@ from functools import cache
 from typing import Any
 
 import pytest
-from interrupting import (
+
+from duplex.config import Config, ServerConfig
+from duplex.testing.caller import Caller
+from duplex.testing.engine import Script
+from duplex.testing.virtual_time import virtual
+from duplex.testing.voice import ScriptedVoice
+from engine.errors import EngineError
+from engine.types import Finished, Piece, Speech
+from tests._support.interrupting import (
     ANSWER,
     LAST_S,
     QUESTION,
@@ -22,14 +30,6 @@ from interrupting import (
     retrieve,
     words_of,
 )
-
-from duplex.config import Config, ServerConfig
-from duplex.testing.caller import Caller
-from duplex.testing.engine import Script
-from duplex.testing.virtual_time import virtual
-from duplex.testing.voice import ScriptedVoice
-from engine.errors import EngineError
-from engine.types import Finished, Piece, Speech
 
 
 @cache
@@ -203,10 +203,10 @@ def test_an_engine_that_fails_while_the_answer_is_suspended_is_told_when_it_goes
                 await fails.wait()
                 raise EngineError("the model server is gone")
 
-            session.respond = fail  # type: ignore[method-assign]
+            session.respond = fail  # type: ignore[method-assign, assignment]
             cut = await interrupt(caller)
             fails.set()
-            session.respond = respond  # type: ignore[method-assign]
+            session.respond = respond  # type: ignore[method-assign, assignment]
             await caller.pause(0.1)
             assert not caller.all("error")
             await caller.pause(LAST_S)
@@ -311,7 +311,7 @@ def test_an_answer_that_was_cut_after_its_last_word_counts_as_heard() -> None:
                         await asyncio.sleep(3.0)
                     yield piece
 
-            session.respond = slow  # type: ignore[method-assign]
+            session.respond = slow  # type: ignore[method-assign, assignment]
             detection = {"type": "server_vad", "idle_timeout_ms": 5000}
             sound = {"input": {"turn_detection": detection}}
             caller.send("session.update", session={"type": "realtime", "audio": sound})
@@ -336,7 +336,7 @@ def test_what_is_resumed_is_released_with_its_first_audio_and_measures_no_stage(
                     await goes_on.wait()
                     yield piece
 
-            session.respond = wait  # type: ignore[method-assign]
+            session.respond = wait  # type: ignore[method-assign, assignment]
             metrics = {"type": "realtime", "duplex": {"metrics": True}}
             caller.send("session.update", session=metrics)
             await caller.speak(1.0)

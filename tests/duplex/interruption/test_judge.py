@@ -230,7 +230,7 @@ def test_wrong_configuration_is_refused(wrong: dict[str, float]) -> None:
 def syllables(seed: int, frames: int, level: float) -> Samples:
     """Noise that comes and goes and changes its colour, as speech does."""
     rng = np.random.default_rng(seed)
-    parts = []
+    parts: list[np.ndarray] = []
     while sum(map(len, parts)) < frames * FRAME:
         length = int(rng.integers(1500, 5000))
         colour = np.convolve(rng.standard_normal(length), rng.standard_normal(12), "same")

@@ -354,6 +354,7 @@ print("ready", flush=True)
 """
 
 
+@pytest.mark.realtime
 def test_two_processes_install_once(tmp_path: Path) -> None:
     code = PROCESS.format(tests=str(Path(__file__).parent), root=str(tmp_path))
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 
 import numpy as np
 import pytest
-from phones import GREETING, Phone, bakery, calling, loud, spoken_ms
 
 from duplex.config import AssistantConfig, Config, PhoneConfig
 from duplex.errors import ConfigError
@@ -14,6 +13,7 @@ from duplex.testing.virtual_time import virtual
 from duplex.testing.voice import ScriptedVoice
 from engine.errors import EngineError
 from engine.types import Piece, Speech
+from tests._support.phones import GREETING, Phone, bakery, calling, loud, spoken_ms
 
 LONG = Script(says=((Speech("One two three four five six seven eight nine ten. " * 4),),))
 
@@ -220,6 +220,7 @@ def test_keys_during_an_answer_stop_it_and_are_answered() -> None:
     virtual(scenario())
 
 
+@pytest.mark.slow
 def test_keys_are_not_lost_while_an_answer_begins() -> None:
     async def scenario(after_s: float) -> None:
         async with calling() as phone:
@@ -311,11 +312,11 @@ def test_an_answer_that_fails_is_not_silence() -> None:
                 yield
 
             working = phone.engine.sessions[0].respond
-            phone.engine.sessions[0].respond = fail  # type: ignore[method-assign]
+            phone.engine.sessions[0].respond = fail  # type: ignore[method-assign, assignment]
             await phone.speak(1)
             await phone.hear_out()
             assert phone.heard_ms == pytest.approx(60 * len("Once more?"), abs=60)
-            phone.engine.sessions[0].respond = working  # type: ignore[method-assign]
+            phone.engine.sessions[0].respond = working  # type: ignore[method-assign, assignment]
             await phone.speak(1)
             await phone.hear_out()
             assert phone.histories[-1][1:] == [

@@ -106,7 +106,8 @@ async def test_functions_that_never_return_starve_no_others(
         assert all(t.daemon for t in threading.enumerate() if t.name == "phone")
     finally:
         await functions.call("let_go", "{}")
-    await asyncio.to_thread(lambda: [t.join() for t in threading.enumerate() if t.name == "phone"])
+    for thread in [each for each in threading.enumerate() if each.name == "phone"]:
+        await asyncio.to_thread(thread.join)
 
 
 STUCK = """

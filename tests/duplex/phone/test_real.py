@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 
-from client.telephone.twilio import LINE_HZ, PhoneCall, phone_call
+from client.telephone.channel import LINE_HZ
+from client.telephone.twilio import PhoneCall, phone_call
 from duplex.app.server import DialogueServer, address
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample

@@ -16,12 +16,9 @@ from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
 import pytest
-from phones import loud
-from servers import NO_KEYS, running_server
 from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from wire import close_code
 
 from client.telephone.twilio import TwilioEnd, phone_call, signature
 from duplex.config import AssistantConfig, Config, LimitsConfig, PhoneConfig, ServerConfig
@@ -30,6 +27,11 @@ from duplex.phone.line.leg import MAX_MESSAGE_BYTES
 from duplex.phone.providers.twilio_rest import TwilioSwitchboard
 from duplex.server.keys import Keys, Principal
 from duplex.server.quota import Allowance
+from tests._support.phones import loud
+from tests._support.servers import NO_KEYS, running_server
+from tests._support.wire import close_code
+
+pytestmark = pytest.mark.realtime
 
 TOKEN = "an auth token of Twilio's"
 KEY = "a-key-of-this-server"

@@ -215,7 +215,7 @@ class CallMachine(RuleBasedStateMachine):
     def respond(self, modality: str) -> None:
         def do() -> list[wire.ServerEvent]:
             check_can_respond(self.active)
-            plan = plan_response(SessionConfig(), ce.ResponseParams(output_modalities=(modality,)))
+            plan = plan_response(SessionConfig(), ce.ResponseParams(output_modalities=(modality,)))  # type: ignore[arg-type]
             self.active = ResponseStream(plan, self.conversation, "conv_1", self.new_id)
             return self.active.start()
 

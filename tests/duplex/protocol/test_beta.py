@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.beta.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import BaseModel
-from struct_strategies import struct
 
 from duplex.errors import ProtocolError
 from duplex.protocol import client_events
@@ -25,6 +24,7 @@ from duplex.protocol.response_stream import CLIENT_CANCELLED, COMPLETED, Respons
 from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import GaShape
 from duplex.protocol.tools import FunctionTool
+from tests._support.struct_strategies import struct
 
 BETA_TYPES: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["type"].annotation)[0]: model

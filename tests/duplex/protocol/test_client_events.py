@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -282,12 +284,12 @@ ANY_JSON = st.recursive(
 
 
 def paths(value: object, here: tuple = ()) -> list[tuple]:
-    inner = value.items() if isinstance(value, dict) else ()
+    inner: Iterable[tuple] = value.items() if isinstance(value, dict) else ()
     inner = enumerate(value) if isinstance(value, list) else inner
     return [here, *(path for key, child in inner for path in paths(child, (*here, key)))]
 
 
-def changed(value: object, path: tuple, new: object) -> object:
+def changed(value: Any, path: tuple, new: object) -> object:
     if not path:
         return new
     copy = dict(value) if isinstance(value, dict) else list(value)

@@ -109,7 +109,7 @@ def test_absent_is_kept_and_null_is_cleared() -> None:
 @pytest.mark.parametrize("field", ["tracing", "prompt", "include", "temperature"])
 def test_null_overrides_a_default_of_the_server(field: str) -> None:
     value = {"tracing": "auto", "prompt": {"id": "p"}, "include": ("a",), "temperature": 1.0}[field]
-    server = SessionConfig(**{field: value})
+    server = SessionConfig(**{field: value})  # type: ignore[arg-type]
     assert getattr(server.merge({field: None}, server), field) is None
 
 

@@ -41,7 +41,7 @@ def types(events: Iterable[wire.ServerEvent]) -> list[str]:
     """Names on the wire; each event must be one that the openai types accept."""
     names = []
     for event in events:
-        names.append(event.__struct_config__.tag)
+        names.append(str(event.__struct_config__.tag))
         if not names[-1].startswith("duplex."):
             ORACLE.validate_json(wire.encode(event, counting_ids()))
     return names

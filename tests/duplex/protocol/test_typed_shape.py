@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from struct_strategies import struct
 
 from duplex.errors import ProtocolError
 from duplex.protocol import client_events, server_events
@@ -16,6 +15,7 @@ from duplex.protocol.ids import counting_ids
 from duplex.protocol.items import MAX_TEXT_CHARS, InputText, MessageParam, OutputText
 from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import GaShape, TypedShape, bytes_of, shape_of
+from tests._support.struct_strategies import struct
 
 SESSION = SessionConfig().to_dict()
 SERVER_EVENTS = st.one_of(

@@ -6,11 +6,13 @@ from http import HTTPStatus
 
 import aiohttp
 import pytest
-from servers import running_server
 
 from duplex.config import Config, ServerConfig
 from duplex.server.http import HttpAnswer, HttpRequest
 from duplex.server.pages import Pages, load_pages
+from tests._support.servers import running_server
+
+pytestmark = pytest.mark.realtime
 
 PAGES = load_pages()
 

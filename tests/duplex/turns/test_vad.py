@@ -27,7 +27,7 @@ def frames(*probabilities: float, start: int = 0) -> list[VadFrame]:
 
 
 def detect(*probabilities: float, **config: float) -> list[SpeechEvent]:
-    detector = SpeechDetector(DetectorConfig(**{"prefix_padding_ms": 0, **config}))
+    detector = SpeechDetector(DetectorConfig(**{"prefix_padding_ms": 0, **config}))  # type: ignore[arg-type]
     return detector.feed(frames(*probabilities))
 
 
@@ -110,7 +110,7 @@ def test_events_keep_their_order_whatever_is_heard(
     at_sample = -1
     for frame in frames(*probabilities):
         for event in detector.feed([frame]):
-            assert type(event) in follows[last]
+            assert type(event) in follows[last]  # type: ignore[operator]
             assert at_sample < event.at_sample <= frame.at_sample
             last, at_sample = type(event), event.at_sample
         assert (detector.silence_samples >= 96 * 16) >= (last is PauseStarted)
@@ -125,7 +125,7 @@ def test_events_keep_their_order_whatever_is_heard(
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        DetectorConfig(**wrong)
+        DetectorConfig(**wrong)  # type: ignore[arg-type]
 
 
 class Listener:
@@ -186,7 +186,7 @@ def test_the_gate_saves_silence_and_loses_nothing_of_what_comes_before_speech() 
     silence = (1e-4 * rng.standard_normal(100 * F)).astype(np.float32)
     sound = (0.1 * rng.standard_normal(10 * F)).astype(np.float32)
     listener = Listener()
-    stream = SileroStream(listener, gate_mode=0)
+    stream = SileroStream(listener, gate_mode=0)  # type: ignore[arg-type]
     heard = stream.feed(np.concatenate([silence, sound]))
     assert [frame.probability for frame in heard] == [0.0] * 100 + [1.0] * 10
     assert [frame.at_sample for frame in heard] == [i * F for i in range(110)]

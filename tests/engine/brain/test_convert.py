@@ -1,6 +1,5 @@
 """Conversion and the onnxruntime log, on a tiny random GGUF against transformers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +94,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Weights]:
 
 
 @pytest.fixture(scope="module")
-def model(tiny: tuple[Path, Weights]) -> Iterator[OnnxModel]:
+def model(tiny: tuple[Path, Weights]) -> OnnxModel:
     return load_model(tiny[0], threads=1, context_tokens=CONTEXT)
 
 

@@ -19,11 +19,14 @@ from engine.types import (
     Finished,
     GenerationOptions,
     Message,
+    Piece,
     Thought,
     Tool,
     ToolCall,
     ToolResult,
 )
+
+pytestmark = pytest.mark.realtime
 
 pytest.importorskip("openai")
 
@@ -35,8 +38,10 @@ Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def endpoint(reply: Reply, **options: Any) -> AsyncIterator[tuple[OpenAIBrain, list[Any]]]:
     """A server that reads one request per connection, notes its body and lets ``reply`` write."""
     requests: list[Any] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         size = int(head.split("content-length:")[1].split("\r\n")[0])
         requests.append(json.loads(await reader.readexactly(size)))
@@ -53,6 +58,9 @@ async def endpoint(reply: Reply, **options: Any) -> AsyncIterator[tuple[OpenAIBr
     finally:
         server.close()
         brain.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # else the loop ends before the sockets are closed
 
 
 def start(writer: asyncio.StreamWriter) -> None:
@@ -79,10 +87,10 @@ def end(writer: asyncio.StreamWriter, usage: dict[str, Any] | None = None) -> No
     writer.write(b"0\r\n\r\n")
 
 
-async def answer(brain: OpenAIBrain, talk: list[Message] = TALK) -> list[str | Finished]:
+async def answer(brain: OpenAIBrain, talk: list[Message] = TALK) -> list[Piece]:
     session = brain.open()
     await session.prefill(talk, "nothing happens")
-    return [piece async for piece in session.generate(talk, GenerationOptions(max_tokens=9))]
+    return [piece async for piece in session.generate(talk, GenerationOptions(max_tokens=9))]  # type: ignore[misc]
 
 
 async def test_an_answer_with_usage() -> None:

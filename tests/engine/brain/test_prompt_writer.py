@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from byte_tokens import byte_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from engine.brain.chat_format import CHATML, Renderer
 from engine.brain.prompt_writer import PromptWriter
 from engine.errors import ContextExceeded
 from engine.types import Message, Transcript
+from tests._support.byte_tokens import byte_tokenizer
 
 BEFORE, AFTER = [900], [901, 902]
 SYSTEM = Message("system", "Be brief.")
@@ -99,7 +99,7 @@ def test_an_answer_keeps_its_ids_after_a_sound() -> None:
     tokenizer = byte_tokenizer()
     split = [tokenizer.token_to_id("x"), tokenizer.token_to_id("y")]
     held = [*writer().write([heard]), *encode("<|im_start|>assistant\n"), *split]
-    ids = writer().write([heard, Message("assistant", "xy")], held=held)
+    ids = writer().write([heard, Message("assistant", "xy")], held=held)  # type: ignore[arg-type]
     assert ids == [*held, *encode("<|im_end|>\n")]
     retold = writer().write([heard, Message("assistant", "xy")])
     assert tokenizer.token_to_id("xy") in retold

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from byte_tokens import byte_tokenizer
 from tokenizers import Tokenizer
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
@@ -29,6 +28,7 @@ from engine.types import (
     ToolResult,
 )
 from engine.worker import Worker
+from tests._support.byte_tokens import byte_tokenizer
 
 CLOCK = Tool("clock", "The time.", '{"type": "object"}')
 SYSTEM = Message("system", "Be brief.", tools=(CLOCK,))
@@ -211,11 +211,11 @@ async def test_an_answer_ends_with_its_only_call(worker: Worker) -> None:
 
 async def test_repetition_has_no_penalty_in_a_call(worker: Worker) -> None:
     unlike = {"repetition_penalty": 3.0, "max_tokens": 30}
-    text, _, _ = await say(worker, "aaaaaaaaaaaaaa", CallRule(must=True), **unlike)
+    text, _, _ = await say(worker, "aaaaaaaaaaaaaa", CallRule(must=True), **unlike)  # type: ignore[arg-type]
     assert text == OPENED + "aaaaaaaaaaaaaa"
-    text, _, _ = await say(worker, "{aaaaaaaaaaaaaa", CallRule(), **unlike)
+    text, _, _ = await say(worker, "{aaaaaaaaaaaaaa", CallRule(), **unlike)  # type: ignore[arg-type]
     assert text == "{aaaaaaaaaaaaaa"
-    text, _, _ = await say(worker, "haaaaaaaaaaaaaa", CallRule(), **unlike)
+    text, _, _ = await say(worker, "haaaaaaaaaaaaaa", CallRule(), **unlike)  # type: ignore[arg-type]
     assert "aa" not in text
 
 

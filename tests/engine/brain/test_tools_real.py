@@ -79,7 +79,9 @@ async def answer(
                     calls[-1] = ToolCall(calls[-1].name, calls[-1].arguments + text)
                 case Finished():
                     end = piece
-    await session.close()
+    closing = session.close()
+    if closing is not None:
+        await closing
     return said, calls, end
 
 

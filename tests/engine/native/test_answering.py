@@ -8,9 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from native import answer, finished, spoken, thought
-from tiny_checkpoint import SPECIAL, VOCABULARY, write_tokenizer
-from tiny_decoder import SHAPE, tiny_decoder
 
 from engine.brain.chat_format import Renderer
 from engine.errors import ContextExceeded
@@ -22,6 +19,11 @@ from engine.native.runtime.runner import Runner, StepInput, StepOutput
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Work
 from engine.types import GenerationOptions, Message, Thinking
+from tests._support.native import answer, finished, spoken, thought
+from tests._support.tiny_checkpoint import SPECIAL, VOCABULARY, write_tokenizer
+from tests._support.tiny_decoder import SHAPE, tiny_decoder
+
+pytestmark = pytest.mark.torch
 
 EOT = 256 + SPECIAL.index("<|EOT|>")
 HELLO = [Message("user", "Hello")]

@@ -8,15 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published_ear import (
-    ADAPTOR,
-    PublishedEar,
-    difference,
-    speechlike,
-    tiny_adaptor,
-    tiny_encoder,
-    tiny_tower,
-)
 from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
@@ -25,6 +16,17 @@ from engine.features import STEP_AUDIO_RIGHT_ZEROS, Float32, LogMel, log_mel, no
 from engine.native.audio_stream import AudioConfig, AudioStream, EncodeRequest
 from engine.native.audio_tower import AudioTower, EncodedAudio
 from engine.native.kv_cache import CacheFull
+from tests._support.published_ear import (
+    ADAPTOR,
+    PublishedEar,
+    difference,
+    speechlike,
+    tiny_adaptor,
+    tiny_encoder,
+    tiny_tower,
+)
+
+pytestmark = pytest.mark.torch
 
 LATENT = 1280  # samples
 WHOLE = AudioConfig(chunk=1000)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from native import GREEDY, answer, finished, load_tiny, spoken, thought
-from tiny_checkpoint import SPECIAL
 
 from engine.native.brain import NativeBrain, NativeBrainSession
 from engine.native.latents import LatentNames, LatentSound
 from engine.native.load import NativeModel
 from engine.native.runtime.runner import StepInput
 from engine.types import Message, Thinking
+from tests._support.native import GREEDY, answer, finished, load_tiny, spoken, thought
+from tests._support.tiny_checkpoint import SPECIAL
+
+pytestmark = pytest.mark.torch
 
 HELLO = [Message("system", "Be kind."), Message("user", "Hello")]
 BOT, EOT = 256 + SPECIAL.index("<|BOT|>"), 256 + SPECIAL.index("<|EOT|>")

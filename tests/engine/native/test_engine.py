@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from native import answer, load_tiny
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
 from engine.native.engine import NativeEngine, NativeSession
 from engine.native.load import NativeModel
 from engine.types import GenerationOptions, Message, Speech, Transcript
+from tests._support.native import answer, load_tiny
+
+pytestmark = pytest.mark.torch
 
 SECOND = 16_000
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from engine.native.kv_cache import BlockPool, CacheFull, Log
 
+pytestmark = pytest.mark.torch
+
 BLOCK = 4
 
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 import pytest
 import torch
-from tiny_checkpoint import TINY, write_tiny_checkpoint
 
 from engine.native.device_setup import NativeOptions
 from engine.native.load import always_thinks, load_model
 from engine.native.model.config import MINI_7B, R1_32B
 from engine.native.model.decoder import _Layer
+from tests._support.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 
 def test_r1_without_its_template_begins_with_a_think_block(tmp_path: Path) -> None:

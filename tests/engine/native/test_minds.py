@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from byte_tokens import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.brain.chat_format import CHATML, Renderer
 from engine.native.minds import Finish, Minds, MindsMode, Pace, Speak, TagWatch, Think
+from tests._support.byte_tokens import byte_tokenizer
 
 OPEN, CLOSE, NONE = (1, 2, 3), (4, 5, 6), (1, 7, 6)
 MODES: tuple[MindsMode, ...] = ("think_first", "speak_first")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from native import answer, finished, spoken
 
 from engine.native.device_setup import NativeOptions
 from engine.native.load import NativeModel, load_model
 from engine.native.model.decoder import Decoder
 from engine.native.runtime.runner import Runner, StepInput
 from engine.types import GenerationOptions, Message
+from tests._support.native import answer, finished, spoken
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -88,7 +88,7 @@ def test_perplexity_and_greedy_text_equal_transformers(model: NativeModel) -> No
     reference = oracle(runner.decoder)
     with torch.inference_mode():
         theirs = reference(torch.tensor([ids])).logits[0]
-        again = reference.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)
+        again = reference.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)  # type: ignore[operator]
     ours, published = perplexity(torch.stack(mine), ids), perplexity(theirs, ids)
     assert ours == pytest.approx(published, rel=1e-3)
     assert ours < 200  # of 151,936: it knows English

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import pytest
-from tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tokenizer
 
 from engine.native.model.ta4 import Ta4Ids, interleave
 from engine.native.model.tokens import STEP_CHAT, load_tokenizer
 from engine.native.ta4_renderer import Ta4Renderer
+from tests._support.tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, write_tokenizer
+
+pytestmark = pytest.mark.torch
 
 FIRST = BYTES + len(SPECIAL)
-IDS = Ta4Ids(
+IDS = Ta4Ids(  # type: ignore[call-arg]
     *(BYTES + SPECIAL.index(name) for name in ("<tts_start>", "<tts_end>", "<tts_pad>")),
     FIRST,
     FIRST + AUDIO_CODES,

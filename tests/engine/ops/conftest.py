@@ -18,7 +18,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if INTERPRETED:
         return
     for item in items:
-        if Path(__file__).parent in item.path.parents and "device" in item.fixturenames:
+        if Path(__file__).parent in item.path.parents and "device" in getattr(
+            item, "fixturenames", ()
+        ):
             item.add_marker(pytest.mark.gpu)
 
 
@@ -37,9 +39,10 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 @pytest.fixture(autouse=True)
 def poisoned() -> Iterator[None]:
     """Fresh memory is nan, so that an element nobody writes shows."""
-    before = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    fill = "fill_uninitialized_memory"  # which torch's types leave out
+    before = getattr(torch.utils.deterministic, fill)
+    setattr(torch.utils.deterministic, fill, True)
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = before
+    setattr(torch.utils.deterministic, fill, before)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import close, draw, wide
 from torch import Tensor
 
 from engine.ops import dispatch
 from engine.ops.attention.reference import paged_attention
+from tests._support.kernels import close, draw, wide
+
+pytestmark = pytest.mark.kernels
 
 NAN = float("nan")
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import close, draw, wide
 from torch import Tensor
 
 from engine.ops.conv.reference import adaptor, conv_stem
+from tests._support.kernels import close, draw, wide
+
+pytestmark = pytest.mark.kernels
 
 
 def stem_weights(

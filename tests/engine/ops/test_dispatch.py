@@ -8,6 +8,8 @@ import torch
 
 from engine.ops import dispatch
 
+pytestmark = pytest.mark.kernels
+
 
 def test_torch_alone_serves_the_cpu() -> None:
     """No Triton is imported by the references, so the engine runs where there is none."""

@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 import torch
 
+pytestmark = pytest.mark.kernels
+
 SOURCE = Path(__file__).parents[3] / "benchmarks" / "gpu_kernels.py"
 
 

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from kernels import close, draw, wide
 
 from engine.ops.norm.reference import rms_norm
 from engine.ops.rope.reference import rope_and_cache
 from engine.ops.swiglu.reference import swiglu
+from tests._support.kernels import close, draw, wide
+
+pytestmark = pytest.mark.kernels
 
 
 def test_reference_norm_is_unit_root_mean_square() -> None:

@@ -4,10 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import close, draw, error
 
 from engine.ops.dispatch import dequantize, quantize
 from engine.ops.quant.reference import quant_matvec
+from tests._support.kernels import close, draw, error
+
+pytestmark = pytest.mark.kernels
 
 
 @settings(max_examples=30, deadline=None)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,10 @@ def write_network(path: Path) -> None:
     for net, rows in (("enc", 29), ("dec", 74)):
         shapes |= {f"{net}_emb": (rows, 6), f"{net}_w_ih": (24, 6), f"{net}_w_hh": (24, 8)}
         shapes |= {f"{net}_b_ih": (24,), f"{net}_b_hh": (24,)}
-    np.savez(path, **{k: rng.standard_normal(s).astype(np.float32) for k, s in shapes.items()})
+    arrays: dict[str, Any] = {
+        k: rng.standard_normal(s).astype(np.float32) for k, s in shapes.items()
+    }
+    np.savez(path, **arrays)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,12 @@ from hypothesis import strategies as st
 
 from tts.text.numbers import cardinal, decade, digits, number, ordinal, year
 
-SMALL = {w: n for n, w in enumerate("zero one two three four five six seven eight nine".split())}  # noqa: SIM905
+SMALL = {
+    w: n
+    for n, w in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    )
+}
 SMALL |= {"ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15}
 SMALL |= {"sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20}
 SMALL |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80}

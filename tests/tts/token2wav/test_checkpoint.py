@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from token2wav_checkpoint import TINY_FLOW, TINY_HIFT, flow_yaml, write_checkpoint
 
+from tests._support.token2wav_checkpoint import TINY_FLOW, TINY_HIFT, flow_yaml, write_checkpoint
 from tts.token2wav.checkpoint import load_flow, load_hift, plain_hift
 from tts.token2wav.config import FlowConfig, HiftConfig, parse_flow_yaml
 from tts.token2wav.flow import Flow
 from tts.token2wav.hift import Hift
+
+pytestmark = pytest.mark.torch
 
 
 @pytest.fixture

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from token2wav_checkpoint import TINY_FLOW, TINY_HIFT, random_prompt
 from torch import Tensor, nn
 
+from tests._support.token2wav_checkpoint import TINY_FLOW, TINY_HIFT, random_prompt
 from tts.token2wav.checkpoint import fill, plain_hift
 from tts.token2wav.config import FlowConfig
 from tts.token2wav.flow import RECENT_FRAMES, STEPS, Flow
 from tts.token2wav.hift import Hift
 from tts.token2wav.prompt import VoicePrompt
 from tts.token2wav.stream import OVERLAP_FRAMES, SOURCE_SEED, Token2Wav
+
+pytestmark = pytest.mark.torch
 
 LONG = replace(TINY_FLOW, vocab=50)
 

@@ -9,8 +9,8 @@ import onnx
 import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
-from token2wav_checkpoint import random_prompt
 
+from tests._support.token2wav_checkpoint import random_prompt
 from tts.token2wav.audio import (
     flow_mel,
     kaldi_fbank,
@@ -27,6 +27,8 @@ from tts.token2wav.prompt import (
     read_mono,
     read_prompt,
 )
+
+pytestmark = pytest.mark.torch
 
 Float32 = np.ndarray
 

@@ -7,14 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from token2wav_checkpoint import TINY_FLOW, random_prompt, write_checkpoint
 
+from tests._support.token2wav_checkpoint import TINY_FLOW, random_prompt, write_checkpoint
 from tts.token2wav import flow as flow_module
 from tts.token2wav.checkpoint import load_flow, load_hift
 from tts.token2wav.prompt import VoicePrompt
 from tts.token2wav.stream import SAMPLES_PER_CODE, StreamState, Token2Wav
 from tts.token2wav.voice import TokenStream, TokenVoice
 from tts.types import AudioChunk, SpokenWord
+
+pytestmark = pytest.mark.torch
 
 CODES = np.random.default_rng(1).integers(0, TINY_FLOW.vocab, 90).tolist()
 

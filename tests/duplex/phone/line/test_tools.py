@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from phones import Phone, bakery, calling, function_call, loud
 
 from duplex.config import PhoneConfig
 from duplex.errors import ConfigError
@@ -14,6 +13,7 @@ from duplex.phone.events import Started
 from duplex.testing.engine import Script
 from duplex.testing.virtual_time import virtual
 from engine.types import Speech
+from tests._support.phones import Phone, bakery, calling, function_call, loud
 
 
 def test_hanging_up_waits_for_the_last_word() -> None:

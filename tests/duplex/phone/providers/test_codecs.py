@@ -348,7 +348,7 @@ def peers() -> dict[str, dict[str, Any]]:
     ran = subprocess.run(
         [
             str(environment / "bin" / "python"),
-            str(ROOT / "tests/clients/pipecat_service/phone.py"),
+            str(ROOT / "tests/stock_clients/pipecat_service/phone.py"),
         ],
         input="\n".join(requests),
         env={**os.environ, "LOGURU_LEVEL": "ERROR"},
@@ -366,6 +366,7 @@ def _portable(message: Wire) -> dict[str, str]:
     return {"text": message} if isinstance(message, str) else {"binary": b64(message)}
 
 
+@pytest.mark.realtime
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_pipecat_reads_the_same_and_writes_the_same(

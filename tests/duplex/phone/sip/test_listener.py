@@ -14,7 +14,6 @@ pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 
 from aiortp import RtpPacket
 from aiosipua import SipDigestAuth, SipResponse, build_credentials, parse_auth, stringify_auth
-from sip_phone import SipPhone, left, sip_phone
 from websockets.exceptions import ConnectionClosed
 
 from duplex.config import SipConfig
@@ -25,6 +24,9 @@ from duplex.phone.sip import socket as sip_socket
 from duplex.phone.sip.call import SipCall, SipCodec
 from duplex.phone.sip.listener import Refused, SipListener
 from duplex.phone.sip.rtp import RtpSocket
+from tests._support.sip_phone import SipPhone, left, sip_phone
+
+pytestmark = pytest.mark.realtime
 
 LOG = logging.getLogger("test")
 
@@ -251,7 +253,7 @@ async def test_a_refusal_is_sent_once_for_each_request(monkeypatch: pytest.Monke
             phone.send(invite)
 
         def statuses() -> list[tuple[str, int]]:
-            return [(m.call_id, m.status_code) for m in phone.got if isinstance(m, SipResponse)]
+            return [(m.call_id, m.status_code) for m in phone.got if isinstance(m, SipResponse)]  # type: ignore[misc]
 
         await until(lambda: len(statuses()) >= 6)
         await asyncio.sleep(0.1)  # for more than these

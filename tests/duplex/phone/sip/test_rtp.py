@@ -14,7 +14,8 @@ pytest.importorskip("aiortp", reason="SIP needs the extra 'sip'")
 from aiortp import DtmfEvent, RtpPacket
 
 from duplex.audio.formats import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
-from duplex.phone.sip.rtp import FRAME_SAMPLES, Frames, RtpSocket, RtpStream
+from duplex.phone.sip.jitter import FRAME_SAMPLES
+from duplex.phone.sip.rtp import Frames, RtpSocket, RtpStream
 
 KEYS = 101
 SILENCE = {0: b"\xff" * FRAME_SAMPLES, 8: b"\xd5" * FRAME_SAMPLES}

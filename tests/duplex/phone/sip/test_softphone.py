@@ -7,20 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from servers import FAST, Running, running_server
+
+from tests._support.servers import FAST, Running, running_server
 
 pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 
-import softphone as phones
 from aiortp import RtpPacket
-from impaired import Network
-from sip_phone import left
-from softphone import Softphone, call, loud_s, softphone, until
 
 from duplex.audio.formats import Samples, decode_ulaw
 from duplex.config import AssistantConfig, Config, ServerConfig, SipConfig
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech
+from tests._support import softphone as phones
+from tests._support.impaired import Network
+from tests._support.sip_phone import left
+from tests._support.softphone import Softphone, call, loud_s, softphone, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -242,6 +243,6 @@ async def test_the_next_call_is_as_the_first(tmp_path: Path) -> None:
             directory = tmp_path / str(number)
             directory.mkdir()
             async with calling(directory, running, said()) as phone:
-                await until(lambda phone=phone: loud_s(phone.heard()) > 1.3)
+                await until(lambda phone=phone: loud_s(phone.heard()) > 1.3)  # type: ignore[misc]
             await until(lambda: not running.server.sip.calls)
-        assert left(running.server.sip) == 0
+        assert left(running.server.sip) == 0  # type: ignore[arg-type]

@@ -7,10 +7,6 @@ import pytest
 
 pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 
-import softphone as phones
-from impaired import Network
-from softphone import call, until
-
 from duplex.app.server import DialogueServer
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
@@ -19,6 +15,9 @@ from duplex.config import AssistantConfig, Config, ServerConfig, SipConfig
 from duplex.dialogue.parts import Parts
 from duplex.server.keys import load_keys
 from engine.ear.whisper import WhisperEar
+from tests._support import softphone as phones
+from tests._support.impaired import Network
+from tests._support.softphone import call, until
 
 pytestmark = [
     pytest.mark.slow,

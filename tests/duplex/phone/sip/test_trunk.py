@@ -8,13 +8,15 @@ import pytest
 pytest.importorskip("aiosipua", reason="SIP needs the extra 'sip'")
 
 from aiosipua import SipRequest, SipResponse
-from sip_phone import SipPhone, sip_phone
 
 from duplex.config import SipConfig
 from duplex.errors import ConfigError
 from duplex.metrics import Metrics
 from duplex.phone.sip.call import SipCall
 from duplex.phone.sip.listener import SipListener
+from tests._support.sip_phone import SipPhone, sip_phone
+
+pytestmark = pytest.mark.realtime
 
 
 class Registrar(SipPhone):

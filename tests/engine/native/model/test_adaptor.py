@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from published_ear import ADAPTOR, difference, tiny_adaptor
 from torch import nn
 
 from engine.native.model.adaptor import Adaptor, latent_count
 from engine.native.model.config import AdaptorShape
+from tests._support.published_ear import ADAPTOR, difference, tiny_adaptor
+
+pytestmark = pytest.mark.torch
 
 NO_CONVOLUTION = AdaptorShape(state=32, hidden=24, output=20, stride=-1)
 

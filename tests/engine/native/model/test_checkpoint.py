@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_checkpoint import TINY, random_weights, write_shards, write_tiny_checkpoint
 from torch import Tensor
 
 from engine.native.model.adaptor import Adaptor
@@ -16,6 +15,9 @@ from engine.native.model.checkpoint import INDEX, CheckpointError, full_keys, lo
 from engine.native.model.config import StepAudioConfig, read_config
 from engine.native.model.decoder import Decoder
 from engine.native.model.encoder import Encoder
+from tests._support.tiny_checkpoint import TINY, random_weights, write_shards, write_tiny_checkpoint
+
+pytestmark = pytest.mark.torch
 
 DECODER_LAYER = {
     "self_attn.q_proj.weight", "self_attn.q_proj.bias",

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_checkpoint import TINY, write_config
 
 from engine.native.model.config import (
     MINI_7B,
@@ -20,6 +19,7 @@ from engine.native.model.config import (
     count_parameters,
     read_config,
 )
+from tests._support.tiny_checkpoint import TINY, write_config
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from engine.native.model.config import DecoderShape
 from engine.native.model.decoder import Decoder, Rows, make_batch
 from engine.native.runtime.runner import Runner, StepInput
 
+pytestmark = pytest.mark.torch
+
 SHAPE = DecoderShape(
     layers=2,
     hidden=48,

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from published_ear import ENCODER, PublishedEar, difference, tiny_encoder
 from torch import Tensor
 
 from engine.native.kv_cache import BlockPool, CacheFull, Log
 from engine.native.model.encoder import Encoder, EncoderInput
+from tests._support.published_ear import ENCODER, PublishedEar, difference, tiny_encoder
+
+pytestmark = pytest.mark.torch
 
 
 def mel_of(columns: int, seed: int = 0) -> Tensor:

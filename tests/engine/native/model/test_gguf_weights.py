@@ -13,6 +13,8 @@ from engine.native.model.checkpoint import CheckpointError
 from engine.native.model.config import DecoderShape
 from engine.native.model.gguf_weights import GgufModel
 
+pytestmark = pytest.mark.torch
+
 gguf = pytest.importorskip("gguf")
 
 CONTROL = ["<|endoftext|>", "<|im_end|>"]

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from native import GREEDY, answer, load_tiny
-from tiny_checkpoint import SPECIAL
 
 from engine.brain.interface import BrainError
 from engine.native.brain import NativeBrain
 from engine.types import CallRule, Message, Thought, Tool, ToolCall, ToolResult
+from tests._support.native import GREEDY, answer, load_tiny
+from tests._support.tiny_checkpoint import SPECIAL
+
+pytestmark = pytest.mark.torch
 
 CLOCK = Tool("clock", "The time.", '{"type": "object"}')
 TALK = [Message("system", "Be kind.", tools=(CLOCK,)), Message("user", "Time?")]

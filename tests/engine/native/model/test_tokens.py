@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_checkpoint import AUDIO_CODES, BYTES, SPECIAL, TINY, VOCABULARY, write_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -16,6 +15,14 @@ from engine.native.model.config import STEP_STOP_IDS, STEP_VOCABULARY
 from engine.native.model.template import Block, opening, tool_result
 from engine.native.model.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 from engine.types import Message
+from tests._support.tiny_checkpoint import (
+    AUDIO_CODES,
+    BYTES,
+    SPECIAL,
+    TINY,
+    VOCABULARY,
+    write_tokenizer,
+)
 
 PUBLISHED = {
     "<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645,

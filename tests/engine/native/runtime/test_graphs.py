@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from native import load_tiny
-from tiny_decoder import tiny_decoder
 
 from engine.native.device_setup import warm
 from engine.native.runtime.graphs import DecodeGraphs
 from engine.native.runtime.planning import Limits
 from engine.native.runtime.runner import Runner, StepInput, StepOutput
+from tests._support.native import load_tiny
+from tests._support.tiny_decoder import tiny_decoder
+
+pytestmark = pytest.mark.torch
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

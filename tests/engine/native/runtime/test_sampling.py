@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from engine.native.runtime.sampling import Chooser, Sampling, choose
 
+pytestmark = pytest.mark.torch
+
 VOCAB = 40
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_decoder import tiny_decoder
 
 from engine.brain.interface import BrainError
 from engine.errors import EngineError
@@ -16,6 +15,9 @@ from engine.native.runtime.runner import Runner, StepInput, StepOutput
 from engine.native.runtime.sampling import Sampling
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import RUN_AHEAD_TOKENS, Prompt
+from tests._support.tiny_decoder import tiny_decoder
+
+pytestmark = pytest.mark.torch
 
 GREEDY = Sampling(temperature=0.0)
 TEXTS = [[1, 2, 3, 4, 5], [9, 8, 7], [30, 31], [40]]

@@ -103,7 +103,8 @@ def random_weights(
 
 def write_shards(directory: Path, tensors: dict[str, Tensor], shards: int = SHARDS) -> None:
     """Files named as in R1.1, without "-of-", and their index."""
-    keys, weight_map = list(tensors), {}
+    keys = list(tensors)
+    weight_map: dict[str, str] = {}
     for number in range(shards):
         name = f"model-{number + 1:05}.safetensors"
         part = keys[len(keys) * number // shards : len(keys) * (number + 1) // shards]

@@ -6,11 +6,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from servers import FAST, NO_KEYS, Running, running_server
-
 from duplex.config import Config
 from duplex.server.keys import Keys
 from duplex.testing.engine import Script
+from tests._support.servers import FAST, NO_KEYS, Running, running_server
 
 
 @dataclass

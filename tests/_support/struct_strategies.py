@@ -47,7 +47,8 @@ def _any(annotation: Any, fields: Mapping[str, Strategy], meta: Meta | None = No
 
 def _bounded(kind: object, meta: Meta) -> Strategy:
     if kind is int:
-        return st.integers(0 if meta.ge is None else meta.ge, 2**31 if meta.le is None else meta.le)
+        least = 0 if meta.ge is None else int(meta.ge)
+        return st.integers(least, 2**31 if meta.le is None else int(meta.le))
     if kind is float:
         return st.floats(0 if meta.ge is None else meta.ge, 1e6 if meta.le is None else meta.le)
     shortest = meta.min_length or 0

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosedOK
 
-from client.telephone.twilio import FRAME_MS, LINE_HZ, TwilioEnd
+from client.telephone.channel import FRAME_MS, LINE_HZ
+from client.telephone.twilio import TwilioEnd
 from duplex.config import AssistantConfig, Config, PhoneConfig
 from duplex.dialogue.parts import Parts
 from duplex.metrics import Metrics

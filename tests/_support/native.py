@@ -5,7 +5,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import torch
-from tiny_checkpoint import write_tiny_checkpoint
 
 from engine.native.audio_stream import AudioConfig
 from engine.native.brain import NativeBrainSession
@@ -13,6 +12,7 @@ from engine.native.device_setup import NativeOptions
 from engine.native.load import NativeModel, load_model
 from engine.native.minds import Pace
 from engine.types import Finished, GenerationOptions, Message, RawPiece, Speech, Thought
+from tests._support.tiny_checkpoint import write_tiny_checkpoint
 
 PACE = Pace(thought_tokens=8, speech_tokens=5, speak_margin_s=1.5)
 GREEDY = GenerationOptions(max_tokens=20, repetition_penalty=1.0)

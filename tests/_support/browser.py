@@ -103,7 +103,7 @@ class Page:
         on one clock."""
         told = self.js("return duplexTest.recording(arguments[0])", direction)
         pcm = np.frombuffer(base64.b64decode(told["audio"]), "<i2")
-        return told["rate_hz"], pcm.astype(np.float32) / 32768
+        return told["rate_hz"], pcm.astype(np.float32) / np.float32(32768)
 
     def until(
         self,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from impaired import Address, Network, impaired
 
 from duplex.audio.files import write_wav
 from duplex.audio.formats import Samples, decode_pcm16
+from tests._support.impaired import Address, Network, impaired
 
 MODULES = Path("/usr/lib/baresip/modules")
 RATE_HZ = 8_000

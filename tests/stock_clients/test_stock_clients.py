@@ -65,7 +65,7 @@ def urls() -> Iterator[str]:
     """The addresses of a server in a process of its own, as it printed them."""
     server = subprocess.Popen(
         [sys.executable, str(HERE / "server.py")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/support")])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

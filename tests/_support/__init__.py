@@ -1,0 +1,1 @@
+"""What several tests share: scripted servers, phones, browsers, sound servers, tiny checkpoints."""
