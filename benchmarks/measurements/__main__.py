@@ -1,4 +1,4 @@
-"""Write docs/measurements/ and the figures in the documentation from benchmarks/results/.
+"""Write docs/measurements/ and the figures in the documentation from benchmarks/results/::
 
 python -m benchmarks.measurements            # write what has changed
 python -m benchmarks.measurements --check    # exit code 1 if something would change
@@ -98,12 +98,12 @@ def _index() -> list[str]:
         "",
         "Every table on these pages is made from the JSON in `benchmarks/results/`; no figure is "
         "typed. Each names its file, machine, models, commit and count. Figures compare within one "
-        "table only: the machine is shared and noisy. `make docs` writes the pages, and `make check` "
-        "fails if they differ from the JSON.",
+        "table only: the machine is shared and noisy. `make docs` writes the pages, and `make "
+        "check` fails if they differ from the JSON.",
         "",
         *table(["page", "what"], rows),
         "",
-        "Figures from before there was a JSON are in [historical](historical.md), with their commit.",
+        "Figures that have no JSON are in [historical](historical.md), with their commit.",
     ]
 
 

@@ -33,9 +33,9 @@ def page(reports: dict[str, Record]) -> list[str]:
     lines = [
         "# Conversation",
         "",
-        "Reports of [`duplex bench`](../bench.md), newest first. It speaks to a server in real time "
-        "and measures at the client, from sound. *Voice-to-voice* is from the caller's last speech "
-        "sample to the first audible sample of the answer. Percentiles are p50 / p95.",
+        "Reports of [`duplex bench`](../bench.md), newest first. It speaks to a server in real "
+        "time and measures at the client, from sound. *Voice-to-voice* is from the caller's last "
+        "speech sample to the first audible sample of the answer. Percentiles are p50 / p95.",
     ]
     newest = sorted(reports, key=lambda name: str(reports[name]["results"][0]["made_at"]))
     for name in reversed(newest):
@@ -74,10 +74,11 @@ def _report(name: str, report: Record) -> list[str]:
 
 def _goals(report: Record) -> list[str]:
     """Goals, as either format has them."""
-    rows = []
-    for goal in report["results"][0].get("goals", []):
-        if goal["met"] is not None:
-            rows.append([goal["name"], goal["goal"], goal["measured"], goal["count"], _met(goal)])
+    rows = [
+        [goal["name"], goal["goal"], goal["measured"], goal["count"], _met(goal)]
+        for goal in report["results"][0].get("goals", [])
+        if goal["met"] is not None
+    ]
     for check in report.get("checks", []):
         if check["measured"] is not None:
             count = str(check["n"]) if check["n"] is not None else ""

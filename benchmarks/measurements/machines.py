@@ -43,17 +43,15 @@ def server(abuse: Record, soak: Record, fuzz: Record) -> list[str]:
         "",
         f"{abuse['calls']} calls while a fifth client, with a key of its own, does harm: "
         "voice-to-voice of the four (p50 / p95), then the server's resident memory. One process; "
-        f"models: {abuse['models']}. The goal is a p95 within 10 % and memory back where it was. "
-        "Reproduce with `python -m benchmarks.server.fault_isolation`.",
-        *source("fault_isolation.json", abuse),
+        f"models: {abuse['models']}. The goal is a p95 within 10 % and memory back where it was. ",
+        *source("fault_isolation.json", abuse, study="fault_isolation"),
         *table(head, rows),
         "",
         "## Many short calls",
         "",
         f"{soak['calls']} short calls in {soak['seconds']:.0f} s, after a warm-up. A tenth of them "
-        f"vanished and a tenth resumed; models: {soak['models']}. Reproduce with `python -m "
-        "benchmarks.server.soak`.",
-        *source("soak.json", soak),
+        f"vanished and a tenth resumed; models: {soak['models']}.",
+        *source("soak.json", soak, study="soak"),
         *table(
             ["", "memory", "file descriptors", "threads", "tasks"],
             [
@@ -71,10 +69,9 @@ def server(abuse: Record, soak: Record, fuzz: Record) -> list[str]:
         "",
         f"{fuzz['inputs']:,} messages, broken in every way that a generator finds (seed "
         f"{fuzz['seed']}): {fuzz['outcomes']['obeyed']:,} were valid and obeyed, "
-        f"{outcomes - fuzz['outcomes']['obeyed']:,} got a protocol error, and nothing else happened. "
-        f"The slowest took {fuzz['slowest_ms']} ms. Reproduce with `python -m "
-        "benchmarks.server.fuzz_protocol`.",
-        *source("fuzz_protocol.json", fuzz),
+        f"{outcomes - fuzz['outcomes']['obeyed']:,} got a protocol error, and nothing else "
+        f"happened. The slowest took {fuzz['slowest_ms']} ms.",
+        *source("fuzz_protocol.json", fuzz, study="fuzz_protocol"),
     ]
 
 
@@ -99,11 +96,11 @@ def browser(record: Record) -> list[str]:
     return [
         "# Browser",
         "",
-        f"The server's page in Chromium {record['chromium']}, with {record['output_latency_ms']:.0f} "
-        "ms of output latency included, against a server on the same machine. The goal for the "
-        f"first sound is 100 ms. Gaps in playback: {record['underruns']}. Reproduce with `python -m "
-        "benchmarks.browser`.",
-        *source("browser.json", record),
+        f"The server's page in Chromium {record['chromium']}, with "
+        f"{record['output_latency_ms']:.0f} ms of output latency included, against a server on the "
+        f"same machine. The goal for the first sound is 100 ms. Gaps in playback: "
+        f"{record['underruns']}.",
+        *source("browser.json", record, study="browser"),
         *table(["", "turns", "p50 / p95"], rows),
         "",
         "A p95 of fewer than 20 values is close to the largest of them.",
@@ -130,11 +127,13 @@ def native(delay: Record, error: Record) -> list[str]:
         "## Delay against the length of a turn",
         "",
         f"End of the turn to the first token, p50 of {delay['repetitions']}, on the "
-        f"{delay['circumstances']['device']} with {circumstances['threads']} threads and a random "
-        f"model of {delay['parameters'] / 1e6:.0f} million parameters. Reproduce with `python "
-        "-m benchmarks.native.delay_curve`.",
+        f"{circumstances['device']} with {circumstances['threads']} threads and a random "
+        f"model of {delay['parameters'] / 1e6:.0f} million parameters.",
         *source(
-            "delay_curve_cpu.json", about, machine=f"{circumstances['device']}, not named further"
+            "delay_curve_cpu.json",
+            about,
+            study="delay_curve",
+            machine=f"{circumstances['device']}, not named further",
         ),
         *table(head, rows),
         "",
@@ -143,11 +142,10 @@ def native(delay: Record, error: Record) -> list[str]:
         "",
         "## Error of incremental encoding",
         "",
-        f"Real Whisper encoders in the native engine's code, {len(error['utterances_s'])} utterances "
-        f"of {min(error['utterances_s']):.1f} to {max(error['utterances_s']):.1f} s: mean relative "
-        "error of the pooled frames against the exact pass, by chunk and look-ahead. Reproduce with "
-        "`python -m benchmarks.native.encoder_error`.",
-        *source("encoder_error.json", error),
+        f"Real Whisper encoders in the native engine's code, {len(error['utterances_s'])} "
+        f"utterances of {min(error['utterances_s']):.1f} to {max(error['utterances_s']):.1f} s: "
+        "mean relative error of the pooled frames against the exact pass, by chunk and look-ahead.",
+        *source("encoder_error.json", error, study="encoder_error"),
         *_errors(error),
         "",
         "The error does not grow with the turn. By utterance, at the default 400 + 480 ms:",

@@ -1,9 +1,11 @@
 """Markdown tables, and numbers as people read them."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 NOT_MEASURED = "–"
+BENCHMARKS = Path(__file__).parents[1]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -34,8 +36,9 @@ def share(count: int, of: int) -> str:
     return f"{count} of {of}"
 
 
-def source(path: str, record: dict[str, Any], **more: str) -> list[str]:
-    """Where a table comes from: its file, and what the file says of machine, commit and date."""
+def source(path: str, record: dict[str, Any], study: str = "", **more: str) -> list[str]:
+    """Where a table comes from: its file, and what the file says of machine, commit and date.
+    ``study`` is the module that made it, by its last name, and its options."""
     known = {
         "machine": _machine(record.get("machine")),
         "commit": _commit(record.get("commit")),
@@ -44,7 +47,17 @@ def source(path: str, record: dict[str, Any], **more: str) -> list[str]:
     }
     told = [f"{name}: {value or 'not recorded'}" for name, value in known.items()]
     file = f"[`benchmarks/results/{path}`](../../benchmarks/results/{path})"
-    return ["", f"Source: {file}; " + "; ".join(told) + ".", ""]
+    lines = ["", f"Source: {file}; " + "; ".join(told) + "."]
+    if study:
+        lines.append(f"Reproduce with `python -m {_module(study)}`.")
+    return [*lines, ""]
+
+
+def _module(study: str) -> str:
+    name, _, options = study.partition(" ")
+    (path,) = BENCHMARKS.rglob(f"{name}.py")
+    dotted = ".".join(path.relative_to(BENCHMARKS.parent).with_suffix("").parts)
+    return f"{dotted} {options}".rstrip()
 
 
 def _machine(machine: Any) -> str | None:

@@ -47,9 +47,8 @@ def endpointing(record: Record) -> list[str]:
         "end of speech to the endpoint (mean / p90). The pauses last 150 to 900 ms. `words A/B` "
         "waits A ms after words that sound finished and B ms after others; `sound` is Smart Turn, "
         "a network that listens. The decision is in [record 2](../decisions/"
-        "0002-endpointing-by-words.md). Reproduce with `python -m benchmarks.turn_taking."
-        "endpointing`.",
-        *source("endpointing.json", record),
+        "0002-endpointing-by-words.md).",
+        *source("endpointing.json", record, study="endpointing"),
         *table(head, rows),
         "",
         "![Cut-offs against delay, a point for each policy]"
@@ -91,17 +90,16 @@ def interruptions(record: Record) -> list[str]:
         "What is said or sounds over an answer, and whether it stops the answer. Offline, in the "
         "server's own code, without transport. Most voices are synthetic; laughs, half of the "
         "coughs and the keyboards are recordings. The policy is described in "
-        "[Interruptions](../interruptions.md). Reproduce with `python -m "
-        "benchmarks.turn_taking.interruptions --sounds DIR`.",
-        *source("interruptions.json", record),
+        "[Interruptions](../interruptions.md).",
+        *source("interruptions.json", record, study="interruptions --sounds DIR"),
         *table(["over an answer", "events", "stopped it", "afterwards"], rows),
         "",
-        f"- Interruptions are recognised {default['delay_p50_ms']} ms after their first sound (p50), "
-        f"{default['delay_p90_ms']} ms (p90), {default['delay_p95_ms']} ms (p95). The goal is 300 ms "
-        f"(p95); {default['within_300_ms_percent']:.1f} % are within it.",
+        f"- Interruptions are recognised {default['delay_p50_ms']} ms after their first sound "
+        f"(p50), {default['delay_p90_ms']} ms (p90), {default['delay_p95_ms']} ms (p95). The goal "
+        f"is 300 ms (p95); {default['within_300_ms_percent']:.1f} % are within it.",
         f"- {default['false_stops_percent']:.1f} % ({low} to {high}) of the "
-        f"{default['false_events']} other sounds stop the answer for a moment. The goal is 3 %. The "
-        f"gap is {default['gap_p50_ms']} ms long (p50).",
+        f"{default['false_events']} other sounds stop the answer for a moment. The goal is 3 %. "
+        f"The gap is {default['gap_p50_ms']} ms long (p50).",
         f"- {default['answers_lost_percent']:.1f} % ({lost_low} to {lost_high}) stop it for good. "
         f"By the words alone it would be {default['answers_lost_by_words_percent']:.1f} %.",
         "",
@@ -157,9 +155,8 @@ def telephone(record: Record) -> list[str]:
         "",
         "What a line does to the ear and the speech detector, offline. The same questions over the "
         "wire, with their delay, are in [Conversation](conversation.md) (`phone`). The last column "
-        "is the time from the last loud sample to the detected pause, without the line's own delay. "
-        "Reproduce with `python -m benchmarks.telephone`.",
-        *source("telephone.json", record),
+        "is the time from the last loud sample to the detected pause, without the line's delay.",
+        *source("telephone.json", record, study="telephone"),
         *table(head, rows),
     ]
 
@@ -196,7 +193,7 @@ def echo_guard(record: Record) -> list[str]:
         "",
         "`duplex talk` in simulated rooms: an answer from the loudspeaker reaches the microphone, "
         "and a caller interrupts it. The guard is WebRTC's AEC3, from the package livekit "
-        f"{record['livekit']}. Reproduce with `python -m benchmarks.echo_guard`.",
-        *source("echo_guard.json", record),
+        f"{record['livekit']}.",
+        *source("echo_guard.json", record, study="echo_guard"),
         *table(head, rows),
     ]
