@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e '.[convert,native,huggingface,openai,bench,docs,dev]'
 	$(PIP) --no-deps "$$(grep '^stepaudio2-minicpmo==' constraints.txt)"
 	@$(PIP) -e '.[mic]' >$(VENV)/mic.log 2>&1 || \
-		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (README.md); all else works"
+		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (docs/clients.md); all else works"
 	touch $@
 
 setup: $(VENV)/.installed  ## virtual environment, dependencies, models

@@ -270,4 +270,5 @@ def _plain(value: Any) -> str:
 
 
 def _scenario(group: Record) -> str:
-    return SCENARIOS.get(group["scenario"], group["scenario"])
+    name: str = group["scenario"]
+    return SCENARIOS.get(name, name)
