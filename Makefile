@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test bench clients clean
+.PHONY: help setup run demo check test bench docs clients clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,11 +31,17 @@ run: setup  ## serve on ws://127.0.0.1:8765/v1/realtime
 demo: setup  ## hold a three-turn spoken conversation and show its timeline
 	$(BIN)/duplex demo --out out/demo
 
-check: $(VENV)/.installed  ## format, lint, types, import directions
+check: $(VENV)/.installed  ## format, lint, types, import directions, links, measurements
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/tools/links.py
+	$(BIN)/python -m benchmarks.measurements --check
+
+docs: $(VENV)/.installed  ## measurements from their JSON, then the site, in out/docs
+	$(BIN)/python -m benchmarks.measurements
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Each stock client has an environment of its own: they clash with ours and with each other. Those
 # in Node are left out, and their tests are skipped, where there is no npm.
