@@ -1,7 +1,8 @@
 """What mkdocs does differently from GitHub with links that leave docs/.
 
 On GitHub they lead to the file. In the site there is no such file: pictures are copied in, and
-other links keep only their text, or lead to the repository if `repo_url` is set.
+other links keep only their text, or lead to the repository if `repo_url` is set. A comment
+``<!-- include: FILE -->``, which GitHub does not show, becomes the file.
 """
 
 import posixpath
@@ -12,6 +13,7 @@ from typing import Any
 from mkdocs.structure.files import File
 
 _LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(((?:\.\./)+[^)\s#]*)(#[^)\s]*)?\)")
+_INCLUDE = re.compile(r"<!-- include: (\S+)\.(\w+) -->")
 _PICTURES = "pictures"
 
 
@@ -25,8 +27,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Replace links that leave docs/."""
+    """Replace links that leave docs/, and comments that name a file."""
     folder = posixpath.dirname(page.file.src_uri)
+    root = Path(config["docs_dir"]).parent
+
+    def included(match: re.Match[str]) -> str:
+        name, kind = match.groups()
+        return f"```{kind}\n{(root / f'{name}.{kind}').read_text('utf-8')}```"
 
     def replaced(match: re.Match[str]) -> str:
         bang, text, target, anchor = match.groups()
@@ -40,4 +47,4 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             return f"[{text}]({config['repo_url'].rstrip('/')}/blob/main/{path}{anchor or ''})"
         return text
 
-    return _LINK.sub(replaced, markdown)
+    return _INCLUDE.sub(included, _LINK.sub(replaced, markdown))
