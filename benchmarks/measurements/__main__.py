@@ -84,7 +84,11 @@ def pages(results: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[str]]]
             results["fault_isolation.json"], results["soak.json"], results["fuzz_protocol.json"]
         ),
         "browser": machines.browser(results["browser.json"]),
-        "native": machines.native(results["delay_curve_cpu.json"], results["encoder_error.json"]),
+        "native": machines.native(
+            results["delay_curve_cpu.json"],
+            results["encoder_error.json"],
+            results.get("compiled_sm90.json"),
+        ),
     }
     yield "index", [MADE_BY, "", *_index()]
     for name, lines in contents.items():

@@ -107,8 +107,8 @@ def browser(record: Record) -> list[str]:
     ]
 
 
-def native(delay: Record, error: Record) -> list[str]:
-    """Delay against the length of a turn, and the error of incremental encoding."""
+def native(delay: Record, error: Record, compiled: Record | None) -> list[str]:
+    """Delay against the length of a turn, the error of incremental encoding, and the kernels."""
     circumstances = delay["circumstances"]
     commit = circumstances["commit"] + ("+" if circumstances["changed"] else "")
     about = {"commit": commit, "made_at": circumstances["started"]}
@@ -153,6 +153,31 @@ def native(delay: Record, error: Record) -> list[str]:
         *_by_utterance(error),
         "",
         "![Error against look-ahead](../../benchmarks/results/encoder_error.svg)",
+        *(_kernels(compiled) if compiled is not None else []),
+    ]
+
+
+def _kernels(compiled: Record) -> list[str]:
+    """What the compiler made of every kernel variant that a server runs."""
+    rows = [
+        [
+            server,
+            str(len(variants)),
+            str(max(variant["registers"] for variant in variants)),
+            str(sum(variant["stack_bytes"] > 0 for variant in variants)),
+            f"{max(variant['shared_bytes'] for variant in variants) / 1024:.0f} KiB",
+        ]
+        for server, variants in compiled["servers"].items()
+    ]
+    head = ["server", "variants", "registers, most", "variants that spill", "shared memory, most"]
+    return [
+        "",
+        "## Kernels, compiled",
+        "",
+        f"Every kernel variant of a server, compiled for {compiled['target']} by Triton "
+        f"{compiled['triton']}, without a GPU. Nothing of it was timed.",
+        *source("compiled_sm90.json", compiled, study="compiled", machine="none needed"),
+        *table(head, rows),
     ]
 
 
