@@ -163,6 +163,18 @@ def test_a_figure_gets_its_value() -> None:
         replace_figures(text, {})
 
 
+def test_no_line_begins_with_a_comment_of_a_figure() -> None:
+    """Markdown would take the whole line for HTML."""
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    wrong = [
+        f"{path.name}: {line}"
+        for path in paths
+        for line in path.read_text("utf-8").splitlines()
+        if re.match(r"[ >]*(- |\d+\. )?<!-- figure", line)
+    ]
+    assert wrong == []
+
+
 def test_every_decision_record_is_in_the_index() -> None:
     index = (ROOT / "docs" / "decisions" / "index.md").read_text("utf-8")
     assert [record.name for record in _RECORDS if f"({record.name})" not in index] == []
