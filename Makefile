@@ -41,6 +41,7 @@ check: $(VENV)/.installed  ## format, lint, types, import directions, links, mea
 
 docs: $(VENV)/.installed  ## measurements from their JSON, then the site, in out/docs
 	$(BIN)/python -m benchmarks.measurements
+	$(BIN)/python docs/tools/records.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Each stock client has an environment of its own: they clash with ours and with each other. Those
