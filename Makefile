@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test bench docs clients clean
+.PHONY: help setup run demo check test bench clients clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,7 @@ check: $(VENV)/.installed  ## format, lint, types, import directions, links, mea
 	$(BIN)/python docs/tools/links.py
 	$(BIN)/python -m benchmarks.measurements --check
 
+.PHONY: docs
 docs: $(VENV)/.installed  ## measurements from their JSON, then the site, in out/docs
 	$(BIN)/python -m benchmarks.measurements
 	$(BIN)/python docs/tools/records.py
