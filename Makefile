@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e '.[convert,native,huggingface,openai,bench,docs,dev]'
 	$(PIP) --no-deps "$$(grep '^stepaudio2-minicpmo==' constraints.txt)"
 	@$(PIP) -e '.[mic]' >$(VENV)/mic.log 2>&1 || \
-		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (README.md); all else works"
+		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (docs/clients.md); all else works"
 	touch $@
 
 setup: $(VENV)/.installed  ## virtual environment, dependencies, models
@@ -31,11 +31,19 @@ run: setup  ## serve on ws://127.0.0.1:8765/v1/realtime
 demo: setup  ## hold a three-turn spoken conversation and show its timeline
 	$(BIN)/duplex demo --out out/demo
 
-check: $(VENV)/.installed  ## format, lint, types, import directions
+check: $(VENV)/.installed  ## format, lint, types, import directions, links, measurements
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/tools/links.py
+	$(BIN)/python -m benchmarks.measurements --check
+
+.PHONY: docs
+docs: $(VENV)/.installed  ## measurements from their JSON, then the site, in out/docs
+	$(BIN)/python -m benchmarks.measurements
+	$(BIN)/python docs/tools/records.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Each stock client has an environment of its own: they clash with ours and with each other. Those
 # in Node are left out, and their tests are skipped, where there is no npm.

@@ -163,7 +163,7 @@ def compile_server(config: StepAudioConfig, bits: int, loaded: _Loaded) -> None:
     options = NativeOptions(device="meta", dtype=torch.bfloat16, calls=8)
     decoder = Decoder(config.decoder, device="meta", dtype=torch.bfloat16)
     if bits != 16:
-        decoder.quantise(bits)
+        decoder.quantise(bits)  # type: ignore[arg-type]
     tower = None
     if config.encoder is not None and config.adaptor is not None:
         encoder = Encoder(config.encoder, device="meta", dtype=torch.bfloat16)

@@ -11,7 +11,7 @@ from client.bench.page import render
 from client.bench.result import BenchCall, BenchResult, BenchTurn, Group, MeasuringError, Report
 from client.bench.stats import Summary
 
-FORMAT = 3  # raised when a field changes its meaning; client/bench/README.md describes it
+FORMAT = 3  # raised when a field changes its meaning; docs/bench.md describes it
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:

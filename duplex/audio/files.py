@@ -23,7 +23,7 @@ def read_sound(path: Path) -> tuple[Samples, int]:
         OSError: it cannot be opened, or libsndfile is missing.
     """
     with path.open("rb") as file:
-        import soundfile  # type: ignore[import-untyped]  # where it is used: a server reads no files
+        import soundfile  # where it is used: a server reads no files
 
         try:
             samples, rate = soundfile.read(file, dtype="float64", always_2d=True)

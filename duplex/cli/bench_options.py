@@ -20,7 +20,7 @@ SUMMARY = "Measure latency from audio, at the client, of any OpenAI Realtime ser
 EPILOG = (
     "Writes bench.json and bench.html. Exit codes: 0 measured; 1 an error, or the server was gone "
     "before the end, or held no call; 2 wrong usage; 3 a --fail-if came true. "
-    "client/bench/README.md has the metrics and the JSON."
+    "docs/bench.md has the metrics and the JSON."
 )
 
 TOLD_AS: dict[str, Callable[[str], str]] = {  # what of an option's value is for the report

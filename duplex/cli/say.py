@@ -73,7 +73,7 @@ def _lines(source: Iterable[str]) -> Iterator[str]:
 
 def _save(texts: list[str], config: Config, path: Path) -> None:
     import numpy as np
-    import soundfile  # type: ignore[import-untyped]
+    import soundfile
 
     from duplex.app import build
     from duplex.model_store import Progress

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 from numpy.typing import NDArray
 
 from tts.token2wav.audio import flow_mel, kaldi_fbank, resample, whisper_mel
@@ -91,7 +91,7 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
         ValueError: it is no such file.
         OSError: it cannot be opened, or libsndfile is missing.
     """
-    import soundfile  # type: ignore[import-untyped]  # a prompt that was saved needs none
+    import soundfile  # a prompt that was saved needs none
 
     with path.open("rb") as file:
         try:

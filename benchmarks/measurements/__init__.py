@@ -1,0 +1,1 @@
+"""Pages of docs/measurements/ and figures in the documentation, made from benchmarks/results/."""
