@@ -27,13 +27,7 @@ from duplex.protocol.response_plan import (
     plan_response,
 )
 from duplex.protocol.session_config import ServerVad
-from duplex.turns.events import (
-    BufferOpened,
-    SpeechEvent,
-    SpeechStarted,
-    TurnDiscarded,
-    TurnEnded,
-)
+from duplex.turns.events import BufferOpened, SpeechEvent, SpeechStarted, TurnDiscarded, TurnEnded
 from duplex.turns.floor import (
     BeginTurn,
     DiscardTurn,
