@@ -70,7 +70,7 @@ clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock 
 # Compiled test modules are kept, also where the environment forbids it: else each run is slower.
 ALONE := slow or browser or gpu or realtime
 SHARED := env OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal
-FAST := -q -m "not ($(ALONE) or kernels or torch)" --hypothesis-profile=fast
+FAST := -q -m "not ($(ALONE) or kernels or torch or heavy)" --hypothesis-profile=fast
 COVER := --cov --cov-report=
 
 test: setup clients  ## all tests, real models included

@@ -188,13 +188,9 @@ class Dialogue:
             if is_committed and not self._replies.is_due:  # what is due answers this turn too
                 self._replies.begin_later(plan)
             return
-        if (
-            is_committed
-            and self._detects
-            and self._turn is not None
-            and self._call.interrupts_responses
-        ):
-            return  # the caller speaks again: the reply to that turn answers both
+        speaks_again = self._detects and self._turn is not None
+        if is_committed and speaks_again and self._call.interrupts_responses:
+            return  # the reply to the turn that is open now answers both
         history = self._call.history(plan)
         rest = None
         if (words := speculation.transcript) is not None:
@@ -294,10 +290,11 @@ class Dialogue:
         """Speak to a caller who has said nothing for too long since the last reply was heard."""
         detection = self._call.session_config.audio.input.turn_detection
         limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
-        heard_id = self._replies.heard_id if self._is_callers_turn else None
+        # Replies out of band concern nobody who speaks.
+        is_callers_turn = self._turn is None and self._replies.are_quiet
+        heard_id = self._replies.heard_id if is_callers_turn else None
         now = self._detector.now_sample
-        began = self._idle.hear(now, limit_ms, heard_id)
-        if began is None:
+        if (began := self._idle.hear(now, limit_ms, heard_id)) is None:
             return
         call = self._call
         item_id, events = self._input.time_out(began, now)
@@ -313,12 +310,7 @@ class Dialogue:
     @property
     def is_quiet(self) -> bool:
         """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
-        return self._is_callers_turn and self._out_of_band.is_idle
-
-    @property
-    def _is_callers_turn(self) -> bool:
-        """Whether it is quiet but for replies out of band, which concern nobody who speaks."""
-        return self._turn is None and self._replies.are_quiet
+        return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
 
     # 8. The client's commands.
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.realtime
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("embed_server.py", "own_brain.py", "test_a_bot.py")
 STAND_INS = """

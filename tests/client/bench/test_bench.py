@@ -22,6 +22,8 @@ from client.realtime import Unreachable
 from client.sound.speech import Recording
 from client.telephone.channel import GOOD_LINE, LineConditions
 
+pytestmark = pytest.mark.heavy
+
 MARKS = {
     "pause": 100.0,
     "ear": 180.0,
