@@ -29,7 +29,7 @@ class InterruptionConfig:
     of the next.
 
     The defaults are set low: a reply that was stopped falsely goes on when the words are known,
-    and an interruption that is ignored cannot be made good. Decision record 0012 says how they
+    and an interruption that is ignored cannot be made good. Decision record 0006 says how they
     were chosen and what they are worth.
     """
 

@@ -8,7 +8,7 @@ import re
 # Longer than this, it is no backchannel, whatever its words.
 _LONGEST_BACKCHANNEL_MS = 1500
 # Up to here the sound may say so too, if it is as sure as that, against words that are not among
-# the unmistakable: what was heard of a short utterance is often wrong (decision record 0012).
+# the unmistakable: what was heard of a short utterance is often wrong (decision record 0006).
 _LONGEST_BY_SOUND_MS = 1200
 SURELY_FALSE = 0.7
 _UNMISTAKABLE = re.compile(

@@ -17,7 +17,7 @@ _COMMA_MS = 150
 class EndpointConfig:
     """Silence that ends a turn: when the words say that it is finished, and when not.
 
-    Decision record 0011 compares the defaults with other policies on recordings of people.
+    Decision record 0002 compares the defaults with other policies.
     """
 
     finished_ms: int = 300
