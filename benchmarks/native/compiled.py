@@ -24,17 +24,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from engine.features import SAMPLE_RATE_HZ
-from engine.native.audio_stream import AudioStream
 from engine.native.audio_tower import AudioTower
-from engine.native.device_setup import NativeOptions, open_tower, warm
+from engine.native.device_setup import NativeOptions, encode_silence, open_tower, warm
 from engine.native.model import decoder as decoder_module
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
@@ -210,17 +207,7 @@ def hear(tower: AudioTower) -> None:
     """Turns of all lengths up to two blocks, alone and together, and the exact pass."""
     for calls in (1, 2, 5, 8):
         for seconds in (0.3, 0.9, 1.7, 4.0, 11.0, 27.0):
-            streams = [tower.open() for _ in range(calls)]
-            for stream in streams:
-                stream.feed(np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32))
-            while all(stream.due() for stream in streams):
-                tower.encode([stream.step() for stream in streams])
-            for ending in (AudioStream.finish, AudioStream.exact):
-                rests = [rest for stream in streams if (rest := ending(stream)) is not None]
-                if rests:
-                    tower.encode(rests)
-            for stream in streams:
-                stream.close()
+            encode_silence(tower, calls, seconds)
 
 
 def usage(loaded: Sequence[tuple[str, str, str, bytes, int]]) -> list[Variant]:

@@ -97,19 +97,9 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
     pool = runner.pool
     log = pool.open()
     room = min(pool.blocks * pool.block_tokens, runner.decoder.shape.max_positions)
+    steps = (1, 2, 3, 5, 12, 24, 48, 96, limits.prefill_beside_decode, limits.prefill_alone)
     for context in (0, 256, 2048, room // 2):  # by which kernels choose how to split the keys
-        for count in (
-            1,
-            2,
-            3,
-            5,
-            12,
-            24,
-            48,
-            96,
-            limits.prefill_beside_decode,
-            limits.prefill_alone,
-        ):
+        for count in steps:
             if context + count <= room:
                 log.extend([0] * context)  # what was never written is zeros, which is good enough
                 runner.step([StepInput(log, [0] * count, wants_scores=True)])
@@ -117,12 +107,12 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
     log.close()
     if tower is not None:
         for calls, seconds in _WARM_TURNS:
-            _hear_once(tower, calls, seconds)
+            encode_silence(tower, calls, seconds)
     if runner.decoder.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _hear_once(tower: AudioTower, calls: int, seconds: float) -> None:
+def encode_silence(tower: AudioTower, calls: int, seconds: float) -> None:
     """Turns of silence that end together, heard in chunks and once more in the exact pass."""
     streams = [tower.open() for _ in range(calls)]
     for stream in streams:
