@@ -49,7 +49,7 @@ class ServerConfig(Section, frozen=True):
     max_message_bytes: Positive = 21 * 1024 * 1024  # a 15 MiB append in base64, and its frame
     max_outbox_bytes: Positive = 4 * 1024 * 1024  # a client this far behind is dropped
     stall_s: PositiveFloat = 20.0  # a client that takes nothing for so long is dropped
-    playout_lead_s: PositiveFloat = 2.0  # audio is sent at most this far ahead of its playing
+    playout_lead_s: PositiveFloat = 2.0  # audio is made and sent at most this far ahead of playing
     drain_s: PositiveFloat = 30.0  # when the server is stopped: for answers to be finished
     resume_s: PositiveFloat = 30.0  # how long a dropped call waits for clients that asked for it
     resume_bytes: Positive = 4 * 1024 * 1024  # of what was sent is kept for them
@@ -170,8 +170,8 @@ class TurnConfig(Section, frozen=True):
     hangover_ms: Positive = 300  # silence that ends a turn whose words sound finished
     unfinished_ms: Positive = 1000  # silence that ends a turn whose words call for more
     max_turn_s: PositiveFloat = 120.0  # a longer turn is ended as if the caller had paused
-    interruption_ms: Positive = 96  # speech over an answer that may be an interruption
-    resume_interrupted: bool = True  # go on with an answer after a cough or an "mm-hm"
+    interruption_ms: Positive = 96  # speech over a reply that may be an interruption
+    resume_interrupted: bool = True  # go on with a reply after a cough or an "mm-hm"
     false_interruption_ms: Positive = 2000  # longer speech is always meant
     idle_prompt_s: Annotated[float, Meta(ge=0, le=30)] = 0.0  # 5 to 30: prompt the silent; 0: never
 

@@ -64,7 +64,7 @@ class CallContext:
             self._put(event)
 
     def send_audio(self, response_id: str, *events: ServerEvent) -> None:
-        """Queue events of which the audio may be overtaken and dropped if the reply is cut."""
+        """Queue events; their audio is dropped if the reply is cut before it is sent."""
         for event in events:
             audio_of = response_id if isinstance(event, OutputAudioDelta) else None
             self._put(event, audio_of)

@@ -32,7 +32,7 @@ class EngineSession(Protocol):
         """Add ``samples`` to the open turn: ``[N]``, 16 kHz mono in [-1, 1]. Returns at once."""
 
     def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
-        """Yield partial transcripts while audio arrives, prefilling what is stable. Ends only
+        """Yield partial transcripts while audio arrives, prefilling the words so far. Ends only
         when it is closed, at the caller's pause.
 
         Raises:

@@ -77,7 +77,7 @@ class Reply:
         self.is_resumed = False
         self.task: asyncio.Task[None]  # set by the owner, who starts `run`
         self._call = call
-        self._mind = rest or engine or call.engine
+        self._source = rest or engine or call.engine
         speech = _voice(call, plan)
         audio = rest.audio if rest else ()
         rate_hz = speech.output_hz if speech else _TEXT_HZ
@@ -146,7 +146,7 @@ class Reply:
         options = self._call.generation_options(self.plan)
         try:
             async with asyncio.TaskGroup() as tasks:
-                brain = self.pipeline.start(tasks, self._mind, history, options)
+                brain = self.pipeline.start(tasks, self._source, history, options)
                 tasks.create_task(self._send_parts())
         except* EngineError as errors:
             error = errors.exceptions[0]

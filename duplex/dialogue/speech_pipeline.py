@@ -57,7 +57,7 @@ class VoiceSetup:
     lead_s: float
 
 
-class Mind(Protocol):
+class AnswerSource(Protocol):
     """Where the words of a reply come from; see `duplex.dialogue.interfaces.EngineSession`."""
 
     def respond(
@@ -91,13 +91,13 @@ class SpeechPipeline:
     def start(
         self,
         tasks: asyncio.TaskGroup,
-        mind: Mind,
+        source: AnswerSource,
         history: Sequence[Message],
         options: GenerationOptions,
     ) -> asyncio.Task[Finished]:
         """Begin to make the reply in ``tasks``. The task returned says why it ended and what it
         cost; an `EngineError` of the brain or the voice fails the group."""
-        brain = tasks.create_task(self._think(mind, history, options))
+        brain = tasks.create_task(self._think(source, history, options))
         if self._speech is not None:
             tasks.create_task(self._speak(self._speech))
         return brain
@@ -129,11 +129,11 @@ class SpeechPipeline:
         return UnheardRest(tuple(audio), text, is_whole)
 
     async def _think(
-        self, mind: Mind, history: Sequence[Message], options: GenerationOptions
+        self, source: AnswerSource, history: Sequence[Message], options: GenerationOptions
     ) -> Finished:
         segmenter = Segmenter()
         options = replace(options, speech_ahead_s=self._speech_ahead_s)
-        async with aclosing(mind.respond(history, options)) as pieces:
+        async with aclosing(source.respond(history, options)) as pieces:
             async for piece in pieces:
                 await self._state.leaves(Phase.SUSPENDED)
                 if isinstance(piece, Finished):

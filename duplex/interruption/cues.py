@@ -1,6 +1,6 @@
 """What each frame over a reply shows: speech, how much of it is echo, how loud, what it is like.
 
-The evidence that `interruption.InterruptionJudge` weighs. One `Cues` for each call; pure.
+The evidence that `duplex.interruption.judge` weighs. One `Cues` for each call; pure.
 """
 
 from collections import deque
@@ -50,7 +50,7 @@ class Cue:
 
 
 class Utterance:
-    """What the network of the second stage hears: the frames from before the first sound to the
+    """What the network of whole utterances hears: the frames from before the first sound to the
     last, with all pauses that are short enough."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Cues:
         self._caller_db += rate * (level - self._caller_db)
 
     def hear(self, samples: Samples, probability: float, reply: Samples | None) -> Cue:
-        """A frame while a reply sounds; see `interruption.InterruptionJudge.hear`."""
+        """A frame while a reply sounds; see `InterruptionJudge.hear`."""
         powers = self._microphone.feed(samples)
         sounding = self._reply.feed(np.zeros_like(samples) if reply is None else reply)
         left = [self._echo.hear(p, s) for p, s in zip(powers, sounding, strict=True)]

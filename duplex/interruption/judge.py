@@ -1,8 +1,7 @@
-"""Whether a caller who makes a sound over a reply interrupts it: first by sound, then by words.
+"""Whether a caller who makes a sound over a reply interrupts it, by its sound.
 
 The judge hears frames and decides while the caller is still in the first syllable. When they pause,
-`is_false_interruption` says by the words, and by the sound of all that was said, whether the reply
-should go on after all. Both are pure. The words are for English.
+`duplex.interruption.words` judges a second time, by what was said.
 """
 
 from dataclasses import dataclass

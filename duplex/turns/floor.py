@@ -60,7 +60,8 @@ class DropSpeculation:
 
 @dataclass(frozen=True, slots=True)
 class CommitTurn:
-    """The turn is over: put it into history and release the reply."""
+    """The turn is over and may be committed: `Dialogue` puts it into history and releases the
+    reply in one step."""
 
     at_sample: int
 

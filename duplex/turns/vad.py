@@ -1,4 +1,4 @@
-"""Where speech is: speech probabilities from silero, and the events that follow from them.
+"""Where speech is: the probability of speech in each frame, from silero.
 
 Time is the number of 16 kHz samples since the call began.
 """
