@@ -142,7 +142,7 @@ class NativeConfig(Section, frozen=True):
     speech_tokens: NonNegative = 0  # of one segment (Tr); 0: 20, or 100 if the model `speaks`
     speak_margin_s: PositiveFloat = 1.5  # speech left when the next segment is begun
     speaks: bool = False  # the model's own voice (ta4 and token2wav) in place of `voice`
-    voice_prompt: str = ""  # for that: how it is to sound, a WAV of 0.5 to 30 s or an NPZ
+    voice_prompt: str = ""  # for that: how it is to sound, a recording of 0.5 to 30 s or an NPZ
 
 
 class VoiceConfig(Section, frozen=True):

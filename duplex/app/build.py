@@ -82,19 +82,19 @@ def load(
     from duplex.dialogue.parts import Parts
     from engine.worker import Worker
 
-    defaults = _defaults(config, given)
+    defaults = defaults_of(config, given)
     with progress.task("loading the plug-ins"):
         given = with_plugins(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
         engine, engines = load_engines(config, store, progress, given)
         voice, voices = _load_voices(config, store, progress, given)
-        vad = given.vad or _load_vad(store)
+        vad = _load_vad(store) if given.vad is None else given.vad
     worker = Worker("voice")
     return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
 
 
-def _defaults(config: Config, given: Given) -> "SessionConfig":
+def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":
     """What a call starts with. ``given`` is from before its plug-ins were loaded."""
     from duplex.protocol.session_config import (
         AudioConfig,
@@ -114,7 +114,10 @@ def _defaults(config: Config, given: Given) -> "SessionConfig":
         idle_timeout_ms=round(turn.idle_prompt_s * 1000) or None,
     )
     voice = name_of(config, given, "voice") or config.voice.model
-    model = name_of(config, given, "engine") or name_of(config, given, "brain")
+    is_engine = given.ear is None and given.brain is None  # else no engine is a plug-in
+    model = (name_of(config, given, "engine") if is_engine else None) or name_of(
+        config, given, "brain"
+    )
     return SessionConfig(
         model=model or config.brain.model,
         instructions=config.brain.instructions or system_prompt(thinking=thinking),
@@ -142,7 +145,7 @@ def load_engines(
         raise ConfigError("brain.others: the native engine, and a brain of your own, is alone")
     if given.engine is not None:
         return given.engine, {}
-    ear = given.ear or load_ear(config, store)
+    ear = load_ear(config, store) if given.ear is None else given.ear
     others: dict[str, Engine] = {}
     for name in config.brain.others:
         other = structs.replace(config, brain=structs.replace(config.brain, model=name))

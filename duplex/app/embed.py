@@ -56,8 +56,8 @@ class Server:
 
     Each part is shared by all calls; its Protocol says what it has to do. A part that is not
     given is made from ``config``, and only its models are fetched and loaded. An ``engine`` is
-    an ear and a brain in one. A server serves once, and closes its parts afterwards, those that
-    were given, too.
+    an ear and a brain in one. A server serves once, and closes its engine afterwards: the brain
+    with it, also one that was given.
     """
 
     def __init__(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from duplex.app.build import defaults_of, generation
 from duplex.app.plugins import Given, with_plugins
 from duplex.audio.formats import encode_pcm16
 from duplex.config import Config
@@ -18,7 +20,6 @@ from duplex.dialogue.parts import Parts
 from duplex.dialogue.session import Session
 from duplex.metrics import Metrics
 from duplex.protocol.ids import counting_ids
-from duplex.protocol.session_config import SessionConfig
 from duplex.testing.engine import Script, ScriptedEngine
 from duplex.testing.steps import TimedSteps
 from duplex.testing.turns import LoudnessVad, PatientJudge
@@ -66,8 +67,9 @@ class Caller:
         """Without more, ear, brain and voice are scripted, and no model is loaded.
 
         A ``brain``, ``voice`` or whole ``engine``, or one that ``config`` names as a plug-in,
-        takes the place of the scripted one. The ear stays the script's, because the caller
-        speaks in tones. Everything else of ``config`` holds, such as its `[turn]`.
+        takes the place of the scripted one. Ear and voice activity detector stay the script's,
+        because the caller speaks in tones; leaving the block closes none that was given.
+        Everything else of ``config`` holds, such as its `[turn]`.
 
         Raises:
             ConfigError: a plug-in that ``config`` names cannot be used.
@@ -75,13 +77,15 @@ class Caller:
         """
         self.config = config or Config()
         given = with_plugins(self.config, Given(brain=brain, voice=voice, engine=engine))
+        instructions = self.config.brain.instructions or "Be brief."
         self.engine = ScriptedEngine(script or Script(), given.brain)  # unless one is given
         self.parts = Parts(
             engine=given.engine or self.engine,
             vad=LoudnessVad(),
             voice=given.voice or ScriptedVoice(),
             voice_steps=TimedSteps(),
-            defaults=SessionConfig(instructions=self.config.brain.instructions or "Be brief."),
+            defaults=replace(defaults_of(self.config), instructions=instructions),
+            generation=generation(self.config),
             open_judge=PatientJudge,
         )
         self.outbox = Outbox(self.config.server.max_outbox_bytes)

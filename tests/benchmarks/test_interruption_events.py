@@ -140,7 +140,10 @@ def test_the_report_is_whole(heard: dict[str, Heard], tmp_path: Path) -> None:
     assert row["false"]["echo"] == {
         "events": 1, "stops": 0, "stops_percent": 0.0, "resumed": 0, "answers_lost": 0,
     }  # fmt: skip
-    assert (tmp_path / "interruptions.svg").read_text().startswith("<svg")
+    drawn = (tmp_path / "interruptions.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert "<svg" in drawn
+    assert drawn.rstrip().endswith("</svg>")
 
 
 def test_levels_are_as_asked() -> None:

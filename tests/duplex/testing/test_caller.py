@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from duplex import Finished
+from duplex import Config, Finished
+from duplex.config import TurnConfig
 from duplex.testing import Caller, Script, in_virtual_time, virtual
 
 
@@ -83,3 +84,16 @@ def test_a_decorated_test_keeps_its_name_and_its_arguments() -> None:
 
     assert test_something.__name__ == "test_something"
     assert test_something(7) == 7
+
+
+@pytest.mark.parametrize("hangover_ms", [300, 900])
+def test_the_turns_of_the_configuration_hold(hangover_ms: int) -> None:
+    async def ended_after_s() -> float:
+        config = Config(turn=TurnConfig(hangover_ms=hangover_ms, unfinished_ms=2000))
+        async with Caller(Script(hears=["Good morning."]), config) as caller:
+            await caller.speak(1)
+            silent_s = caller.now_s
+            await caller.pause(3)
+            return caller.time_of("input_audio_buffer.committed") - silent_s
+
+    assert virtual(ended_after_s()) == pytest.approx(hangover_ms / 1000, abs=0.1)
