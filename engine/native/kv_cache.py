@@ -131,21 +131,27 @@ class Log:
         assert not self._closed, "a closed log was written to"
         size = self.pool.block_tokens
         start, end = self.length, self.length + len(entries)
-        used = -(-start // size)
-        fresh = -(-end // size) - used
-        writes_shared = bool(
-            entries and start % size and self.pool.is_shared(self.blocks[used - 1])
-        )
-        taken = self.pool.take(fresh + writes_shared)
-        if writes_shared:
+        taken = self.pool.take(self.blocks_for(len(entries)))
+        if entries and self._writes_shared:
             own = taken.pop()
             self.pool.copy(self.blocks[-1], own)
             self.pool.give_back([self.blocks[-1]])
             self.blocks[-1] = own
-            self._table[used - 1] = own
+            self._table[len(self.blocks) - 1] = own
         self._append_blocks(taken)
         self.entries += entries
         return [self.blocks[at // size] * size + at % size for at in range(start, end)]
+
+    def blocks_for(self, count: int) -> int:
+        """How many free blocks the next ``count`` entries take."""
+        size = self.pool.block_tokens
+        fresh = -(-(self.length + count) // size) - -(-self.length // size)
+        return fresh + bool(count and self._writes_shared)
+
+    @property
+    def _writes_shared(self) -> bool:
+        """Whether the next entry goes into a block that another log holds too."""
+        return bool(self.length % self.pool.block_tokens) and self.pool.is_shared(self.blocks[-1])
 
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` positions.

@@ -20,6 +20,7 @@ import torch
 from engine.errors import EngineError
 from engine.native.kv_cache import Log
 from engine.native.runtime.generation import Generation, Inbox, LoopCallbacks
+from engine.native.runtime.memory import Memory
 from engine.native.runtime.planning import Limits
 from engine.native.runtime.runner import Runner
 from engine.native.runtime.sampling import Sampling
@@ -53,6 +54,11 @@ class Scheduler:
     def counts(self) -> Counts:
         """Counts of the steps so far."""
         return self._stepper.counts
+
+    @property
+    def memory(self) -> Memory:
+        """What gave way when the cache was full."""
+        return self._stepper.memory
 
     @property
     def is_alive(self) -> bool:

@@ -10,6 +10,7 @@ import torch
 
 from engine.brain.interface import BrainError
 from engine.errors import EngineError
+from engine.native.runtime.memory import Memory
 from engine.native.runtime.planning import Limits, plan
 from engine.native.runtime.runner import Runner, StepInput
 from engine.native.runtime.sampling import Chooser, choose
@@ -41,6 +42,7 @@ class Stepper:
 
     def __init__(self, runner: Runner, limits: Limits, seed: int) -> None:
         self.counts = Counts()
+        self.memory = Memory(runner.pool)
         self._runner = runner
         self._limits = limits
         self._generator = torch.Generator(runner.decoder.device).manual_seed(seed)
@@ -59,15 +61,15 @@ class Stepper:
             logger.exception("a sequence could not be taken up")
             work.fail(error)
             return
+        self.memory.took(work.log)
         self._works.append(work)
         self._retire()
 
     def remove(self, work: Work) -> None:
         """Remove ``work``."""
-        if work in self._works:
-            self._works.remove(work)
         if not work.done.done():
             work.done.set_result(None)
+        self._retire()
 
     def ask(self, function: BatchFunction, request: object, future: "Future[Any]") -> None:
         """Have ``function`` called, once for all that are asked of it before the next step."""
@@ -107,7 +109,7 @@ class Stepper:
         return bool(requests)
 
     def _step(self) -> bool:
-        share = plan([work.candidate() for work in self._works], self._limits)
+        share = self._plan()
         if not share:
             return False
         chosen = [self._works[index] for index in share]
@@ -146,6 +148,19 @@ class Stepper:
         self._retire()
         return True
 
+    def _plan(self) -> dict[int, int]:
+        """How many of its ids each work runs in the next step, by its number."""
+        while share := plan([work.candidate() for work in self._works], self._limits):
+            if fits := self.memory.fitting(share, self._works):
+                return fits
+            if self.memory.preempt(self._works):
+                continue
+            first = next(iter(share))
+            if any(work.log.length for work in self._works if work is not self._works[first]):
+                return {}  # they rest, and end one day
+            return {first: share[first]}  # it is too long for the cache, which its reader is told
+        return {}
+
     def _note_failure(self, error: Exception) -> None:
         """One failure may be one call's fault, or a lack of memory that passes. An error of the
         device itself stays, and shows again when the device is waited for.
@@ -177,7 +192,14 @@ class Stepper:
         for work in self._works:
             if work.sampling is None and not work.pending and not work.done.done():
                 work.done.set_result(None)
+        ended = [work for work in self._works if work.done.done()]
+        if not ended:
+            return
         self._works = [work for work in self._works if not work.done.done()]
+        for work in ended:
+            self.memory.rests(work.log)
+        for work in self._works:
+            work.waits = False
 
     def _count(self, feeds: Sequence[StepInput], decoded: int) -> None:
         counts = self.counts

@@ -48,6 +48,7 @@ class Work:
     served: int = 0  # number of its last turn to decode, among those of all rows
     must_say: Callable[[int], bool] | None = None  # no stop token before it was true of a token
     forks: bool = False  # until admitted, `log` is another's, which is only read
+    waits: bool = False  # until another work ends: the cache has no room for both
 
     def admit(self) -> None:
         """Begin: cut the log to what it has in common with the prompt; the rest is pending."""
@@ -57,11 +58,23 @@ class Work:
             self.log = self.log.fork(same)
         # The scores after the last id come only with a step over it.
         kept = min(same, len(ids) - 1) if self.sampling is not None else same
-        self.log.truncate(kept)
-        self.pending = list(ids[kept:])
-        if heard := [id_ for id_ in self.pending if id_ < 0]:
-            self.latents = rows_of(heard, self.prompt.sounds)
+        self._go_on_from(kept)
         self.admitted.set_result(same)
+
+    def begin_again(self) -> None:
+        """Give the log's memory back, and wait. What was made stays, and is prefilled again."""
+        self._go_on_from(0)
+        self.waits = True
+
+    def _go_on_from(self, kept: int) -> None:
+        self.log.truncate(kept)
+        self.pending = [*self.prompt.ids, *self.made][kept:]
+        heard = [id_ for id_ in self.pending if id_ < 0]
+        self.latents = rows_of(heard, self.prompt.sounds) if heard else None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return int(self.priority), self.order
 
     @property
     def decodes(self) -> bool:
@@ -72,9 +85,9 @@ class Work:
         return len(self.made) - self.consumed >= RUN_AHEAD_TOKENS
 
     def candidate(self) -> Candidate:
-        pending = 0 if self.rests else len(self.pending)
-        rank = (int(self.priority), self.order)
-        return Candidate(pending, self.decodes and not self.rests, rank, self.served)
+        takes_part = not (self.rests or self.waits)
+        pending = len(self.pending) if takes_part else 0
+        return Candidate(pending, self.decodes and takes_part, self.rank, self.served)
 
     def feed(self, count: int) -> StepInput:
         """The next ``count`` of its pending ids; their scores are wanted after the last."""

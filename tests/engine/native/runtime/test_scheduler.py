@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.brain.interface import BrainError
@@ -181,13 +181,66 @@ async def test_a_failed_step_is_told_and_the_next_one_runs(scheduler: Scheduler)
     assert await say(scheduler, log, [1, 2], 2) == expected([1, 2], 2)
 
 
-async def test_a_full_cache_fails_the_call_that_fills_it(scheduler: Scheduler) -> None:
-    other, third = scheduler.open_log(), scheduler.open_log()
+async def test_a_prompt_longer_than_the_cache_fails_its_own_call(scheduler: Scheduler) -> None:
+    other = scheduler.open_log()
     await scheduler.bring_up_to(other, Prompt([1, 2]))
-    await scheduler.bring_up_to(third, Prompt([4] * 300))
+    small = Scheduler(Runner(scheduler.runner.decoder, scheduler.runner.decoder.open_pool(20, 4)))
+    kept = small.open_log()
     with pytest.raises(CacheFull):
-        await scheduler.bring_up_to(scheduler.open_log(), Prompt([3] * 1024))
+        await small.bring_up_to(small.open_log(), Prompt([3] * 100))
+    assert await say(small, kept, [1, 2], 2) == expected([1, 2], 2)
+    small.close()
     assert await say(scheduler, other, [1, 2], 2) == expected([1, 2], 2)
+
+
+async def test_the_log_that_rested_longest_makes_room_and_is_built_again() -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(20, block_tokens=4)))
+    prompts = [[seed, *range(1, 30)] for seed in range(40, 44)]  # four of 30, in room for 80
+    logs = [scheduler.open_log() for _ in prompts]
+    for turn in range(3):
+        for log, ids in zip(logs, prompts, strict=True):
+            assert await say(scheduler, log, ids, 4) == expected(ids, 4), turn
+    assert scheduler.memory.dropped > 4
+    assert logs[0].length == 0
+    assert logs[3].length > 30
+    await asyncio.gather(*(scheduler.run(log.close) for log in logs))
+    assert scheduler.runner.pool.free_blocks == 20
+    scheduler.close()
+
+
+async def test_of_calls_that_fill_the_cache_together_the_newest_begins_again() -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(12, block_tokens=4)))
+    prompts = [[seed, *range(1, 20)] for seed in (40, 41)]  # two of 20, in room for 48
+    said = (say(scheduler, scheduler.open_log(), ids, 12) for ids in prompts)
+    assert await asyncio.gather(*said) == [expected(ids, 12) for ids in prompts]
+    assert scheduler.memory.preempted == 1
+    scheduler.close()
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=2, max_size=6),
+    st.integers(18, 40),
+)
+async def test_works_that_want_more_than_the_cache_holds_all_end_as_if_alone(
+    works: list[tuple[int, int]], blocks: int
+) -> None:
+    decoder = tiny_decoder()
+    scheduler = Scheduler(Runner(decoder, decoder.open_pool(blocks, block_tokens=4)))
+    wide = Scheduler(Runner(decoder, decoder.open_pool(200, block_tokens=4)))
+    prompts = [
+        ([40 + number, *range(1, length)], limit) for number, (length, limit) in enumerate(works)
+    ]
+
+    async def all_said(scheduler: Scheduler) -> list[list[int]]:
+        said = (say(scheduler, scheduler.open_log(), ids, limit) for ids, limit in prompts)
+        return list(await asyncio.wait_for(asyncio.gather(*said), 30))
+
+    assert await all_said(scheduler) == await all_said(wide)
+    scheduler.close()
+    wide.close()
 
 
 async def test_a_cancelled_prefill_stops_and_keeps_a_prefix(scheduler: Scheduler) -> None:
