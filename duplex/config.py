@@ -135,6 +135,8 @@ class NativeConfig(Section, frozen=True):
     )
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
+    # exact_end: encode anew at a turn's end, as the published code does; exact: only then
+    hearing: Literal["incremental", "exact_end", "exact"] = "incremental"
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     repetition_penalty: PositiveFloat = 1.0
@@ -142,6 +144,7 @@ class NativeConfig(Section, frozen=True):
     speech_tokens: NonNegative = 0  # of one segment (Tr); 0: 20, or 100 if the model `speaks`
     speak_margin_s: PositiveFloat = 1.5  # speech left when the next segment is begun
     speaks: bool = False  # the model's own voice (ta4 and token2wav) in place of `voice`
+    speech_limit_s: PositiveFloat = 60.0  # of one answer of its own voice
     voice_prompt: str = ""  # for that: how it is to sound, a recording of 0.5 to 30 s or an NPZ
 
 

@@ -4,6 +4,7 @@ What is given, or comes from a plug-in, is used as it is (`duplex.app.plugins`);
 here. Model code is imported inside the functions, so that the command line starts without it.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -183,6 +184,11 @@ def generation(config: Config) -> "GenerationOptions":
             top_p=native.top_p,
             repetition_penalty=native.repetition_penalty,
         )
+        if native.speaks:  # its codes are tokens too
+            from engine.native.model.ta4 import GROUP_S, GROUP_TOKENS
+
+            groups = math.ceil(native.speech_limit_s / GROUP_S)
+            options = replace(options, max_tokens=groups * GROUP_TOKENS)
     if brain.thinking == "off":
         return options
     return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)

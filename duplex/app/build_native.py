@@ -65,6 +65,7 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
         audio=AudioConfig(
             chunk=max(1, native.chunk_ms // LATENT_MS),
             lookahead=native.lookahead_ms // LATENT_MS,
+            hearing=native.hearing,
         ),
         pace=Pace(
             native.thought_tokens,

@@ -13,6 +13,7 @@ encoded in the order in which they were made.
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,17 +34,23 @@ from engine.native.model.encoder import POOL_FRAMES, frames_of
 
 CONV_STRIDE = 2  # of the encoder's stem, in mel frames
 
+Hearing = Literal["incremental", "exact_end", "exact"]
+
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
     """How a turn is cut. Latents are 80 ms each (with an adaptor of stride 2).
 
     The sizes of chunk and look-ahead are a decision: docs/decisions/0022-native-chunk-lookahead.md.
+    ``hearing``: "incremental" keeps the chunks' latents. "exact_end" uses them until a block or
+    the turn ends, and then encodes the block anew in one pass, as the published code does. "exact"
+    encodes nothing before that.
     """
 
     chunk: int = 5  # latents that become stable at a time
     lookahead: int = 6  # provisional latents behind the chunk, which the chunk sees
     block_samples: int = 400_000  # 25 s
+    hearing: Hearing = "incremental"
     fork_count: bool = False  # count latents, and hide no frame, as StepFun's vLLM fork does
 
 
@@ -132,7 +139,7 @@ class AudioStream:
 
     def due(self) -> bool:
         """Whether there is a chunk with its look-ahead, or the end of a full block, to encode."""
-        return bool(self._blocks) and (self._blocks[0].chunk_known() or self._blocks[0].full)
+        return bool(self._blocks) and (self._chunk_known() or self._blocks[0].full)
 
     def step(self) -> EncodeRequest:
         """The next chunk, or the rest of a full block.
@@ -142,10 +149,12 @@ class AudioStream:
         """
         if not self.due():
             raise ValueError("no chunk is due")
-        block = self._blocks[0]
-        if block.chunk_known():
-            return block.chunk()
-        return self._blocks.popleft().ending(block.taken, complete=True)
+        if self._chunk_known():
+            return self._blocks[0].chunk()
+        block = self._blocks.popleft()
+        return block.ending(
+            block.taken if self._keeps_chunks else 0, whole=not self._keeps_chunks, complete=True
+        )
 
     def take_back(self, request: EncodeRequest) -> None:
         """Make ``request`` due again. Call this if the last request of `step` was not encoded."""
@@ -158,12 +167,12 @@ class AudioStream:
         """The rest of the last block, as if the turn ended here; None if nothing was fed.
 
         The turn may go on: the result is provisional and does not change the next chunk. The work
-        does not grow with the turn if chunks are taken when they are due.
+        does not grow with the turn if chunks are taken when they are due, and are kept.
 
         Raises:
             ValueError: an earlier block is not encoded yet.
         """
-        return self._ending(whole=False)
+        return self._ending(whole=not self._keeps_chunks)
 
     def exact(self) -> EncodeRequest | None:
         """As `finish`, but the whole last block in one pass, as the published code encodes it."""
@@ -173,6 +182,13 @@ class AudioStream:
         """Give all memory back. Call it on the thread that owns the device; it may be repeated."""
         for memory in self._memories:
             memory.close()
+
+    @property
+    def _keeps_chunks(self) -> bool:
+        return self._layout.config.hearing == "incremental"
+
+    def _chunk_known(self) -> bool:
+        return self._layout.config.hearing != "exact" and self._blocks[0].chunk_known()
 
     def _ending(self, *, whole: bool) -> EncodeRequest | None:
         if len(self._blocks) > 1:

@@ -68,7 +68,8 @@ class TurnEncoder:
             encoded = await uncancelled(self._encode(request))
             if len(self._blocks) <= encoded.block:
                 self._blocks.append([])
-            return self._latents([self._names.name(encoded.provisional)])
+            ending = self._names.name(encoded.provisional)
+            return self._latents([ending], replaces=encoded.start == 0)
 
     async def close(self) -> None:
         """Free the encoder's cache of this turn. Latents that were returned stay valid."""
@@ -89,6 +90,8 @@ class TurnEncoder:
         if len(encoded.stable):
             while len(self._blocks) <= encoded.block:
                 self._blocks.append([])
+            if encoded.start == 0:  # a block that is encoded anew
+                self._blocks[encoded.block].clear()
             self._blocks[encoded.block].append(self._names.name(encoded.stable))
 
     async def _encode(self, request: EncodeRequest) -> EncodedAudio:
@@ -97,13 +100,14 @@ class TurnEncoder:
             raise result
         return result
 
-    def _latents(self, tail: list[Latents]) -> LatentSound:
-        """The stable latents, followed by ``tail``, which belongs to the last block."""
+    def _latents(self, tail: list[Latents], *, replaces: bool = False) -> LatentSound:
+        """The stable latents, followed by ``tail``, which belongs to the last block, or
+        ``replaces`` all that is known of it."""
         ids: list[int] = []
         parts: list[Latents] = []
         for index, block in enumerate(self._blocks):
             is_last = index == len(self._blocks) - 1
-            latents = [*block, *tail] if is_last else block
+            latents = [*(() if replaces else block), *tail] if is_last else block
             if index and latents:
                 ids += self._between
             ids += [id_ for part in latents for id_ in part.ids]

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 CODES_PER_GROUP = 4
+GROUP_TOKENS = 1 + CODES_PER_GROUP
+GROUP_S = 0.16  # of speech
 CODEBOOK_SIZE = 6561  # 3 ** 8, the finite scalar quantiser of the speech tokenizer
 
 

@@ -13,14 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
+from engine.native.audio_stream import AudioConfig, Hearing
+from engine.native.audio_tower import AudioTower
 from engine.native.engine import NativeEngine, NativeSession
 from engine.native.load import NativeModel
 from engine.types import GenerationOptions, Message, Speech, Transcript
 from tests._support.native import answer, load_tiny
+from tests._support.published_ear import PublishedEar, speechlike
 
 pytestmark = pytest.mark.torch
 
 SECOND = 16_000
+LATENT = 1280  # samples
 
 
 class Scribe:
@@ -95,6 +99,40 @@ async def test_a_chunk_that_failed_is_encoded_again(
     transcript = await session.end_turn()
     torch.testing.assert_close(rows(transcript), expected)
     await asyncio.gather(session.close(), other.close())
+
+
+@pytest.mark.parametrize("tail", [1, *range(640, 640 + 8 * 160, 160)])
+@pytest.mark.parametrize("hearing", ["exact_end", "exact"])
+async def test_exact_hearing_is_the_published_pass_over_every_block(
+    model: NativeModel, hearing: Hearing, tail: int
+) -> None:
+    assert model.tower is not None
+    block = 20 * LATENT
+    tower = AudioTower(
+        model.tower.encoder,
+        model.tower.adaptor,
+        model.tower.pool,
+        AudioConfig(chunk=2, lookahead=2, block_samples=block, hearing=hearing),
+    )
+    session = NativeEngine(Scribe(), tower, model.brain).open()  # type: ignore[arg-type]
+    pcm = speechlike(2 * block + 5 * LATENT + tail)
+    session.begin_turn()
+    listening = asyncio.create_task(drain(session))
+    for cut in np.array_split(pcm, 30):
+        session.append_audio(cut)
+        await asyncio.sleep(0)
+    heard = rows(await session.end_turn())
+    listening.cancel()
+    await asyncio.wait([listening])
+    expected = []
+    for start in range(0, len(pcm), block):
+        stream = AudioTower(tower.encoder, tower.adaptor, tower.pool).open()
+        stream.feed(pcm[start : start + block])
+        request = stream.exact()
+        assert request is not None
+        expected.append(PublishedEar(tower.encoder, tower.adaptor).latents(request.mel))
+    torch.testing.assert_close(heard, torch.cat(expected), rtol=1e-4, atol=1e-4)
+    await session.close()
 
 
 async def test_a_turn_may_begin_while_the_last_is_still_being_heard(engine: NativeEngine) -> None:
