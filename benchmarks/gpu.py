@@ -2,10 +2,11 @@
 
     python benchmarks/gpu.py --out out/gpu
 
-Writes ``gpu.json`` as it goes and prints a short table last; takes less than ten minutes on one
-H100 or H200. A section that fails is written down with its error and the others go on; when the
-budget is spent, what is left is named. On CUDA the sections run in a process of their own, because
-an error on the device ends the process it happens in: another goes on after it.
+Writes ``gpu.json`` as it goes and prints a short table last. It is spread over three calls of at
+most nine minutes on one H100 or H200, the most valuable first: ``--call a``, ``b`` and ``c``, each
+with an ``--out`` of its own. A section that fails is written down with its error and the others go
+on; when the budget is spent, what is left is named. On CUDA the sections run in a process of their
+own, because an error on the device ends the process it happens in: another goes on after it.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -26,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.gpu_kernels import Ceilings
 from benchmarks.native.floors import measure_floors
 from benchmarks.native.record import Record, circumstances
-from benchmarks.native.sections import EACH, MODELS, Bench, seconds_needed
+from benchmarks.native.sections import CALLS, EACH, MODELS, ONCE, Bench, seconds_needed
 from benchmarks.native.table import table
 from benchmarks.native.timing import wait_for
 from engine.ops.interpreter import interpret_without_cuda
@@ -76,7 +78,8 @@ def run_here(record: Record, tasks: Sequence[str], device: torch.device, deadlin
                     unknown = {"bytes_per_s": math.nan, "flops_per_s": math.nan}
                     limits = Ceilings(**record.data["results"].get(FLOORS, unknown))
                     bench, current = Bench(model, device, limits), model
-                result = bench.run(section)
+                result = bench.run(section, partial(record.keep, task))
+            record.data["partial"].pop(task, None)
             record.put("results", task, result)
         except Exception as error:  # the boundary of a section
             traceback.print_exc()
@@ -115,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the directory for gpu.json")
     parser.add_argument("--model", choices=["7b", "32b", "both", "tiny"], default="both")
-    parser.add_argument("--sections", help=f"of {', '.join((*EACH, 'encoder'))}; default all")
+    parser.add_argument("--sections", help=f"of {', '.join((*EACH, *ONCE))}; default all")
+    parser.add_argument("--call", choices=sorted(CALLS), help="a third of it all, best first: a")
     parser.add_argument("--budget-s", type=float, default=540.0)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tasks", help=argparse.SUPPRESS)
@@ -136,6 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     deadline = time.time() + arguments.budget_s
     sections = arguments.sections.split(",") if arguments.sections else None
     tasks = tasks_of(arguments.model, sections)
+    if arguments.call:
+        tasks = [FLOORS, *CALLS[arguments.call]]
     path.unlink(missing_ok=True)
     record = Record.open(path)
     if device.type == "cuda":

@@ -25,11 +25,17 @@ class Record:
         """The file's, or a new one."""
         if path.exists():
             return cls(path, json.loads(path.read_text()))
-        return cls(path, {"results": {}, "failed": {}, "skipped": {}, "seconds": {}})
+        return cls(path, {"results": {}, "partial": {}, "failed": {}, "skipped": {}, "seconds": {}})
 
     def has(self, task: str) -> bool:
         """Whether the task's fate is known."""
-        return any(task in self.data[kind] for kind in ("results", "failed", "skipped"))
+        is_done = any(task in self.data[kind] for kind in ("results", "failed", "skipped"))
+        return is_done and (task not in self.data["partial"] or task in self.data["failed"])
+
+    def keep(self, task: str, found: Any) -> None:
+        """Write what a task has found so far; `put` its whole result when it ends."""
+        self.data["partial"][task] = list(found)
+        self.put("results", task, found)
 
     def put(self, kind: str, task: str, value: Any) -> None:
         """Add to ``results``, ``failed``, ``skipped`` or ``seconds`` and write the file."""

@@ -9,11 +9,12 @@ import torch
 
 from benchmarks import gpu_kernels
 from benchmarks.gpu_kernels import Ceilings
-from benchmarks.native import answers, capacity, decoding, hearing, rival
+from benchmarks.native import answers, capacity, decoding, hearing, rival, voice
 from benchmarks.native.answers import Way
 from benchmarks.native.bed import TINY, Bed, BedOptions
 from benchmarks.native.capacity import Course, Voice
 from benchmarks.native.floors import Sizes
+from benchmarks.native.voice import TINY_VOICE, VoiceShape
 from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
 from engine.native.runtime.graphs import SIZES
 from engine.native.runtime.planning import Limits
@@ -51,12 +52,14 @@ class Scale:
     course: Course = field(default_factory=Course)
     rival_rows: tuple[int, ...] = (1, 8)
     rival_tokens: int = 64
+    voice: VoiceShape = field(default_factory=VoiceShape)
 
 
 EACH = ("decoding", "curve", "first_packet", "capacity", "transformers", "quantised", "kernels")
+ONCE = ("encoder", "voice")
 MODELS: dict[str, tuple[StepAudioConfig, Scale]] = {
-    # The encoder is the same in both; it is measured by itself once.
-    "7b": (MINI_7B, Scale((*EACH, "encoder"), cache_tokens=65_536, encoder_frames=16_384)),
+    # The encoder and the voice are the same in both; they are measured by themselves once.
+    "7b": (MINI_7B, Scale((*EACH, *ONCE), cache_tokens=65_536, encoder_frames=16_384)),
     "32b": (
         R1_32B,
         Scale(
@@ -73,7 +76,7 @@ MODELS: dict[str, tuple[StepAudioConfig, Scale]] = {
     "tiny": (
         TINY,
         Scale(
-            (*EACH, "encoder"),
+            (*EACH, *ONCE),
             cache_tokens=4096,
             encoder_frames=6144,
             floors=Sizes(copy_bytes=1 << 20, side=64),
@@ -95,6 +98,7 @@ MODELS: dict[str, tuple[StepAudioConfig, Scale]] = {
             course=Course(spoken_s=1.2, played_s=1.2, window_s=4.0, tempo=8.0),
             rival_rows=(1, 2),
             rival_tokens=6,
+            voice=TINY_VOICE,
         ),
     ),
 }
@@ -102,11 +106,21 @@ SECONDS = {  # on an H100, the building of the model aside: 7b, 32b
     "decoding": (25, 45),
     "curve": (30, 50),
     "first_packet": (35, 60),
-    "capacity": (40, 35),
+    "capacity": (80, 70),  # 13 windows of 6 s, if all counts hold
     "transformers": (20, 35),
     "quantised": (25, 50),
     "kernels": (70, 70),
     "encoder": (15, 15),
+    "voice": (30, 30),
+}
+# Three calls of at most nine minutes, most valuable first.
+CALLS: dict[str, tuple[str, ...]] = {
+    "a": ("32b/decoding", "32b/curve", "32b/first_packet", "7b/decoding", "7b/first_packet"),
+    "b": ("7b/kernels", "32b/kernels", "7b/curve", "7b/encoder", "7b/voice"),
+    "c": (
+        *("7b/capacity", "7b/quantised", "7b/transformers"),
+        *("32b/capacity", "32b/quantised", "32b/transformers"),
+    ),
 }
 
 
@@ -125,22 +139,24 @@ class Bench:
         self._config, self.scale = MODELS[model]
         self._bed: Bed | None = None
 
-    def run(self, section: str) -> Any:
-        """The section's figures.
+    def run(self, section: str, keep: Callable[[dict[str, Any]], None]) -> Any:
+        """The section's figures. ``keep`` is called with those so far, after each part of a
+        section that has several: what fails later does not lose them.
 
         Raises:
             Exception: whatever failed. Its memory is free after `drop`, when nothing holds the
                 exception any more.
         """
         sections: dict[str, Callable[[], Any]] = {
-            "decoding": self._decoding,
+            "decoding": lambda: self._decoding(keep),
             "curve": self._curve,
             "first_packet": self._first_packet,
             "capacity": self._capacity,
             "transformers": self._transformers,
-            "quantised": self._quantised,
+            "quantised": lambda: self._quantised(keep),
             "kernels": self._kernels,
             "encoder": self._encoder,
+            "voice": self._voice,
         }
         return sections[section]()
 
@@ -169,28 +185,35 @@ class Bench:
         )
         return Bed(self._config, options)
 
-    def _decoding(self) -> dict[str, Any]:
+    def _decoding(self, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         scale, bed = self.scale, self.bed
         few = (scale.rows[0], scale.rows[-2])
-        return {
-            "decode": decoding.decoding(
+        parts: dict[str, Callable[[], Any]] = {
+            "decode": lambda: decoding.decoding(
                 bed, self._limits, rows=scale.rows, context=scale.context, steps=scale.steps
             ),
-            "prefill": decoding.prefill(
+            "prefill": lambda: decoding.prefill(
                 bed, self._limits, sizes=scale.prefill_sizes, repetitions=scale.repetitions
             ),
-            "mixed": decoding.mixed(
+            "mixed": lambda: decoding.mixed(
                 bed,
                 rows=scale.rows[-2],
                 context=scale.context,
                 prefill=min(Limits().prefill_beside_decode, scale.context),
                 repetitions=scale.repetitions,
             ),
-            "choosing": decoding.choosing(bed, rows=scale.rows, repetitions=scale.repetitions),
-            "through_scheduler": decoding.through_scheduler(
+            "choosing": lambda: decoding.choosing(
+                bed, rows=scale.rows, repetitions=scale.repetitions
+            ),
+            "through_scheduler": lambda: decoding.through_scheduler(
                 bed, rows=few, context=scale.context, tokens=2 * scale.steps
             ),
         }
+        found: dict[str, Any] = {}
+        for name, part in parts.items():
+            found[name] = part()
+            keep(found)
+        return found
 
     def _curve(self) -> dict[str, Any]:
         return hearing.curve(self.bed, turns_s=self.scale.turns_s, repetitions=self.scale.sweeps)
@@ -230,8 +253,9 @@ class Bench:
             repetitions=3,
         )
 
-    def _quantised(self) -> dict[str, Any]:
-        scale, found = self.scale, {}
+    def _quantised(self, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        scale = self.scale
+        found: dict[str, Any] = {}
         few = tuple(rows for rows in scale.rows if rows <= MATVEC_ROWS)
         room = (max(few) + 1) * (scale.context + 256)  # quantising needs the rest
         for bits in (8, 4):
@@ -242,7 +266,12 @@ class Bench:
                 bed, self._limits, rows=few, context=scale.context, steps=scale.steps
             )
             del bed
+            keep(found)
         return found
+
+    def _voice(self) -> dict[str, Any]:
+        self.drop()
+        return voice.voice(self._device, self.scale.voice)
 
     def _kernels(self) -> Any:
         self.drop()

@@ -23,23 +23,25 @@ def table(data: dict[str, Any]) -> str:
 
 
 def _decoding(result: dict[str, Any]) -> Iterator[str]:
+    """The parts that are there: a run may have ended amid them."""
     for way in ("graphs", "eager"):
-        for one in result["decode"].get(way, []):
+        for one in result.get("decode", {}).get(way, []):
             yield (
                 f"decode {way:6} {one['rows']:3} rows {one['tokens_per_s']:9.1f} tok/s "
                 f"{one['step_ms']['p50']:8.3f} ms (host {one['host_ms']['p50']:.3f}) "
                 f"{one['of_floor']:5.0%} of floor"
             )
-    for one in result["prefill"]:
+    for one in result.get("prefill", []):
         yield (
             f"prefill {one['tokens']:5} {one['tokens_per_s']:9.0f} tok/s "
             f"{one['ms']['p50']:8.2f} ms {one['of_floor']:5.0%} of floor"
         )
-    mixed = result["mixed"]
-    yield f"{mixed['rows']} rows beside {mixed['prefill']} of a prompt {mixed['ms']['p50']:.2f} ms"
-    for one in result["choosing"]:
+    if mixed := result.get("mixed"):
+        took = mixed["ms"]["p50"]
+        yield f"{mixed['rows']} rows beside {mixed['prefill']} of a prompt {took:.2f} ms"
+    for one in result.get("choosing", []):
         yield f"choosing {one['rows']:3} rows {one['sampling']:12} {one['ms']['p50']:.3f} ms"
-    for one in result["through_scheduler"]:
+    for one in result.get("through_scheduler", []):
         yield f"through the scheduler {one['rows']:3} rows {one['tokens_per_s']:9.1f} tok/s"
 
 
@@ -98,6 +100,14 @@ def _quantised(result: dict[str, Any]) -> Iterator[str]:
             yield f"prefill {bits} {one['tokens']:5} {one['ms']['p50']:8.2f} ms"
 
 
+def _voice(result: dict[str, Any]) -> Iterator[str]:
+    for count, one in result["utterances"].items():
+        yield (
+            f"voice of {count:>3} utterances: {one['chunk_of_all_ms']['p50']:.1f} ms for a second "
+            f"of each (first {one['first_chunk_of_all_ms']:.1f}), {one['busy']:.0%} of real time"
+        )
+
+
 def _kernels(result: list[dict[str, Any]]) -> Iterator[str]:
     wrong = sum(not one["ok"] for one in result)
     timed = [one for one in result if "speedup" in one]
@@ -122,4 +132,5 @@ _LINES: dict[str, Callable[[Any], Iterator[str]]] = {
     "quantised": _quantised,
     "kernels": _kernels,
     "encoder": _encoder,
+    "voice": _voice,
 }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from benchmarks import gpu
 from benchmarks.native import delay_curve
 from benchmarks.native.capacity import Found, Voice
 from benchmarks.native.record import Record
-from benchmarks.native.sections import MODELS, Bench
+from benchmarks.native.sections import CALLS, MODELS, Bench, seconds_needed
 from benchmarks.native.table import table
 
 pytestmark = pytest.mark.torch
@@ -66,8 +67,9 @@ def test_greedy_text_is_that_of_transformers(run: tuple[dict[str, Any], int]) ->
 def test_a_failed_section_is_written_down_and_the_next_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(self: Bench, section: str) -> str:
+    def run(self: Bench, section: str, keep: Callable[[dict[str, Any]], None]) -> str:
         if section == "curve":
+            keep({"first part": 1})
             raise ValueError("no luck")
         return section
 
@@ -77,7 +79,12 @@ def test_a_failed_section_is_written_down_and_the_next_one_runs(
     gpu.run_here(record, tasks, CPU, time.time() + 1000)
     again = Record.open(record.path)
     assert again.data["failed"] == {"tiny/curve": "ValueError: no luck"}
-    assert again.data["results"]["tiny/encoder"] == "encoder"
+    assert again.data["results"] | {"floors": 0} == {
+        "floors": 0,
+        "tiny/curve": {"first part": 1},
+        "tiny/encoder": "encoder",
+    }
+    assert again.data["partial"] == {"tiny/curve": ["first part"]}
     assert set(again.data["seconds"]) == set(tasks)
 
 
@@ -101,6 +108,7 @@ def test_another_process_goes_on_after_one_that_died(
         record = Record.open(path)
         if len(asked) == 1:
             record.put("results", tasks[0], 1)
+            record.keep(tasks[1], {"half": 1})
             return subprocess.CompletedProcess(command, -11)
         if len(asked) == 2:
             record.put("failed", tasks[0], "illegal memory access")
@@ -113,8 +121,17 @@ def test_another_process_goes_on_after_one_that_died(
     gpu.run_apart(path, ["a", "b", "c", "d", "e"], "cuda", time.time() + 100)
     assert asked == [["a", "b", "c", "d", "e"], ["c", "d", "e"], ["d", "e"]]
     data = Record.open(path).data
-    assert set(data["results"]) == {"a", "d", "e"}
+    assert data["results"] == {"a": 1, "b": {"half": 1}, "d": 1, "e": 1}
     assert data["failed"] == {"b": "the process ended with -11", "c": "illegal memory access"}
+
+
+def test_three_calls_measure_everything_once_and_each_in_nine_minutes() -> None:
+    every = [task for call in CALLS.values() for task in call]
+    assert sorted([gpu.FLOORS, *every]) == sorted(gpu.tasks_of("both", None))
+    for call in CALLS.values():
+        sections = sum(seconds_needed(*task.split("/")) for task in call)
+        models = {task.split("/")[0] for task in call}
+        assert sections + 10 + 35 * len(models) < 540  # floors; building and process of each
 
 
 def test_a_token_is_late_if_speech_has_reached_its_place() -> None:
