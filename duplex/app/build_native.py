@@ -85,6 +85,23 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
             raise ModelError(f"{brain.model}: {error}") from error
 
 
+def fit_table(checkpoint: str, gpu_gb: float) -> list[str]:
+    """Lines that say what fits on a GPU: weights, and conversations beside them.
+
+    Raises:
+        ConfigError: the checkpoint is not known, or the memory is no size.
+    """
+    from engine.native.fit import shapes_of, table
+
+    if not 0 < gpu_gb < 10_000:
+        raise ConfigError(f"--gpu-gb {gpu_gb:g}: give the GPU's memory in GB")
+    try:
+        shapes = shapes_of(checkpoint)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return table(shapes, gpu_gb)
+
+
 def _device(config: Config) -> "tuple[str, torch.dtype]":
     """The device and the precision of the native engine; sets the number of threads of torch."""
     import torch

@@ -1,19 +1,33 @@
 """What fits on a GPU: weights, memory of the ear and cache of the conversations, by arithmetic.
 
-It needs the shapes of a checkpoint only, so that it can be asked before 67 GB are downloaded.
+It needs the shapes of a checkpoint only, and no torch, so that it can be asked before 67 GB are
+downloaded.
 """
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from engine.native.model.config import EncoderShape, StepAudioConfig
-from engine.ops.quant.weight import GROUP
+from engine.native.model.config import (
+    MINI_7B,
+    R1_32B,
+    EncoderShape,
+    StepAudioConfig,
+    read_config,
+)
+from engine.ops.quant import GROUP
 
 GIB = 1024**3
 LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in long calls
 LEFT_FOR_VOICE = 2 * GIB  # token2wav, which is loaded afterwards, and its utterances
 BLOCK_TOKENS = 16
+PUBLISHED = {
+    "step-audio-r1": R1_32B,
+    "step-audio-r1.1": R1_32B,
+    "step-audio-2-mini": MINI_7B,
+    "step-audio-2-mini-think": MINI_7B,
+}
 _CUDA_CONTEXT = 6 * GIB // 10  # which a process has before it has anything else
 _BYTES, _SCALE_BYTES = 2, 4  # of bfloat16, and of the fp32 scale of a quantised group
 
@@ -69,6 +83,27 @@ def ear_blocks(encoder: EncoderShape | None, calls: int) -> int:
 def ear_block_bytes(encoder: EncoderShape | None) -> int:
     """Bytes of keys and values in one of them."""
     return 0 if encoder is None else 2 * encoder.layers * encoder.state * BLOCK_TOKENS * _BYTES
+
+
+def shapes_of(checkpoint: str) -> StepAudioConfig:
+    """The shapes of a published checkpoint by its name, or of a directory with a config.json.
+
+    Raises:
+        ValueError: it is neither, or the file cannot be used.
+    """
+    path = Path(checkpoint).expanduser()
+    if path.is_dir():
+        return read_config(path)
+    if path.name == "config.json" and path.is_file():
+        return read_config(path.parent)
+    name = checkpoint.removeprefix("hub:").partition("@")[0].rpartition("/")[2].lower()
+    if name not in PUBLISHED:
+        known = ", ".join(PUBLISHED)
+        raise ValueError(
+            f"{checkpoint!r} is no directory with a config.json, and the only checkpoints known by "
+            f"name are {known}. Download the config.json alone and give its directory."
+        )
+    return PUBLISHED[name]
 
 
 def table(config: StepAudioConfig, gpu_gib: float, *, context_tokens: int = 8192) -> list[str]:

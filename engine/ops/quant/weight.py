@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-GROUP = 128
+from engine.ops.quant import GROUP
+
 NIBBLES = 8  # of an int32 word
 
 

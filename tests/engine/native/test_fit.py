@@ -1,11 +1,13 @@
 """What fits on a GPU, against figures worked out by hand for an H100 of 79.2 GiB."""
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from engine.native.fit import GIB, Fit, fit, table
+from engine.native.fit import GIB, Fit, fit, shapes_of, table
 from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
+from tests._support.tiny_checkpoint import write_config
 
 H100 = round(79.2 * GIB)
 
@@ -40,3 +42,22 @@ def test_the_table_says_what_does_not_fit() -> None:
     lines = table(R1_32B, 40)
     assert sum("does not fit" in line for line in lines) >= 5
     assert any(line.split()[:2] == ["4", "4"] and "does not" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("step-audio-r1", R1_32B),
+        ("stepfun-ai/Step-Audio-R1.1", R1_32B),
+        ("hub:stepfun-ai/Step-Audio-2-mini@main", MINI_7B),
+    ],
+)
+def test_published_checkpoints_are_known_by_name(name: str, shapes: StepAudioConfig) -> None:
+    assert shapes_of(name) is shapes
+
+
+def test_other_checkpoints_are_read_from_their_config(tmp_path: Path) -> None:
+    write_config(tmp_path, R1_32B)
+    assert shapes_of(str(tmp_path)) == shapes_of(str(tmp_path / "config.json")) == R1_32B
+    with pytest.raises(ValueError, match=r"'no/such' .* known by name are step-audio-r1, "):
+        shapes_of("no/such")
