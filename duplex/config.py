@@ -137,9 +137,10 @@ class NativeConfig(Section, frozen=True):
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
     # exact_end: encode anew at a turn's end, as the published code does; exact: only then
     hearing: Literal["incremental", "exact_end", "exact"] = "incremental"
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    repetition_penalty: PositiveFloat = 1.0
+    # None: as the checkpoint's generation_config.json says, or as is published for it
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    repetition_penalty: PositiveFloat | None = None  # over all tokens of an answer
     thought_tokens: Positive = 80  # of one segment (Tc)
     speech_tokens: NonNegative = 0  # of one segment (Tr); 0: 20, or 100 if the model `speaks`
     speak_margin_s: PositiveFloat = 1.5  # speech left when the next segment is begun

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from duplex.app.build_native import load_native, load_own_voice
+from duplex.app.build_native import load_native, load_own_voice, native_sampling
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -92,7 +92,9 @@ def load(
         voice, voices = _load_voices(config, store, progress, given)
         vad = _load_vad(store) if given.vad is None else given.vad
     worker = Worker("voice")
-    return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
+    own = is_made(config, given, "brain") and config.brain.kind == "native"
+    options = generation(config, store.path(config.brain.model) if own else None)
+    return Parts(engine, vad, voice, worker, defaults, options, engines, voices)
 
 
 def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":
@@ -171,18 +173,24 @@ def _load_engine(
     return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill)
 
 
-def generation(config: Config) -> "GenerationOptions":
-    """How replies are decoded, where a client does not limit them further."""
+def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOptions":
+    """How replies are decoded, where a client does not limit them further. ``checkpoint``: the
+    directory of a native brain.
+
+    Raises:
+        ModelError: its files are malformed.
+    """
     from engine.types import GenerationOptions
 
     brain, native = config.brain, config.native
     options = GenerationOptions(brain.max_tokens, temperature=brain.temperature)
     if brain.kind == "native":
+        sampling = native_sampling(config, checkpoint)
         options = replace(
             options,
-            temperature=native.temperature,
-            top_p=native.top_p,
-            repetition_penalty=native.repetition_penalty,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            repetition_penalty=sampling.repetition_penalty,
         )
         if native.speaks:  # its codes are tokens too
             from engine.native.model.ta4 import GROUP_S, GROUP_TOKENS

@@ -1,5 +1,6 @@
 """Makes the parts of the native engine. Imports torch inside the functions."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from engine.native.load import NativeModel
+    from engine.native.model.sampling_defaults import SamplingDefaults
     from tts.types import Voice
 
 LATENT_MS = 80  # of audio in one latent of Step-Audio's adaptor
@@ -83,6 +85,22 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
             return load_model(store.path(brain.model), options, report)
         except (ValueError, OSError) as error:
             raise ModelError(f"{brain.model}: {error}") from error
+
+
+def native_sampling(config: Config, checkpoint: Path | None) -> "SamplingDefaults":
+    """How a native brain's tokens are drawn: as configured, else as its checkpoint wants.
+
+    Raises:
+        ModelError: the checkpoint's files are malformed.
+    """
+    from engine.native.model.sampling_defaults import SamplingDefaults, sampling_defaults
+
+    try:
+        found = SamplingDefaults() if checkpoint is None else sampling_defaults(checkpoint)
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{checkpoint}: {error}") from error
+    options = {name: getattr(config.native, name) for name in asdict(found)}
+    return replace(found, **{name: value for name, value in options.items() if value is not None})
 
 
 def fit_table(checkpoint: str, gpu_gb: float) -> list[str]:

@@ -48,6 +48,7 @@ class Decoding:
         *,
         stop_ids: frozenset[int],
         limit: int,
+        before: Sequence[int] = (),
         forks: bool = False,
         must_say: Callable[[int], bool] | None = None,
     ) -> Generation:
@@ -59,6 +60,7 @@ class Decoding:
             self.sampling,
             stop_ids=stop_ids,
             limit=limit,
+            before=before,
             forks=forks,
             must_say=must_say,
             inbox=self.inbox,

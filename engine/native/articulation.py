@@ -52,6 +52,7 @@ class Articulation:
             [*thoughts, *step.prefill],
             stop_ids=self._stop_ids,
             limit=step.limit,
+            before=tuple(self.said),
             forks=log is self._decoding.log and not self._minds.never_thinks,
             must_say=self._lacks_word() if must_speak else None,
         )

@@ -46,6 +46,7 @@ class Formulation:
             [*self._decoding.format.think_open, *self._raw],
             stop_ids=self._decoding.format.renderer.stop_ids,
             limit=lacking,
+            before=tuple(self._raw),
         )
         self._generation.start()
 

@@ -12,8 +12,9 @@ from engine.ops.attention import reference as _attention
 from engine.ops.attention.prefix import SharedPrefix
 from engine.ops.conv import reference as _conv
 from engine.ops.norm import reference as _norm
+from engine.ops.quant import GROUP
 from engine.ops.quant import reference as _quant
-from engine.ops.quant.weight import GROUP, QuantWeight, dequantize, quantize
+from engine.ops.quant.weight import QuantWeight, dequantize, quantize
 from engine.ops.rope import reference as _rope
 from engine.ops.swiglu import reference as _swiglu
 

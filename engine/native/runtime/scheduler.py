@@ -128,19 +128,21 @@ class Scheduler:
         *,
         stop_ids: frozenset[int],
         limit: int,
+        before: Sequence[int] = (),
         forks: bool = False,
         must_say: Callable[[int], bool] | None = None,
         inbox: Inbox | None = None,
     ) -> Generation:
         """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`.
 
+        ``before``: tokens of the same answer that the prompt holds, for the repetition penalty.
         ``forks``: leave ``log`` alone and work on a fork of it, made between two steps when the
         work begins. ``must_say`` is called with every token, on the device's thread, which runs
         ahead of the reader; no stop token comes before it has returned true.
         """
         work = self._work(log, prompt, Priority.REPLY)
         work.sampling, work.stop_ids, work.limit = sampling, stop_ids, limit
-        work.must_say, work.forks = must_say, forks
+        work.must_say, work.forks, work.before = must_say, forks, before
         return Generation(self, work, inbox or self.open_inbox())
 
     def open_inbox(self) -> Inbox:

@@ -181,7 +181,11 @@ class Stepper:
         if scores is None or not works:
             return []
         choosers = [
-            Chooser(work.sampling, work.made, () if work.must_say is None else tuple(work.stop_ids))
+            Chooser(
+                work.sampling,
+                [*work.before, *work.made],
+                () if work.must_say is None else tuple(work.stop_ids),
+            )
             for work in works
             if work.sampling is not None
         ]

@@ -44,6 +44,7 @@ class Work:
     pending: list[int] = field(default_factory=list)
     latents: Tensor | None = None  # [n, C], of the ids below zero among the pending
     made: list[int] = field(default_factory=list)
+    before: Sequence[int] = ()  # of the same answer, which the repetition penalty counts too
     consumed: int = 0
     served: int = 0  # number of its last turn to decode, among those of all rows
     must_say: Callable[[int], bool] | None = None  # no stop token before it was true of a token

@@ -15,7 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.ops.device import multiprocessors
-from engine.ops.quant.weight import GROUP, QuantWeight
+from engine.ops.quant import GROUP
+from engine.ops.quant.weight import QuantWeight
 
 LANE_STRIP = {8: 32, 4: 64}  # outputs of a program: 4 KiB of weight at a time, by bits
 LANE_ROWS, LANE_WAVES = 2, 8  # most rows; programs per multiprocessor wanted

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from engine.brain.interface import BrainError
 from engine.errors import EngineError
@@ -413,3 +415,33 @@ async def test_failures_between_successes_do_not_end_the_engine(scheduler: Sched
             await scheduler.bring_up_to(scheduler.open_log(), Prompt([1, 63]))
         assert await say(scheduler, log, [1, 2], 1)
     assert scheduler.is_alive
+
+
+async def test_the_penalty_counts_all_segments_of_an_answer(scheduler: Scheduler) -> None:
+    """In two segments the tokens are those of one, and of transformers' processor."""
+    sampling = Sampling(temperature=0.0, repetition_penalty=1.8)
+
+    async def segment(before: list[int], limit: int) -> list[int]:
+        async with scheduler.generate(
+            scheduler.open_log(),
+            Prompt([*TEXTS[0], *before]),
+            sampling,
+            stop_ids=frozenset(),
+            limit=limit,
+            before=before,
+        ) as tokens:
+            return [token async for token in tokens]
+
+    first = await segment([], 6)
+    answer = [*first, *await segment(first, 6)]
+    assert answer == await segment([], 12)
+    processor = RepetitionPenaltyLogitsProcessor(penalty=1.8)
+    decoder, text = tiny_decoder(), list(TEXTS[0])
+    for count in range(12):
+        runner = Runner(decoder, decoder.open_pool(64))
+        scores = runner.step([StepInput(runner.pool.open(), text, wants_scores=True)]).scores
+        assert scores is not None
+        seen = torch.tensor([answer[:count]], dtype=torch.long)
+        text.append(int(processor(seen, scores.clone()).argmax()))
+    assert answer == text[len(TEXTS[0]) :]
+    assert answer != expected(TEXTS[0], 12)
