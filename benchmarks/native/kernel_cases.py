@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from engine.native.model.config import AdaptorShape, DecoderShape, EncoderShape
 from engine.ops import dispatch
+from engine.ops.quant.reference import OUTPUTS_AT_ONCE
 
 BLOCK_TOKENS = 16
 
@@ -239,6 +240,28 @@ def quant_cases(draw: Drawer, inputs: int, outputs: int, rows: int) -> Iterator[
         )
 
 
+def unpack_cases(draw: Drawer, inputs: int, outputs: int) -> Iterator[Case]:
+    from engine.ops.quant import triton, weight
+
+    for bits in (8, 4):
+
+        def make(bits: int = bits) -> tuple[Any, ...]:
+            return (dispatch.quantize(draw(outputs, inputs), bits),)
+
+        yield Case(
+            f"dequantize_int{bits}",
+            {"inputs": inputs, "outputs": outputs},
+            make,
+            lambda quant: triton.dequantize(quant, draw.dtype),
+            lambda quant: weight.dequantize(quant, draw.dtype),
+            lambda quant: weight.dequantize(quant, torch.float32),
+            outputs * inputs * bits // 8
+            + outputs * (inputs // 128) * 4
+            + outputs * inputs * draw.size,
+            outputs * inputs,
+        )
+
+
 def ear_cases(
     draw: Drawer, encoder: EncoderShape, adaptor: AdaptorShape, columns: int
 ) -> Iterator[Case]:
@@ -322,6 +345,7 @@ def matvec_cases(draw: Drawer, shape: DecoderShape, rows: Sequence[int]) -> Iter
         (shape.hidden, 2 * shape.intermediate),
         (shape.intermediate, shape.hidden),
     ):
+        yield from unpack_cases(draw, inputs, min(outputs, OUTPUTS_AT_ONCE))
         for count in rows:
             if count <= dispatch.MATVEC_ROWS:
                 yield from quant_cases(draw, inputs, outputs, count)

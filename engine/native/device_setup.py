@@ -1,7 +1,7 @@
 """Setting a device up for a model: caches, graphs, compiled kernels, and the thread."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -88,7 +88,11 @@ def open_scheduler(
     runner = Runner(decoder, pool, graphs)
     if decoder.device.type == "cuda":
         warm(runner, tower, options.limits)
-    return Scheduler(runner, limits=options.limits)
+    limits = options.limits
+    if options.weight_bits != 16:
+        # More rows would unpack the weights in every step; so they take turns.
+        limits = replace(limits, rows=min(limits.rows, MATVEC_ROWS))
+    return Scheduler(runner, limits=limits)
 
 
 @torch.inference_mode()

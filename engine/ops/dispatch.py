@@ -6,6 +6,7 @@ Triton is imported with the first call that needs it, so a machine without it ca
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from engine.ops.attention import reference as _attention
@@ -14,7 +15,8 @@ from engine.ops.conv import reference as _conv
 from engine.ops.norm import reference as _norm
 from engine.ops.quant import GROUP
 from engine.ops.quant import reference as _quant
-from engine.ops.quant.weight import QuantWeight, dequantize, quantize
+from engine.ops.quant import weight as _weight
+from engine.ops.quant.weight import QuantWeight, quantize
 from engine.ops.rope import reference as _rope
 from engine.ops.swiglu import reference as _swiglu
 
@@ -35,7 +37,9 @@ __all__ = [
 
 # A kernel is kept where it beats torch at the shapes of the models: benchmarks/gpu_kernels.py
 # decides. Those that have yet to be measured and have a fast library behind them are left out.
-KEPT = frozenset({"rms_norm", "rope_and_cache", "paged_attention", "swiglu", "quant_matvec"})
+KEPT = frozenset(
+    {"rms_norm", "rope_and_cache", "paged_attention", "swiglu", "quant_matvec", "dequantize"}
+)
 
 MATVEC_ROWS = 16  # above it the product is no longer bound by reading the weight
 
@@ -167,4 +171,13 @@ def quant_matvec(x: Tensor, weight: QuantWeight) -> Tensor:
         from engine.ops.quant import triton
 
         return triton.quant_matvec(x, weight)
-    return _quant.quant_matvec(x, weight)
+    return _quant.quant_matvec(x, weight, dequantize)
+
+
+def dequantize(weight: QuantWeight, dtype: torch.dtype) -> Tensor:
+    """The matrix [O, K] of a quantised weight: see `engine.ops.quant.weight.dequantize`."""
+    if weight.group == GROUP and _kernel("dequantize", weight.data):
+        from engine.ops.quant import triton
+
+        return triton.dequantize(weight, dtype)
+    return _weight.dequantize(weight, dtype)

@@ -1,12 +1,12 @@
 # mypy: ignore-errors
-"""Product of a few rows with a quantised weight, bound by reading the weight once.
+"""Quantised weights: their product with a few rows, and the weight unpacked for many rows.
 
-A program takes a strip of outputs and walks over groups of inputs. One or two rows multiply and add
-in fp32 as they come; the walk is then short of instructions, not only of bytes, so numbers become
-floats by a mask (`_nibble`) and sums stay in the lane that read the weight. More rows go through
-the matrix units: the numbers are exact in fp16 and bf16, and a group's scale is applied to its sum.
-Short strips split the inputs over programs, whose partial sums a second kernel adds in a fixed
-order.
+The product is bound by reading the weight once. A program takes a strip of outputs and walks over
+groups of inputs. One or two rows multiply and add in fp32 as they come; the walk is then short of
+instructions, not only of bytes, so numbers become floats by a mask (`_nibble`) and sums stay in the
+lane that read the weight. More rows go through the matrix units: the numbers are exact in fp16 and
+bf16, and a group's scale is applied to its sum. Short strips split the inputs over programs, whose
+partial sums a second kernel adds in a fixed order.
 """
 
 import torch
@@ -22,6 +22,7 @@ LANE_STRIP = {8: 32, 4: 64}  # outputs of a program: 4 KiB of weight at a time, 
 LANE_ROWS, LANE_WAVES = 2, 8  # most rows; programs per multiprocessor wanted
 DOT_STRIP, DOT_ROWS, DOT_WAVES = 64, 16, 4  # one warpgroup's tile
 MAX_SPLITS = 16
+UNPACK_STRIP = 32  # outputs of a program
 REDUCE_BLOCK = 256
 
 
@@ -140,6 +141,61 @@ def _add_parts(parts, out, size, SPLITS: tl.constexpr, BLOCK: tl.constexpr):
     for split in tl.static_range(SPLITS):
         total += tl.load(parts + split * size + at, mask=inside, other=0.0)
     tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _unpack(
+    data,
+    scales,
+    out,
+    outputs,
+    groups,
+    BITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    STRIP: tl.constexpr,
+):
+    """One group of inputs of a strip of outputs."""
+    o = tl.program_id(0) * STRIP + tl.arange(0, STRIP)
+    g = tl.program_id(1)
+    in_o = (o < outputs)[:, None]
+    span: tl.constexpr = GROUP if BITS == 8 else GROUP // 8
+    at = tl.arange(0, span)[None, :]
+    row = o.to(tl.int64)[:, None]
+    whole = tl.load(data + row * (groups * span) + g * span + at, mask=in_o, other=0)
+    scale = tl.load(scales + row * groups + g, mask=in_o, other=0.0)
+    place = out + row * (groups * GROUP) + g * GROUP + at
+    if BITS == 8:
+        tl.store(place, (whole.to(tl.float32) * scale).to(out.dtype.element_ty), mask=in_o)
+    else:
+        for i in tl.static_range(8):
+            number = _nibble(whole, i) * scale
+            tl.store(place + i * span, number.to(out.dtype.element_ty), mask=in_o)
+
+
+def dequantize(weight: QuantWeight, dtype: torch.dtype) -> Tensor:
+    """See `engine.ops.quant.weight.dequantize`. It reads the weight and writes the result once.
+
+    Raises:
+        ValueError: the groups are of a size without a tile.
+    """
+    if weight.group != GROUP:
+        raise ValueError(f"the kernel takes groups of {GROUP}, not {weight.group}")
+    outputs, groups = weight.scales.shape
+    out = torch.empty((outputs, weight.inputs), device=weight.data.device, dtype=dtype)
+    if out.numel():
+        grid = (triton.cdiv(outputs, UNPACK_STRIP), groups)
+        _unpack[grid](
+            weight.data,
+            weight.scales,
+            out,
+            outputs,
+            groups,
+            BITS=weight.bits,
+            GROUP=GROUP,
+            STRIP=UNPACK_STRIP,
+            num_warps=4,
+        )
+    return out
 
 
 def splits_for(strips, groups, wanted):

@@ -67,6 +67,20 @@ def test_kernel(
     assert error(quant_matvec(x.float(), quant), exact) < 1e-5
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 128), (33, 384), (64, 640)])
+def test_kernel_unpacks(
+    device: str, dtype: torch.dtype, outputs: int, inputs: int, bits: int
+) -> None:
+    from engine.ops.quant import triton
+
+    quant = quantize(draw(outputs, inputs, device=device, dtype=torch.float32), bits)
+    unpacked = triton.dequantize(quant, dtype)
+    torch.testing.assert_close(unpacked, dequantize(quant, dtype))
+    x = draw(20, inputs, device=device, dtype=dtype)
+    torch.testing.assert_close(quant_matvec(x, quant, triton.dequantize), quant_matvec(x, quant))
+
+
 def test_kernel_refuses_groups_it_has_no_tile_for(device: str) -> None:
     from engine.ops.quant import triton
 
