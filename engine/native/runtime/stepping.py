@@ -112,8 +112,7 @@ class Stepper:
         share = self._plan()
         if not share:
             return False
-        chosen = [self._works[index] for index in share]
-        feeds = [work.feed(count) for work, count in zip(chosen, share.values(), strict=True)]
+        chosen, feeds = self._feeds(share)
         try:
             outcome = self._runner.step(feeds)
             ready = [
@@ -147,6 +146,20 @@ class Stepper:
                 work.fail(error)
         self._retire()
         return True
+
+    def _feeds(self, share: dict[int, int]) -> tuple[list[Work], list[StepInput]]:
+        """The works of a step and what each feeds. One that cannot say fails alone."""
+        chosen: list[Work] = []
+        feeds: list[StepInput] = []
+        for index, count in share.items():
+            work = self._works[index]
+            try:
+                feeds.append(work.feed(count))
+                chosen.append(work)
+            except Exception as error:
+                logger.exception("a sequence had nothing to feed")
+                work.fail(error)
+        return chosen, feeds
 
     def _plan(self) -> dict[int, int]:
         """How many of its ids each work runs in the next step, by its number."""
