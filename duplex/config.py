@@ -103,19 +103,19 @@ class BrainConfig(Section, frozen=True):
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
     others: tuple[str, ...] = ()  # of the same kind, loaded too for clients to choose
     threads: Positive = 2
-    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kind "native"
+    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kinds "native" and "openai"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
     max_tokens: Positive = 256  # of one answer
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     instructions: str = ""  # empty: the built-in spoken style
     thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
     think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for kind "native"
-    base_url: str = ""  # kind "openai": e.g. http://127.0.0.1:8000/v1
+    base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
     def context(self) -> int:
         """The longest conversation that the brain is shown, in tokens."""
-        return self.context_tokens or (8192 if self.kind == "native" else 2048)
+        return self.context_tokens or (8192 if self.kind in ("native", "openai") else 2048)
 
     def thoughts(self) -> int:
         """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the

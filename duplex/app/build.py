@@ -4,8 +4,7 @@ What is given, or comes from a plug-in, is used as it is (`duplex.app.plugins`);
 here. Model code is imported inside the functions, so that the command line starts without it.
 """
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from duplex.app.build_native import load_native, load_own_voice
+from duplex.app.build_remote import find_services, load_remote_brain
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -26,16 +26,19 @@ if TYPE_CHECKING:
     from duplex.turns.interfaces import Vad
     from engine.brain.interface import Brain
     from engine.ear.interface import Ear
+    from engine.remote.service import Service
     from engine.types import GenerationOptions
     from tts.piper.shifted import ShiftedVoice
     from tts.piper.voice import PiperVoice
     from tts.types import Voice
 
+    Services = Mapping[str, Service]
     PlainVoice = PiperVoice | ShiftedVoice
 
 VAD = "silero-vad"
 G2P = "g2p-en"
 NOTHING_GIVEN = Given()
+NOT_ASKED: "Services" = {}
 
 
 def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
@@ -85,9 +88,10 @@ def load(
     defaults = defaults_of(config, given)
     with progress.task("loading the plug-ins"):
         given = with_plugins(config, given)
+    services = find_services(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
-        engine, engines = load_engines(config, store, progress, given)
+        engine, engines = load_engines(config, store, progress, given, services)
         voice, voices = _load_voices(config, store, progress, given)
         vad = _load_vad(store) if given.vad is None else given.vad
     worker = Worker("voice")
@@ -132,7 +136,11 @@ def _load_vad(store: ModelStore) -> "Vad":
 
 
 def load_engines(
-    config: Config, store: ModelStore, progress: Progress, given: Given = NOTHING_GIVEN
+    config: Config,
+    store: ModelStore,
+    progress: Progress,
+    given: Given = NOTHING_GIVEN,
+    services: "Services" = NOT_ASKED,
 ) -> "tuple[Engine, dict[str, Engine]]":
     """The first engine, and all others by the name of their model. They share the ear.
 
@@ -149,12 +157,17 @@ def load_engines(
     others: dict[str, Engine] = {}
     for name in config.brain.others:
         other = structs.replace(config, brain=structs.replace(config.brain, model=name))
-        others[name] = _load_engine(other, ear, None, store, progress)
-    return _load_engine(config, ear, given.brain, store, progress), others
+        others[name] = _load_engine(other, ear, None, store, progress, services)
+    return _load_engine(config, ear, given.brain, store, progress, services), others
 
 
 def _load_engine(
-    config: Config, ear: "Ear", brain: "Brain | None", store: ModelStore, progress: Progress
+    config: Config,
+    ear: "Ear",
+    brain: "Brain | None",
+    store: ModelStore,
+    progress: Progress,
+    services: "Services",
 ) -> "Engine":
     from engine.embedded import EmbeddedEngine
 
@@ -166,7 +179,7 @@ def _load_engine(
             return NativeEngine(ear, model.tower, model.brain)
         brain = model.brain
     elif brain is None:
-        brain = load_brain(config, store, progress)
+        brain = load_brain(config, store, progress, services)
     return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill)
 
 
@@ -283,11 +296,13 @@ def _shift(name: str) -> tuple[str, int]:
         raise ConfigError(f"voice: {error}") from error
 
 
-def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
-    """The language model of the embedded engine.
+def load_brain(
+    config: Config, store: ModelStore, progress: Progress, services: "Services" = NOT_ASKED
+) -> "Brain":
+    """The language model of the embedded engine. ``services``: see `find_services`.
 
     Raises:
-        ConfigError: the kind is unknown, or "openai" without an address.
+        ConfigError: the kind is unknown, or the address, key, proxy or model of "openai" is wrong.
     """
     brain = config.brain
     match brain.kind:
@@ -304,12 +319,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
 
             return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
         case "openai":
-            from engine.brain.openai_compatible import OpenAIBrain
-
-            if not brain.base_url:
-                raise ConfigError('brain.base_url must be set for brain.kind = "openai"')
-            key = os.environ.get(brain.api_key_env, "")
-            return OpenAIBrain(brain.base_url, brain.model, api_key=key or "none")
+            return load_remote_brain(config, services)
         case _:
             raise ConfigError(f"brain.kind: {brain.kind!r} is no language model of ours")
 
