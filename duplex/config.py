@@ -25,9 +25,9 @@ Thinking = Literal["off", "before", "think_first", "speak_first"]
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
     "engine": ("built-in",),
-    "ear": ("whisper",),
+    "ear": ("whisper", "openai"),
     "brain": ("embedded", "native", "huggingface", "openai"),
-    "voice": ("piper",),
+    "voice": ("piper", "openai"),
     "vad": ("silero",),
 }
 
@@ -90,11 +90,13 @@ class EngineConfig(Section, frozen=True):
 
 
 class EarConfig(Section, frozen=True):
-    kind: str = "whisper"  # or "plugin:NAME"
+    kind: str = "whisper"  # or "openai" (an endpoint), "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
     language: str = "en"  # multilingual models only
     threads: Positive = 1
+    base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
+    api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
 
 class BrainConfig(Section, frozen=True):
@@ -146,7 +148,7 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
-    kind: str = "piper"  # or "plugin:NAME"
+    kind: str = "piper"  # or "openai" (an endpoint), "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "piper-joe"  # a Piper voice, or VOICE@+4: four semitones higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
@@ -154,6 +156,10 @@ class VoiceConfig(Section, frozen=True):
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     locale: str = "en-US"  # how dates are read: 5/6 is in May, and elsewhere in June
     threads: Positive = 2
+    name: str = ""  # kind "openai": the voice of `model`; `others` are voices of it, too
+    instructions: str = ""  # kind "openai": how it is to speak, for models that obey some
+    base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
+    api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
 
 class VadConfig(Section, frozen=True):

@@ -4,7 +4,7 @@ What is given, or comes from a plug-in, is used as it is (`duplex.app.plugins`);
 here. Model code is imported inside the functions, so that the command line starts without it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from duplex.app.build_native import load_native, load_own_voice
-from duplex.app.build_remote import find_services, load_remote_brain
+from duplex.app.build_remote import (
+    REMOTE,
+    ask_services,
+    load_remote_brain,
+    load_remote_ear,
+    load_remote_voices,
+    speakers,
+)
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -26,19 +33,16 @@ if TYPE_CHECKING:
     from duplex.turns.interfaces import Vad
     from engine.brain.interface import Brain
     from engine.ear.interface import Ear
-    from engine.remote.service import Service
     from engine.types import GenerationOptions
     from tts.piper.shifted import ShiftedVoice
     from tts.piper.voice import PiperVoice
     from tts.types import Voice
 
-    Services = Mapping[str, Service]
     PlainVoice = PiperVoice | ShiftedVoice
 
 VAD = "silero-vad"
 G2P = "g2p-en"
 NOTHING_GIVEN = Given()
-NOT_ASKED: "Services" = {}
 
 
 def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
@@ -88,13 +92,13 @@ def load(
     defaults = defaults_of(config, given)
     with progress.task("loading the plug-ins"):
         given = with_plugins(config, given)
-    services = find_services(config, given)
+    config = ask_services(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
-        engine, engines = load_engines(config, store, progress, given, services)
+        engine, engines = load_engines(config, store, progress, given)
         voice, voices = _load_voices(config, store, progress, given)
         vad = _load_vad(store) if given.vad is None else given.vad
-    worker = Worker("voice")
+    worker = Worker("voice", speakers(config, given))
     return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
 
 
@@ -117,7 +121,7 @@ def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig"
         silence_duration_ms=turn.hangover_ms,
         idle_timeout_ms=round(turn.idle_prompt_s * 1000) or None,
     )
-    voice = name_of(config, given, "voice") or config.voice.model
+    voice = name_of(config, given, "voice") or config.voice.name or config.voice.model
     is_engine = given.ear is None and given.brain is None  # else no engine is a plug-in
     model = (name_of(config, given, "engine") if is_engine else None) or name_of(
         config, given, "brain"
@@ -136,11 +140,7 @@ def _load_vad(store: ModelStore) -> "Vad":
 
 
 def load_engines(
-    config: Config,
-    store: ModelStore,
-    progress: Progress,
-    given: Given = NOTHING_GIVEN,
-    services: "Services" = NOT_ASKED,
+    config: Config, store: ModelStore, progress: Progress, given: Given = NOTHING_GIVEN
 ) -> "tuple[Engine, dict[str, Engine]]":
     """The first engine, and all others by the name of their model. They share the ear.
 
@@ -157,17 +157,12 @@ def load_engines(
     others: dict[str, Engine] = {}
     for name in config.brain.others:
         other = structs.replace(config, brain=structs.replace(config.brain, model=name))
-        others[name] = _load_engine(other, ear, None, store, progress, services)
-    return _load_engine(config, ear, given.brain, store, progress, services), others
+        others[name] = _load_engine(other, ear, None, store, progress)
+    return _load_engine(config, ear, given.brain, store, progress), others
 
 
 def _load_engine(
-    config: Config,
-    ear: "Ear",
-    brain: "Brain | None",
-    store: ModelStore,
-    progress: Progress,
-    services: "Services",
+    config: Config, ear: "Ear", brain: "Brain | None", store: ModelStore, progress: Progress
 ) -> "Engine":
     from engine.embedded import EmbeddedEngine
 
@@ -179,7 +174,7 @@ def _load_engine(
             return NativeEngine(ear, model.tower, model.brain)
         brain = model.brain
     elif brain is None:
-        brain = load_brain(config, store, progress, services)
+        brain = load_brain(config, store, progress)
     return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill)
 
 
@@ -202,7 +197,7 @@ def generation(config: Config) -> "GenerationOptions":
 
 
 def load_ear(config: Config, store: ModelStore) -> "Ear":
-    """The Whisper that ``ear.model`` names, which must be installed.
+    """The ear that the configuration names; a Whisper must be installed.
 
     Raises:
         ConfigError: it cannot be used, or does not know the language.
@@ -210,6 +205,8 @@ def load_ear(config: Config, store: ModelStore) -> "Ear":
     from engine.ear.whisper import WhisperEar
 
     ear = config.ear
+    if ear.kind == REMOTE:
+        return load_remote_ear(config)
     try:
         return WhisperEar(store.path(ear.model), threads=ear.threads, language=ear.language)
     except ValueError as error:
@@ -270,6 +267,8 @@ def _load_voices(
         return given.voice, {}
     if is_made(config, given, "brain") and config.brain.kind == "native" and config.native.speaks:
         return load_own_voice(config, store), {}
+    if config.voice.kind == REMOTE:
+        return load_remote_voices(config)
     names = _voices(config)
     first, *others = load_voices(config, names, store, progress)
     return first, dict(zip(names[1:], others, strict=True))
@@ -296,10 +295,8 @@ def _shift(name: str) -> tuple[str, int]:
         raise ConfigError(f"voice: {error}") from error
 
 
-def load_brain(
-    config: Config, store: ModelStore, progress: Progress, services: "Services" = NOT_ASKED
-) -> "Brain":
-    """The language model of the embedded engine. ``services``: see `find_services`.
+def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
+    """The language model of the embedded engine.
 
     Raises:
         ConfigError: the kind is unknown, or the address, key, proxy or model of "openai" is wrong.
@@ -319,7 +316,7 @@ def load_brain(
 
             return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
         case "openai":
-            return load_remote_brain(config, services)
+            return load_remote_brain(config)
         case _:
             raise ConfigError(f"brain.kind: {brain.kind!r} is no language model of ours")
 
@@ -330,17 +327,19 @@ def _references(config: Config, given: Given) -> list[str]:
     if is_made(config, given, "vad"):
         references.append(VAD)
     if is_made(config, given, "voice"):
-        references += [G2P, *_models_of_voices(config, given)]
-    if is_made(config, given, "ear"):
+        references += (
+            [G2P, *_models_of_voices(config, given)] if config.voice.kind != REMOTE else []
+        )
+    if is_made(config, given, "ear") and config.ear.kind != REMOTE:
         references.append(config.ear.model)
-    if is_made(config, given, "brain") and config.brain.kind != "openai":
+    if is_made(config, given, "brain") and config.brain.kind != REMOTE:
         references += [config.brain.model, *config.brain.others]
     return references
 
 
 def _models_of_voices(config: Config, given: Given) -> list[str]:
     """The Piper voices that are needed."""
-    if not is_made(config, given, "voice"):
+    if not is_made(config, given, "voice") or config.voice.kind == REMOTE:
         return []
     return list(dict.fromkeys(_shift(name)[0] for name in _voices(config)))
 

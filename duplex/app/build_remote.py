@@ -3,56 +3,63 @@ each: what of an address, a key, a proxy or a model's name cannot be right."""
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from duplex.app.plugins import Given, is_made
 from duplex.config import Config
 from duplex.errors import ConfigError
 
 if TYPE_CHECKING:
+    from duplex.config import BrainConfig, EarConfig, VoiceConfig
     from engine.brain.interface import Brain
+    from engine.ear.interface import Ear
+    from engine.remote.background import Background
     from engine.remote.service import Service
+    from tts.openai.voice import Fetch
+    from tts.types import Voice
+
+    _Section = EarConfig | BrainConfig | VoiceConfig
 
 REMOTE = "openai"  # the kind of such a part
+_EAR_S, _VOICE_S = 10.0, 10.0  # a caller waits in silence; the brain may think for longer
+_SPEAKERS = 16  # answers that are spoken at a time; each has a thread that mostly waits
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A part that is to be asked: where, with which key, and for which models."""
-
-    base_url: str
-    key_env: str
-    models: tuple[str, ...]
-
-
-def find_services(config: Config, given: Given) -> "dict[str, Service]":
-    """The services of all parts that others run, by part; each was asked for its models. Nothing
-    is loaded before, so that what is wrong is said at once.
+def ask_services(config: Config, given: Given) -> Config:
+    """Ask the services of all parts that others run for their models, and return ``config`` with
+    their addresses mended. Nothing is loaded before, so that what is wrong is said at once.
 
     Raises:
         ConfigError: one cannot be asked as it is configured, or does not know its model.
     """
-    brain = config.brain
-    asked = {"brain": _Asked(brain.base_url, brain.api_key_env, (brain.model, *brain.others))}
-    return {
-        part: _find(part, what)
-        for part, what in asked.items()
-        if getattr(config, part).kind == REMOTE and is_made(config, given, part)
-    }
+    for part in ("ear", "brain", "voice"):
+        section = getattr(config, part)
+        if section.kind == REMOTE and is_made(config, given, part):
+            models = [section.model, *(section.others if part == "brain" else ())]
+            asked = structs.replace(section, base_url=_asked(part, section, models))
+            config = structs.replace(config, **{part: asked})
+    return config
 
 
-def load_remote_brain(config: Config, services: "Mapping[str, Service]") -> "Brain":
-    """The brain of ``brain.kind = "openai"``; its service is looked for if it is not there.
+def speakers(config: Config, given: Given) -> int:
+    """How many answers may be spoken at a time: one, where this machine computes them."""
+    return _SPEAKERS if config.voice.kind == REMOTE and is_made(config, given, "voice") else 1
+
+
+def load_remote_brain(config: Config) -> "Brain":
+    """The brain of ``brain.kind = "openai"``.
 
     Raises:
-        ConfigError: as `find_services`.
+        ConfigError: it cannot be asked as it is configured.
     """
     from engine.brain.openai_compatible import OpenAIBrain
 
-    service = services.get("brain") or find_services(config, Given())["brain"]
+    service = _service("brain", config.brain)
     return OpenAIBrain(
         service.base_url,
         config.brain.model,
@@ -61,17 +68,77 @@ def load_remote_brain(config: Config, services: "Mapping[str, Service]") -> "Bra
     )
 
 
-def _find(part: str, asked: _Asked) -> "Service":
+def load_remote_ear(config: Config) -> "Ear":
+    """The ear of ``ear.kind = "openai"``.
+
+    Raises:
+        ConfigError: it cannot be asked as it is configured.
+    """
+    from engine.ear.openai_compatible import OpenAIEar
+
+    return OpenAIEar(_service("ear", config.ear, _EAR_S), config.ear.model, config.ear.language)
+
+
+def load_remote_voices(config: Config) -> "tuple[Voice, dict[str, Voice]]":
+    """The voice of ``voice.kind = "openai"``, and all others by name.
+
+    Raises:
+        ConfigError: it cannot be asked as it is configured.
+    """
+    from engine.remote.background import Background
+    from tts.openai.voice import OpenAIVoice
+
+    voice = config.voice
+    fetch = _fetching(Background(_service("voice", voice, _VOICE_S)))
+    others = [name for name in voice.others if not name.startswith("@")]
+    first, *rest = (
+        OpenAIVoice(fetch, voice.model, name, voice.instructions) for name in (voice.name, *others)
+    )
+    return first, dict(zip(others, rest, strict=True))
+
+
+def _fetching(http: "Background") -> "Fetch":
+    """How a voice asks, which does no HTTP itself."""
+    from engine.remote.service import RemoteError
+    from tts.errors import VoiceError
+
+    def fetch(request: dict[str, Any]) -> Iterator[bytes]:
+        try:
+            with closing(http.sound("audio/speech", json=request)) as pieces:
+                yield from pieces
+        except RemoteError as error:
+            raise VoiceError(str(error)) from error
+
+    return fetch
+
+
+def _service(part: str, section: "_Section", timeout_s: float = 30.0) -> "Service":
     from engine.errors import EngineError
     from engine.remote.service import Service
-    from engine.remote.start import AddressError, checked, mended
+    from engine.remote.start import AddressError, mended
 
     try:
-        url, said = mended(f"{part}.base_url", asked.base_url)
-        key = os.environ.get(asked.key_env, "").strip()
-        service, lines = checked(Service(part, url, key), part, asked.models)
+        url, _ = mended(f"{part}.base_url", section.base_url)
+        return Service(part, url, os.environ.get(section.api_key_env, "").strip(), timeout_s)
     except (AddressError, EngineError) as error:
         raise ConfigError(str(error)) from error
+
+
+def _asked(part: str, section: "_Section", models: list[str]) -> str:
+    """The mended address of a service, which is asked for ``models``."""
+    from engine.errors import EngineError
+    from engine.remote.start import checked, mended
+
+    if part == "voice" and not section.name:
+        raise ConfigError(
+            'voice.name must be set for voice.kind = "openai", for example to "alloy"'
+        )
+    service = _service(part, section)
+    try:
+        service, lines = checked(service, part, models)
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
+    _, said = mended(f"{part}.base_url", section.base_url)
     for line in filter(None, [said, *lines]):
         logger.warning("%s", line)
-    return service
+    return service.base_url

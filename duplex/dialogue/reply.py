@@ -41,6 +41,7 @@ from duplex.protocol.response_stream import (
 from duplex.protocol.response_types import ResponseError, StatusDetails, Usage
 from engine.errors import EngineError
 from engine.types import CallArguments, CallEnded, CallStarted, Finished, FinishReason, Message
+from tts.errors import VoiceError
 from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
@@ -154,10 +155,12 @@ class Reply:
             async with asyncio.TaskGroup() as tasks:
                 brain = self.pipeline.start(tasks, self._source, history, options)
                 tasks.create_task(self._send_parts())
-        except* EngineError as errors:
+        except* (EngineError, VoiceError) as errors:
             error = errors.exceptions[0]
             kind = type(error).__name__  # its message may quote what was said
-            call_logger(logger, self._call.call_id).warning("the engine failed: %s", kind)
+            call_logger(logger, self._call.call_id).warning(
+                "the engine or the voice failed: %s", kind
+            )
             self.delivery.is_cut_short = True
             ending = failed(str(error))
         else:
