@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.brain.interface import Brain
     from engine.ear.interface import Ear
     from engine.types import GenerationOptions
+    from tts.openai.voice import OpenAIVoice
     from tts.piper.shifted import ShiftedVoice
     from tts.piper.voice import PiperVoice
     from tts.types import Voice
@@ -213,13 +214,15 @@ def load_ear(config: Config, store: ModelStore) -> "Ear":
         raise ConfigError(f"ear: {error}") from error
 
 
-def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice":
+def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":
     """The Piper voice that ``voice.model`` names, installed if it is missing.
 
     Raises:
         ConfigError: espeak is asked for and not installed.
         ModelError: it cannot be installed.
     """
+    if config.voice.kind == REMOTE:
+        return load_remote_voices(config)[0]
     store.ensure([G2P], progress)
     return load_voices(config, [config.voice.model], store, progress)[0]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.ear.interface import Ear
     from engine.remote.background import Background
     from engine.remote.service import Service
-    from tts.openai.voice import Fetch
+    from tts.openai.voice import Fetch, OpenAIVoice
     from tts.types import Voice
 
     _Section = EarConfig | BrainConfig | VoiceConfig
@@ -37,6 +37,8 @@ def ask_services(config: Config, given: Given) -> Config:
     Raises:
         ConfigError: one cannot be asked as it is configured, or does not know its model.
     """
+    if not config.voice.name and config.voice.kind == REMOTE and is_made(config, given, "voice"):
+        raise ConfigError('voice.name must be set for voice.kind = "openai", such as "alloy"')
     for part in ("ear", "brain", "voice"):
         section = getattr(config, part)
         if section.kind == REMOTE and is_made(config, given, part):
@@ -79,7 +81,7 @@ def load_remote_ear(config: Config) -> "Ear":
     return OpenAIEar(_service("ear", config.ear, _EAR_S), config.ear.model, config.ear.language)
 
 
-def load_remote_voices(config: Config) -> "tuple[Voice, dict[str, Voice]]":
+def load_remote_voices(config: Config) -> "tuple[OpenAIVoice, dict[str, Voice]]":
     """The voice of ``voice.kind = "openai"``, and all others by name.
 
     Raises:
@@ -129,10 +131,6 @@ def _asked(part: str, section: "_Section", models: list[str]) -> str:
     from engine.errors import EngineError
     from engine.remote.start import checked, mended
 
-    if part == "voice" and not section.name:
-        raise ConfigError(
-            'voice.name must be set for voice.kind = "openai", for example to "alloy"'
-        )
     service = _service(part, section)
     try:
         service, lines = checked(service, part, models)

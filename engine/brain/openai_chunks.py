@@ -92,8 +92,7 @@ def _values(data: str) -> list[Any]:
 def _chunk(value: Any) -> Chunk:
     if not isinstance(value, dict):
         raise _unreadable("chunk", value)
-    if (error := error_in(value)) is not None:
-        raise BrainError(f"the brain's endpoint reports an error: {error}")
+    _raise_error(value)
     choices = value.get("choices") or []
     if isinstance(choices, dict):
         choices = [choices]
@@ -101,6 +100,11 @@ def _chunk(value: Any) -> Chunk:
         raise _unreadable("choices", choices)
     read = tuple(_choice(choice) for choice in choices if choice is not None)
     return Chunk(read, _usage(value.get("usage")))
+
+
+def _raise_error(value: Any) -> None:
+    if (error := error_in(value)) is not None:
+        raise BrainError(f"the brain's endpoint reports an error: {error}")
 
 
 def _usage(usage: Any) -> Usage | None:
@@ -128,6 +132,7 @@ def _count(value: Any) -> int:
 def _choice(choice: Any) -> ChoiceDelta:
     if not isinstance(choice, dict):
         raise _unreadable("choice", choice)
+    _raise_error(choice.get("error") and choice)
     delta = choice.get("delta") or choice.get("message") or {}
     if isinstance(delta, str):
         delta = {"content": delta}

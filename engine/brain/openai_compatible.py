@@ -21,6 +21,7 @@ from engine.types import CallRule, GenerationOptions, Message, RawPiece
 _BYTES_PER_TOKEN, _MARKUP_TOKENS = 3, 8
 _NO_RESULT_YET = "There is no result yet."
 _SIGNS_OF_LIFE = 4  # waits of `timeout_s` in which nothing but comments may come
+_COUNTS_S = 2.0  # for the counts, which come after the end of an answer
 _LAST_BYTES_S = 0.05  # a connection whose body was read to its end is used again
 
 
@@ -108,7 +109,7 @@ class OpenAISession:
         answer = StreamedAnswer()
         is_done = False
         async with aclosing(read_events(self._service, response)) as events:
-            while not is_done and (event := await self._next(events)) is not None:
+            while not is_done and (event := await self._next(events, answer)) is not None:
                 if event.type == "error":
                     raise BrainError(
                         "the brain's endpoint reports an error: "
@@ -125,12 +126,19 @@ class OpenAISession:
         for piece in answer.finish(done=is_done):
             yield piece
 
-    async def _next(self, events: AsyncIterator[Event]) -> Event | None:
-        """The next event; None after the last."""
+    async def _next(self, events: AsyncIterator[Event], answer: StreamedAnswer) -> Event | None:
+        """The next event; None after the last. Behind its end an answer lacks nothing but counts,
+        and waits for no more."""
         try:
-            async with asyncio.timeout(_SIGNS_OF_LIFE * self._service.timeout_s):
+            async with asyncio.timeout(
+                _COUNTS_S if answer.is_ended else _SIGNS_OF_LIFE * self._service.timeout_s
+            ):
                 return await anext(events, None)
-        except TimeoutError as error:
+        except (TimeoutError, RemoteError) as error:
+            if answer.is_ended:
+                return None
+            if isinstance(error, RemoteError):
+                raise
             raise BrainError("the brain's endpoint does not answer in time") from error
 
     def _shown(self, messages: Sequence[Message]) -> list[Message]:

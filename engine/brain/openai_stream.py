@@ -28,6 +28,11 @@ class StreamedAnswer:
         self._choice: int | None = None  # the first of several answers; the others are not read
         self._text, self._thought = _Joined(), _Joined()
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether the endpoint has said that the answer is over; its counts may follow."""
+        return self._reason is not None
+
     def feed(self, chunk: Chunk) -> list[RawPiece]:
         """Take the next chunk; return its pieces in order."""
         if chunk.usage is not None:

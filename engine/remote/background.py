@@ -4,7 +4,7 @@ import asyncio
 import queue
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 import httpx2
@@ -45,7 +45,7 @@ class Background:
         """
         return self._wait(self._text(path, request))
 
-    def sound(self, path: str, **request: Any) -> Iterator[bytes]:
+    def sound(self, path: str, **request: Any) -> Generator[bytes, None, None]:
         """Ask, and yield the body as it comes; b"" each `_STEP_S` in which nothing came. Closing
         the iterator ends the request.
 

@@ -39,6 +39,7 @@ class Endpoint:
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    answering: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def base_url(self) -> str:
@@ -47,6 +48,9 @@ class Endpoint:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.answering.add(task)
         self.writers.append(writer)
         try:
             request = await read_request(reader)
@@ -85,7 +89,9 @@ async def endpoint(
         server.close()
         for writer in made.writers:
             writer.transport.abort()
-        await asyncio.sleep(0)  # else the loop ends before the sockets are closed
+        await asyncio.gather(*made.answering, return_exceptions=True)
+        for _ in range(2):
+            await asyncio.sleep(0)  # else the loop ends before the sockets are closed
 
 
 def body(*pieces: bytes, kind: str = "text/event-stream", cut: bool = False) -> Reply:

@@ -144,6 +144,9 @@ CHUNKS = {
     ),
     "error null": _between(chunk({}, error=None)),
     "error in the stream": _between(_ERROR, error="out of memory"),
+    "error in a choice": _choices(
+        [{"error": {"message": "gone"}, "finish_reason": "error"}], error="gone"
+    ),
     "error a string": _between({"error": "overloaded"}, error="overloaded"),
     "error of vLLM": _between(
         {"object": "error", "message": "too long", "code": 400}, error="too long"
@@ -165,6 +168,9 @@ ENDS = {
     "finish_reason error": Kind(events(*hello(finish="error")), error="in the middle"),
     "nothing but [DONE]": Kind(events(), text=""),
     "no body": _raw(error="nothing that can be read"),
+    "cut after the finish_reason": Kind(
+        body(*(f"data: {data}\n\n".encode() for data in hello()), cut=True)
+    ),
     "cut amid the stream": Kind(
         body(*(f"data: {data}\n\n".encode() for data in hello()[:2]), cut=True), error="failed"
     ),

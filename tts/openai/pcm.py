@@ -33,7 +33,7 @@ class PcmReader:
             data = data[start:]
         whole = len(data) // 2 * 2
         self._held = data[whole:]
-        return np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768
+        return np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
 
 
 def _start(data: bytes) -> int | None:

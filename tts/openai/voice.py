@@ -50,6 +50,10 @@ class OpenAIVoice:
         fields = self._fields if speed == 1.0 else {**self._fields, "speed": speed}
         return OpenAIUtterance(self._fetch, fields, speed)
 
+    def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
+        """See `tts.types.TextVoice`."""
+        return self.open(speed).feed(text)
+
 
 class OpenAIUtterance:
     """One answer; see `Utterance`. Its chunks without samples are pauses in which it waits."""

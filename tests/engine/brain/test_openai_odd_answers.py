@@ -113,6 +113,18 @@ async def test_comments_keep_an_answer_alive_for_longer_than_its_timeout_but_not
             await answer(served.base_url, timeout_s=0.4)
 
 
+@pytest.mark.realtime
+async def test_an_answer_that_is_over_does_not_wait_for_the_end_of_its_stream() -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await body(*(f"data: {data}\n\n".encode() for data in hello()), cut=True)(reader, writer)
+        await reader.read()
+
+    async with endpoint(reply) as served:
+        async with asyncio.timeout(20):
+            pieces = await answer(served.base_url)
+    assert pieces == ["Hello ", "you.", Finished("stop", 0, 0, 0)]
+
+
 async def test_a_message_does_not_quote_the_key() -> None:
     error = json.dumps({"error": {"message": "Incorrect API key provided: sk-secret."}})
     async with endpoint(events(error)) as served:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tts.errors import VoiceError
 from tts.openai.pcm import PcmReader
 from tts.openai.word_times import Pace, WordTimes
+from tts.types import SpokenWord
 
 TEXT = "  It is half past nine, in Oslo. 東京です。"
 
@@ -23,7 +24,7 @@ def test_words_add_up_to_the_text_and_end_in_order_within_the_sound(
     text: str, pieces: list[int]
 ) -> None:
     times = WordTimes(text, Pace(1.0))
-    words = []
+    words: list[SpokenWord] = []
     made = 0
     for samples in pieces:
         made += samples
