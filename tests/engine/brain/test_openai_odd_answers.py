@@ -18,7 +18,7 @@ from engine.types import (
     RawPiece,
     Thought,
 )
-from tests._support.endpoint import body, chunk, endpoint, events, hello
+from tests._support.endpoint import body, chunk, endpoint, events, hello, read_request
 from tests._support.odd_answers import CHUNKS, ENDS, LINES, REFUSALS, TOOLS, WHOLES, Kind
 
 TALK = [Message("system", "Be brief."), Message("user", "Hi.")]
@@ -133,22 +133,27 @@ async def test_a_message_does_not_quote_the_key() -> None:
         assert served.requests[0].headers["authorization"] == "Bearer sk-secret"
 
 
-async def test_a_call_keeps_its_connection() -> None:
-    connections = 0
+async def test_a_call_keeps_its_connection_until_the_endpoint_closes_it() -> None:
+    asked: list[int] = []  # of each connection
+    left = asyncio.Event()
     data = "".join(f"data: {data}\n\n" for data in (*hello(), "[DONE]")).encode()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        for _ in range(2):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            await reader.readexactly(int(head.split("content-length:")[1].split("\r\n")[0]))
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\n"
-            )
-            writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n\r\n")
-        writer.close()  # between turns, as servers do; the next request makes another connection
+        asked.append(0)
+        try:
+            while asked[-1] < 2:  # then it is closed between turns, as servers do
+                await read_request(reader)
+                asked[-1] += 1
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                    b"Transfer-Encoding: chunked\r\n\r\n"
+                )
+                writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            left.set()  # the call is over
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
@@ -158,4 +163,6 @@ async def test_a_call_keeps_its_connection() -> None:
             pieces = [piece async for piece in session.generate(TALK, GenerationOptions())]
             assert pieces[:-1] == ["Hello ", "you."]
         await session.close()
-    assert connections == 2
+        await asyncio.wait_for(left.wait(), 90)
+        await asyncio.sleep(0.01)
+    assert asked == [2, 1]
