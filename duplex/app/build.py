@@ -122,7 +122,8 @@ def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig"
         silence_duration_ms=turn.hangover_ms,
         idle_timeout_ms=round(turn.idle_prompt_s * 1000) or None,
     )
-    voice = name_of(config, given, "voice") or config.voice.name or config.voice.model
+    own = config.voice.name if config.voice.kind == REMOTE else config.voice.model
+    voice = name_of(config, given, "voice") or own
     is_engine = given.ear is None and given.brain is None  # else no engine is a plug-in
     model = (name_of(config, given, "engine") if is_engine else None) or name_of(
         config, given, "brain"
