@@ -18,6 +18,7 @@ DONE = "[DONE]"
 _NOTHING = re.compile(
     r"[\s:\"'.-]*(?:\[?(?:ping|pong|heart-?beat|keep-?alive)\]?)?[\s\"'.-]*", re.I
 )
+_LONGEST_SIGN = 64  # characters
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # servers use any of them
@@ -71,7 +72,7 @@ def read_data(data: str) -> list[Chunk]:
     data = data.strip()
     while data.startswith("data:"):  # some gateways write it twice
         data = data.removeprefix("data:").lstrip()
-    if _NOTHING.fullmatch(data):
+    if len(data) <= _LONGEST_SIGN and _NOTHING.fullmatch(data):
         return []
     return [_chunk(value) for value in _values(data) if value is not None]
 
