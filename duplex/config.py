@@ -25,9 +25,9 @@ Thinking = Literal["off", "before", "think_first", "speak_first"]
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
     "engine": ("built-in",),
-    "ear": ("whisper",),
+    "ear": ("whisper", "openai"),
     "brain": ("embedded", "native", "huggingface", "openai"),
-    "voice": ("piper",),
+    "voice": ("piper", "openai"),
     "vad": ("silero",),
 }
 
@@ -90,11 +90,13 @@ class EngineConfig(Section, frozen=True):
 
 
 class EarConfig(Section, frozen=True):
-    kind: str = "whisper"  # or "plugin:NAME"
+    kind: str = "whisper"  # or "openai" (an endpoint), "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
     language: str = "en"  # multilingual models only
     threads: Positive = 1
+    base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
+    api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
 
 class BrainConfig(Section, frozen=True):
@@ -103,19 +105,19 @@ class BrainConfig(Section, frozen=True):
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
     others: tuple[str, ...] = ()  # of the same kind, loaded too for clients to choose
     threads: Positive = 2
-    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kind "native"
+    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kinds "native" and "openai"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
     max_tokens: Positive = 256  # of one answer
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
     instructions: str = ""  # empty: the built-in spoken style
     thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
     think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for kind "native"
-    base_url: str = ""  # kind "openai": e.g. http://127.0.0.1:8000/v1
+    base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
     def context(self) -> int:
         """The longest conversation that the brain is shown, in tokens."""
-        return self.context_tokens or (8192 if self.kind == "native" else 2048)
+        return self.context_tokens or (8192 if self.kind in ("native", "openai") else 2048)
 
     def thoughts(self) -> int:
         """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the
@@ -150,7 +152,7 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
-    kind: str = "piper"  # or "plugin:NAME"
+    kind: str = "piper"  # or "openai" (an endpoint), "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "piper-joe"  # a Piper voice, or VOICE@+4: four semitones higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
@@ -158,6 +160,10 @@ class VoiceConfig(Section, frozen=True):
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     locale: str = "en-US"  # how dates are read: 5/6 is in May, and elsewhere in June
     threads: Positive = 2
+    name: str = ""  # kind "openai": the voice of `model`; `others` are voices of it, too
+    instructions: str = ""  # kind "openai": how it is to speak, for models that obey some
+    base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
+    api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
 
 class VadConfig(Section, frozen=True):

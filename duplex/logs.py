@@ -71,5 +71,6 @@ def configure(style: Literal["text", "json"], *, verbose: bool) -> None:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    # At DEBUG it writes the frames themselves; at INFO, each health check.
-    logging.getLogger("websockets").setLevel(logging.INFO if verbose else logging.WARNING)
+    # At DEBUG they write what passes; at INFO, each health check and each request of a turn.
+    for library in ("websockets", "httpx2", "httpcore2"):
+        logging.getLogger(library).setLevel(logging.INFO if verbose else logging.WARNING)

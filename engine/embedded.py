@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.brain.interface import Brain, BrainSession
 from engine.brain.responder import Responder
-from engine.ear.interface import Ear
+from engine.ear.interface import Ear, manners_of
 from engine.ear.transcription import TurnTranscriber
 from engine.types import GenerationOptions, Message, Piece, Transcript
 from engine.worker import Worker
@@ -27,7 +27,7 @@ class EmbeddedEngine:
         self._ear = ear
         self._brain = brain
         self._incremental = incremental
-        self._ear_worker = Worker("ear")
+        self._ear_worker = Worker("ear", manners_of(ear).at_once)
 
     def open(self) -> "EmbeddedSession":
         """Start a call."""

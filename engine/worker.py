@@ -37,12 +37,16 @@ class Worker:
     one step per coroutine in it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, threads: int = 1) -> None:
+        """``threads`` more than one: steps that wait for other machines, several at a time."""
         self._steps: queue.PriorityQueue[tuple[int, int, Future[Any], Callable[[], Any] | None]]
         self._steps = queue.PriorityQueue()
         self._order = itertools.count()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     async def run(self, function: Callable[[], T], priority: Priority = Priority.REPLY) -> T:
         """Call ``function`` on the worker's thread and return its result or raise its error.
@@ -84,8 +88,10 @@ class Worker:
 
     def close(self) -> None:
         """Run the steps already queued, then stop. The worker cannot be used afterwards."""
-        self._steps.put((max(Priority) + 1, next(self._order), Future(), None))
-        self._thread.join()
+        for _ in self._threads:
+            self._steps.put((max(Priority) + 1, next(self._order), Future(), None))
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while True:

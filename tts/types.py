@@ -1,7 +1,7 @@
 """The interface of a voice, and the audio that it makes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,11 +17,13 @@ class SpokenWord:
     """A word of the answer and its last sample, counted in its segment or in the answer.
 
     ``text`` is a slice of the segment's original text, spaces and punctuation included, so the
-    words of a segment joined give the segment back.
+    words of a segment joined give the segment back. ``is_estimated``: the end is a guess from the
+    word's share of the text, of a voice that does not know better.
     """
 
     text: str
     end_sample: int
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class TextUtterance:
         start = self._spoken
         for chunk in self._voice.synthesize(text, self._speed):
             self._spoken += len(chunk.samples)
-            words = (SpokenWord(word.text, start + word.end_sample) for word in chunk.words)
+            words = (replace(word, end_sample=start + word.end_sample) for word in chunk.words)
             yield AudioChunk(chunk.samples, tuple(words))
 
     def finish(self) -> Iterator[AudioChunk]:

@@ -5,7 +5,6 @@ here. Model code is imported inside the functions, so that the command line star
 """
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,14 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from duplex.app.build_native import load_native, load_own_voice, native_sampling
+from duplex.app.build_remote import (
+    REMOTE,
+    ask_services,
+    load_remote_brain,
+    load_remote_ear,
+    load_remote_voices,
+    speakers,
+)
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from engine.brain.interface import Brain
     from engine.ear.interface import Ear
     from engine.types import GenerationOptions
+    from tts.openai.voice import OpenAIVoice
     from tts.piper.shifted import ShiftedVoice
     from tts.piper.voice import PiperVoice
     from tts.types import Voice
@@ -86,12 +94,13 @@ def load(
     defaults = defaults_of(config, given)
     with progress.task("loading the plug-ins"):
         given = with_plugins(config, given)
+    config = ask_services(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
         engine, engines = load_engines(config, store, progress, given)
         voice, voices = _load_voices(config, store, progress, given)
         vad = _load_vad(store) if given.vad is None else given.vad
-    worker = Worker("voice")
+    worker = Worker("voice", speakers(config, given))
     own = is_made(config, given, "brain") and config.brain.kind == "native"
     options = generation(config, store.path(config.brain.model) if own else None)
     return Parts(engine, vad, voice, worker, defaults, options, engines, voices)
@@ -116,7 +125,8 @@ def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig"
         silence_duration_ms=turn.hangover_ms,
         idle_timeout_ms=round(turn.idle_prompt_s * 1000) or None,
     )
-    voice = name_of(config, given, "voice") or config.voice.model
+    own = config.voice.name if config.voice.kind == REMOTE else config.voice.model
+    voice = name_of(config, given, "voice") or own
     is_engine = given.ear is None and given.brain is None  # else no engine is a plug-in
     model = (name_of(config, given, "engine") if is_engine else None) or name_of(
         config, given, "brain"
@@ -203,7 +213,7 @@ def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOpt
 
 
 def load_ear(config: Config, store: ModelStore) -> "Ear":
-    """The Whisper that ``ear.model`` names, which must be installed.
+    """The ear that the configuration names; a Whisper must be installed.
 
     Raises:
         ConfigError: it cannot be used, or does not know the language.
@@ -211,19 +221,23 @@ def load_ear(config: Config, store: ModelStore) -> "Ear":
     from engine.ear.whisper import WhisperEar
 
     ear = config.ear
+    if ear.kind == REMOTE:
+        return load_remote_ear(config)
     try:
         return WhisperEar(store.path(ear.model), threads=ear.threads, language=ear.language)
     except ValueError as error:
         raise ConfigError(f"ear: {error}") from error
 
 
-def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice":
+def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":
     """The Piper voice that ``voice.model`` names, installed if it is missing.
 
     Raises:
         ConfigError: espeak is asked for and not installed.
         ModelError: it cannot be installed.
     """
+    if config.voice.kind == REMOTE:
+        return load_remote_voices(config)[0]
     store.ensure([G2P], progress)
     return load_voices(config, [config.voice.model], store, progress)[0]
 
@@ -271,6 +285,8 @@ def _load_voices(
         return given.voice, {}
     if is_made(config, given, "brain") and config.brain.kind == "native" and config.native.speaks:
         return load_own_voice(config, store), {}
+    if config.voice.kind == REMOTE:
+        return load_remote_voices(config)
     names = _voices(config)
     first, *others = load_voices(config, names, store, progress)
     return first, dict(zip(names[1:], others, strict=True))
@@ -301,7 +317,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
     """The language model of the embedded engine.
 
     Raises:
-        ConfigError: the kind is unknown, or "openai" without an address.
+        ConfigError: the kind is unknown, or the address, key, proxy or model of "openai" is wrong.
     """
     brain = config.brain
     match brain.kind:
@@ -318,12 +334,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
 
             return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
         case "openai":
-            from engine.brain.openai_compatible import OpenAIBrain
-
-            if not brain.base_url:
-                raise ConfigError('brain.base_url must be set for brain.kind = "openai"')
-            key = os.environ.get(brain.api_key_env, "")
-            return OpenAIBrain(brain.base_url, brain.model, api_key=key or "none")
+            return load_remote_brain(config)
         case _:
             raise ConfigError(f"brain.kind: {brain.kind!r} is no language model of ours")
 
@@ -334,17 +345,19 @@ def _references(config: Config, given: Given) -> list[str]:
     if is_made(config, given, "vad"):
         references.append(VAD)
     if is_made(config, given, "voice"):
-        references += [G2P, *_models_of_voices(config, given)]
-    if is_made(config, given, "ear"):
+        references += (
+            [G2P, *_models_of_voices(config, given)] if config.voice.kind != REMOTE else []
+        )
+    if is_made(config, given, "ear") and config.ear.kind != REMOTE:
         references.append(config.ear.model)
-    if is_made(config, given, "brain") and config.brain.kind != "openai":
+    if is_made(config, given, "brain") and config.brain.kind != REMOTE:
         references += [config.brain.model, *config.brain.others]
     return references
 
 
 def _models_of_voices(config: Config, given: Given) -> list[str]:
     """The Piper voices that are needed."""
-    if not is_made(config, given, "voice"):
+    if not is_made(config, given, "voice") or config.voice.kind == REMOTE:
         return []
     return list(dict.fromkeys(_shift(name)[0] for name in _voices(config)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duplex.config import Config, load_config, parse_assignment
-from duplex.errors import ConfigError
+from duplex.errors import ConfigError, DuplexError
 from tts.text.segment import Segmenter
 from tts.text.unspoken import speech
 
@@ -77,11 +77,15 @@ def _save(texts: list[str], config: Config, path: Path) -> None:
 
     from duplex.app import build
     from duplex.model_store import Progress
+    from tts.errors import VoiceError
 
     store = build.open_store(config)
     voice = build.load_voice(config, store, Progress(sys.stderr))
     pause = np.zeros(round(_PAUSE_S * voice.sample_rate), np.float32)
-    pieces = [piece for text in texts for piece in (*spoken(voice, text), pause)][:-1]
+    try:
+        pieces = [piece for text in texts for piece in (*spoken(voice, text), pause)][:-1]
+    except VoiceError as error:
+        raise DuplexError(str(error)) from error
     if not any(len(piece) for piece in pieces):
         raise ConfigError("there is nothing to say")
     try:

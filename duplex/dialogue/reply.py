@@ -33,13 +33,15 @@ from duplex.protocol import server_events as wire
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.response_stream import (
     COMPLETED,
+    CONTENT_FILTER,
     MAX_OUTPUT_TOKENS,
     ResponseStream,
     failed,
 )
 from duplex.protocol.response_types import ResponseError, StatusDetails, Usage
 from engine.errors import EngineError
-from engine.types import CallArguments, CallEnded, CallStarted, Finished, Message
+from engine.types import CallArguments, CallEnded, CallStarted, Finished, FinishReason, Message
+from tts.errors import VoiceError
 from tts.types import MIN_SPEED
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,11 @@ logger = logging.getLogger(__name__)
 RESUMES = "duplex_resumes"  # key of a response's metadata: the id of the one that it goes on with
 _MAX_METADATA = 16  # pairs, by the protocol
 _TEXT_HZ = 24_000  # of the ledger of a reply without a voice, which stays empty
+_ENDINGS: dict[FinishReason, StatusDetails] = {
+    "stop": COMPLETED,
+    "length": MAX_OUTPUT_TOKENS,
+    "content_filter": CONTENT_FILTER,
+}
 _REPORTED_BEFORE = Finished("stop", 0, 0, 0)
 
 
@@ -148,14 +155,16 @@ class Reply:
             async with asyncio.TaskGroup() as tasks:
                 brain = self.pipeline.start(tasks, self._source, history, options)
                 tasks.create_task(self._send_parts())
-        except* EngineError as errors:
+        except* (EngineError, VoiceError) as errors:
             error = errors.exceptions[0]
             kind = type(error).__name__  # its message may quote what was said
-            call_logger(logger, self._call.call_id).warning("the engine failed: %s", kind)
+            call_logger(logger, self._call.call_id).warning(
+                "the engine or the voice failed: %s", kind
+            )
             self.delivery.is_cut_short = True
             ending = failed(str(error))
         else:
-            ending = MAX_OUTPUT_TOKENS if brain.result().reason == "length" else COMPLETED
+            ending = _ENDINGS[brain.result().reason]
         return ending
 
     async def _send_parts(self) -> None:

@@ -27,7 +27,7 @@ from engine.types import (
 )
 from engine.worker import Priority
 from tts.text.segment import Segmenter
-from tts.types import AudioChunk, SpokenWord, Utterance, Voice
+from tts.types import AudioChunk, Utterance, Voice
 
 _CHARACTERS_PER_S = 15.0  # of English speech, to say how long unspoken text will last
 _CODES_PER_S = 25  # of a brain that speaks itself
@@ -217,13 +217,15 @@ class SpeechPipeline:
         ratio = speech.output_hz / rate_hz
         async with aclosing(speech.steps.stream(chunks, self._urgency)) as stream:
             async for chunk in stream:
+                if not len(chunk.samples) and not chunk.words:
+                    continue  # it waits
                 delivery.marks.reach("first_audio")
                 self._first_sound.set()
                 words = []
                 for word in chunk.words:
                     self._voiced += len(word.text)
                     end = delivery.made_before + round(word.end_sample * ratio)
-                    words.append(SpokenWord(word.text, end))
+                    words.append(replace(word, end_sample=end))
                 made_s = min(expected_s, len(chunk.samples) / rate_hz)
                 expected_s -= made_s
                 self._unspoken_s -= made_s

@@ -29,6 +29,7 @@ COMPLETED = StatusDetails("completed")
 TURN_DETECTED = StatusDetails("cancelled", reason="turn_detected")
 CLIENT_CANCELLED = StatusDetails("cancelled", reason="client_cancelled")
 MAX_OUTPUT_TOKENS = StatusDetails("incomplete", reason="max_output_tokens")
+CONTENT_FILTER = StatusDetails("incomplete", reason="content_filter")
 
 
 def failed(message: str, code: str = Code.SERVER_ERROR) -> StatusDetails:

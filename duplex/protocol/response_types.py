@@ -32,7 +32,10 @@ class StatusDetails(Struct, frozen=True):
     """How a response ended."""
 
     type: Literal["completed", "cancelled", "incomplete", "failed"]
-    reason: Literal["turn_detected", "client_cancelled", "max_output_tokens"] | UnsetType = UNSET
+    reason: (
+        Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
+        | UnsetType
+    ) = UNSET
     error: ResponseError | UnsetType = UNSET
 
 

@@ -1,17 +1,28 @@
 """Any OpenAI-compatible chat endpoint (vLLM, llama.cpp, Ollama, a hosted model) as a brain."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
+
+import httpx2
 
 from engine.brain.context_window import kept_messages
 from engine.brain.interface import BrainError
-from engine.brain.openai_stream import StreamedAnswer, read_chunk
+from engine.brain.openai_chunks import DONE, read_data
+from engine.brain.openai_stream import StreamedAnswer
+from engine.remote.bodies import reason_of_body
+from engine.remote.events import Event, read_events
+from engine.remote.service import RemoteError, Service
 from engine.types import CallRule, GenerationOptions, Message, RawPiece
 
 # The endpoint's tokenizer is not known here. Three UTF-8 bytes a token and eight tokens for the
 # markup overestimate English; where they do not, the endpoint answers with an error of its own.
 _BYTES_PER_TOKEN, _MARKUP_TOKENS = 3, 8
 _NO_RESULT_YET = "There is no result yet."
+_SIGNS_OF_LIFE = 4  # waits of `timeout_s` in which nothing but comments may come
+_COUNTS_S = 2.0  # for the counts, which come after the end of an answer
+_LAST_BYTES_S = 0.05  # a connection whose body was read to its end is used again
 
 
 class OpenAIBrain:
@@ -22,41 +33,36 @@ class OpenAIBrain:
         base_url: str,
         model: str,
         *,
-        api_key: str = "none",
+        api_key: str = "",
         context_tokens: int = 8192,
         timeout_s: float = 30.0,
     ) -> None:
         """``timeout_s`` bounds the wait for a connection and for each piece of the stream.
 
         Raises:
-            ImportError: the package ``openai`` is not installed.
+            RemoteError: the key or the environment's proxy cannot be used.
         """
-        try:
-            import openai
-        except ImportError as error:
-            raise ImportError("an OpenAI-compatible brain needs the package 'openai'") from error
         self.context_tokens = context_tokens
         self._model = model
-        # A retry would only make the caller wait longer in silence.
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=0
-        )
+        self._service = Service("brain", base_url.rstrip("/"), api_key, timeout_s)
 
     def open(self) -> "OpenAISession":
         """Start a session; nothing is sent to the endpoint yet."""
-        return OpenAISession(self._client, self._model, self.context_tokens)
+        return OpenAISession(self._service, self._model, self.context_tokens)
 
     def close(self) -> None:
-        """Does nothing: a connection belongs to its answer and closes with it."""
+        """Does nothing: connections belong to sessions."""
 
 
 class OpenAISession:
-    """A session of one call. It keeps no state between answers and has no cache of its own."""
+    """A session of one call. It keeps its connection, but no state between answers, and has no
+    cache of its own."""
 
-    def __init__(self, client: Any, model: str, context_tokens: int) -> None:
-        self._client = client
+    def __init__(self, service: Service, model: str, context_tokens: int) -> None:
+        self._service = service
         self._model = model
         self._context_tokens = context_tokens
+        self._client = service.connect()
 
     async def prefill(self, messages: Sequence[Message], partial: str | None = None) -> None:
         """Does nothing: the protocol has no prefill."""
@@ -71,38 +77,69 @@ class OpenAISession:
         endpoint's; one that sends no usage gives zeros.
 
         Raises:
-            BrainError: the endpoint cannot be reached, refuses, stalls or breaks off.
+            BrainError: the endpoint cannot be reached, refuses, stalls or breaks off, or sends what
+                cannot be read.
             ContextExceeded: the last turn alone is too long for the context.
         """
-        import openai
-
+        request = {
+            "model": self._model,
+            "messages": _wire(self._shown(messages)),
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **_offer(messages, options.calls),
+        }
         try:
-            stream = await self._client.chat.completions.create(
-                model=self._model,
-                messages=_wire(self._shown(messages)),
-                max_tokens=options.max_tokens,
-                temperature=options.temperature,
-                top_p=options.top_p,
-                stream=True,
-                stream_options={"include_usage": True},
-                **_offer(messages, options.calls),
-            )
-            async with stream:
-                answer = StreamedAnswer()
-                async for chunk in stream:
-                    for piece in answer.feed(read_chunk(chunk)):
-                        yield piece
-                for piece in answer.finish():
+            async with (
+                self._service.post(self._client, "chat/completions", json=request) as response,
+                aclosing(self._pieces(response)) as pieces,
+            ):
+                async for piece in pieces:
                     yield piece
-        except openai.APIStatusError as error:
-            raise BrainError(f"the brain's endpoint says {error.status_code}") from error
-        except openai.APITimeoutError as error:
-            raise BrainError("the brain's endpoint does not answer in time") from error
-        except openai.OpenAIError as error:
-            raise BrainError(f"the connection to the brain's endpoint failed: {error}") from error
+        except (RemoteError, BrainError) as error:
+            raise BrainError(self._service.safe(str(error))) from error
 
     async def close(self) -> None:
-        """Does nothing: there is nothing to free."""
+        """Close the connection."""
+        await self._client.aclose()
+
+    async def _pieces(self, response: httpx2.Response) -> AsyncGenerator[RawPiece, None]:
+        answer = StreamedAnswer()
+        is_done = False
+        async with aclosing(read_events(self._service, response)) as events:
+            while not is_done and (event := await self._next(events, answer)) is not None:
+                if event.type == "error":
+                    raise BrainError(
+                        "the brain's endpoint reports an error: "
+                        + reason_of_body(event.data.encode("utf-8", "replace"))
+                    )
+                is_done = event.data.strip(" \"'") == DONE
+                if not is_done:
+                    for chunk in read_data(event.data):
+                        for piece in answer.feed(chunk):
+                            yield piece
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_BYTES_S):
+                    await anext(events, None)
+        for piece in answer.finish(done=is_done):
+            yield piece
+
+    async def _next(self, events: AsyncIterator[Event], answer: StreamedAnswer) -> Event | None:
+        """The next event; None after the last. Behind its end an answer lacks nothing but counts,
+        and waits for no more."""
+        try:
+            async with asyncio.timeout(
+                _COUNTS_S if answer.is_ended else _SIGNS_OF_LIFE * self._service.timeout_s
+            ):
+                return await anext(events, None)
+        except (TimeoutError, RemoteError) as error:
+            if answer.is_ended:
+                return None
+            if isinstance(error, RemoteError):
+                raise
+            raise BrainError("the brain's endpoint does not answer in time") from error
 
     def _shown(self, messages: Sequence[Message]) -> list[Message]:
         lengths = [

@@ -1,98 +1,37 @@
-"""The stream of an OpenAI-compatible endpoint, in two steps.
+"""What the chunks of an OpenAI-compatible endpoint mean for the answer. No IO."""
 
-`read_chunk` reads one chunk of the openai package into plain values; `StreamedAnswer` decides what
-they mean for the answer.
-"""
-
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 from engine.brain.interface import BrainError
-from engine.types import (
-    CallArguments,
-    CallEnded,
-    CallPiece,
-    CallStarted,
-    Finished,
-    FinishReason,
-    RawPiece,
-    Thought,
-)
+from engine.brain.openai_calls import CallJoiner
+from engine.brain.openai_chunks import ChoiceDelta, Chunk, Usage
+from engine.types import Finished, FinishReason, RawPiece, Thought
 
-
-@dataclass(frozen=True, slots=True)
-class CallDelta:
-    """A piece of a call: which call, its function's name if it begins here, more arguments."""
-
-    index: int
-    id: str | None
-    name: str | None
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceDelta:
-    """A piece of the answer; any of its parts may be empty."""
-
-    thought: str = ""
-    text: str = ""
-    calls: tuple[CallDelta, ...] = ()
-    finish_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the endpoint counted them."""
-
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One chunk of the stream."""
-
-    choices: tuple[ChoiceDelta, ...] = ()
-    usage: Usage | None = None
-
-
-def read_chunk(chunk: Any) -> Chunk:
-    """Read a ``ChatCompletionChunk`` of the openai package."""
-    return Chunk(tuple(map(_choice, chunk.choices)), _usage(chunk.usage))
-
-
-def _usage(usage: Any) -> Usage | None:
-    if usage is None:
-        return None
-    details = usage.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
-
-
-def _choice(choice: Any) -> ChoiceDelta:
-    delta = choice.delta
-    extra = delta.model_extra or {}
-    return ChoiceDelta(
-        # Servers use either name for reasoning.
-        thought=extra.get("reasoning_content") or extra.get("reasoning") or "",
-        text=delta.content or "",
-        calls=tuple(_call(call) for call in delta.tool_calls or () if call.function is not None),
-        finish_reason=choice.finish_reason,
-    )
-
-
-def _call(call: Any) -> CallDelta:
-    return CallDelta(call.index, call.id, call.function.name, call.function.arguments or "")
+_REASONS: dict[str, FinishReason] = {  # in lower case; any other is an end as it should be
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+}
+_CALLING = ("tool_calls", "function_call")
+_FAILED = ("error", "server_error")
 
 
 class StreamedAnswer:
     """The state of one answer while its chunks arrive."""
 
     def __init__(self) -> None:
-        self._reason: FinishReason | None = None  # set by the choice that ends the answer
+        self._reason: str | None = None  # set by the choice that ends the answer
         self._usage = Usage()
-        self._calls = _Calls()
+        self._calls = CallJoiner()
+        self._choice: int | None = None  # the first of several answers; the others are not read
+        self._text, self._thought = _Joined(), _Joined()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the endpoint has said that the answer is over; its counts may follow."""
+        return self._reason is not None
 
     def feed(self, chunk: Chunk) -> list[RawPiece]:
         """Take the next chunk; return its pieces in order."""
@@ -100,52 +39,71 @@ class StreamedAnswer:
             self._usage = chunk.usage
         pieces: list[RawPiece] = []
         for choice in chunk.choices:
-            if choice.thought:
-                pieces.append(Thought(choice.thought))  # tags in it are text
-            if choice.text:
-                pieces.append(choice.text)
-            for delta in choice.calls:
-                pieces += self._calls.take(delta)
-            if choice.finish_reason is not None:
-                self._reason = "length" if choice.finish_reason == "length" else "stop"
+            if self._choice is None:
+                self._choice = choice.index
+            if choice.index == self._choice:
+                pieces += self._take(choice)
         return pieces
 
-    def finish(self) -> list[RawPiece]:
-        """The stream is over: return the last pieces.
+    def finish(self, *, done: bool = False) -> list[RawPiece]:
+        """The stream is over, with or without the mark that says so: return the last pieces.
+
+        An answer without a reason for its end has been given all the same.
 
         Raises:
-            BrainError: the endpoint sent no end of the answer.
+            BrainError: there is no answer in it, or only a part of one.
         """
-        if self._reason is None:
-            raise BrainError("the brain's endpoint broke off in the middle of the answer")
+        reason = (self._reason or "").lower()
+        if self._choice is None and not done:
+            raise BrainError("the brain's endpoint answers with nothing that can be read")
+        if reason in _FAILED:
+            raise BrainError("the brain's endpoint failed in the middle of the answer")
+        if reason in _CALLING and not self._calls:
+            raise BrainError("the brain's endpoint calls a function and does not say which")
+        ended = _REASONS.get(reason, "stop")
         usage = self._usage
-        calls = self._calls.finish() if self._reason == "stop" else []
         return [
-            *calls,
-            Finished(self._reason, usage.input_tokens, usage.cached_tokens, usage.output_tokens),
+            *map(Thought, filter(None, [self._thought.rest()])),
+            *filter(None, [self._text.rest()]),
+            *self._calls.finish(cut=ended != "stop"),
+            Finished(ended, usage.input_tokens, usage.cached_tokens, usage.output_tokens),
         ]
 
-
-class _Calls:
-    """Joins the pieces of calls. An endpoint finishes a call before it begins another."""
-
-    def __init__(self) -> None:
-        self._index: int | None = None  # of the open call
-        self._id: str | None = None  # of the open call, if the endpoint gave it one
-
-    def take(self, delta: CallDelta) -> list[CallPiece]:
-        """Take the next piece; return what it begins, continues or ends."""
-        pieces: list[CallPiece] = []
-        is_other = delta.index != self._index or (delta.id and delta.id != self._id)
-        if is_other and delta.name:
-            pieces += self.finish()
-            self._index, self._id = delta.index, delta.id
-            pieces.append(CallStarted(delta.name))
-        if delta.arguments and self._index is not None:
-            pieces.append(CallArguments(delta.arguments))
+    def _take(self, choice: ChoiceDelta) -> list[RawPiece]:
+        pieces: list[RawPiece] = []
+        if thought := self._thought.feed(choice.thought):
+            pieces.append(Thought(thought))  # tags in it are text
+        if text := self._text.feed(choice.text):
+            pieces.append(text)
+        for delta in choice.calls:
+            arguments = delta.arguments.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+            pieces += self._calls.take(replace(delta, arguments=arguments))
+        if choice.finish_reason is not None:
+            self._reason = choice.finish_reason
         return pieces
 
-    def finish(self) -> list[CallPiece]:
-        """End the open call, if there is one."""
-        is_open, self._index = self._index is not None, None
-        return [CallEnded()] if is_open else []
+
+class _Joined:
+    """Text whose characters may be cut: JSON can hold an emoji's two halves in two chunks, and half
+    of one cannot be sent on."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def feed(self, text: str) -> str:
+        """Take more text; return what is whole."""
+        if not text:
+            return ""
+        text = self._half + text
+        is_cut = "\ud800" <= text[-1] <= "\udbff"
+        self._half = text[-1] if is_cut else ""
+        return _whole(text[:-1] if is_cut else text)
+
+    def rest(self) -> str:
+        """What was held back."""
+        rest, self._half = self._half, ""
+        return _whole(rest)
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

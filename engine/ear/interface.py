@@ -1,5 +1,6 @@
 """What every ear promises."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -25,3 +26,18 @@ class Ear(Protocol):
             EngineError: the words cannot be had; this reply fails, and the call goes on.
             RuntimeError: as above, but the client is not shown the message.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How an ear wants to be asked: by how many calls ``at_once``, and for ``partials`` while the
+    caller speaks or only at pauses."""
+
+    at_once: int = 1
+    partials: bool = True
+
+
+def manners_of(ear: Ear) -> Manners:
+    """What ``ear`` says of itself in an attribute ``manners``, which few have."""
+    manners: Manners = getattr(ear, "manners", Manners())
+    return manners

@@ -44,6 +44,9 @@ class PartialPolicy:
         return self.min_commit_samples, window_samples - self.min_context_samples
 
 
+NO_PARTIALS = PartialPolicy(min_new_samples=2**60)  # more than any turn has
+
+
 class PartialTranscriber:
     """The transcript of one turn as it grows. One task at a time uses it.
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.ear.guards import quietest_point
-from engine.ear.interface import Ear
-from engine.ear.partials import PartialTranscriber
+from engine.ear.interface import Ear, manners_of
+from engine.ear.partials import NO_PARTIALS, PartialTranscriber
 from engine.errors import EngineError
 from engine.features import SAMPLE_RATE_HZ
 from engine.types import Transcript
@@ -39,7 +39,7 @@ class TurnTranscriber:
         self._worker = worker
         self._audio: list[NDArray[np.float32]] = []  # of the open turn
         self._samples = 0  # in it
-        self._partials = PartialTranscriber()
+        self._partials = self._transcriber()
         self._grown = asyncio.Event()  # set when audio was appended
 
     @property
@@ -51,7 +51,7 @@ class TurnTranscriber:
         """Forget the audio of the turn before."""
         self._audio = []
         self._samples = 0
-        self._partials = PartialTranscriber()
+        self._partials = self._transcriber()
 
     def append_audio(self, samples: NDArray[np.float32]) -> None:
         """Add 16 kHz mono samples to the open turn."""
@@ -83,6 +83,9 @@ class TurnTranscriber:
         partials = self._partials
         heard = await self._hear(partials.window_start, Priority.REPLY)
         return partials.exact(heard.text, heard.samples, start=heard.start)
+
+    def _transcriber(self) -> PartialTranscriber:
+        return PartialTranscriber(None if manners_of(self._ear).partials else NO_PARTIALS)
 
     async def _commit_head(self, partials: PartialTranscriber) -> None:
         """Close the beginning of a long turn, so that hearing the rest again stays cheap."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.brain.responder import Responder
-from engine.ear.interface import Ear
+from engine.ear.interface import Ear, manners_of
 from engine.ear.transcription import TurnTranscriber
 from engine.errors import EngineError
 from engine.native.audio_tower import AudioTower
@@ -36,7 +36,7 @@ class NativeEngine:
         self._ear = ear
         self._tower = tower
         self._brain = brain
-        self._ear_worker = Worker("ear")
+        self._ear_worker = Worker("ear", manners_of(ear).at_once)
 
     def open(self) -> "NativeSession":
         """Start a call."""

@@ -77,8 +77,8 @@ class AnswerFilter:
     def finish(self, *, cut: bool) -> list[TextPiece]:
         """End the answer and return what was held back; the filter may then be used again.
 
-        ``cut`` says that the text stopped at its limit. A call that is not over is broken, unless
-        the text was cut.
+        ``cut`` says that the text was stopped, at its limit for one. A call that is not over is
+        broken, unless the text was cut.
         """
         pieces: list[TextPiece] = []
         if not self._is_broken:
@@ -256,7 +256,7 @@ class _Sorter:
             case str():
                 return list(self._text.feed(piece))
             case Finished(reason):
-                return [*self._text.finish(cut=reason == "length"), piece]
+                return [*self._text.finish(cut=reason != "stop"), piece]
             case _:
                 return [piece]
 

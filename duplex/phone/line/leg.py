@@ -29,6 +29,7 @@ from duplex.phone.speech import Speaker
 from duplex.protocol.client_events import ClientEvent
 from duplex.protocol.server_events import ServerEvent
 from duplex.server.gate import POLICY_VIOLATION
+from tts.errors import VoiceError
 
 logger = logging.getLogger(__name__)
 
@@ -258,8 +259,11 @@ class Leg:
         self._wake.set()
 
     async def _say(self, text: str) -> None:
-        async for audio, words in self._speaker.say(text):
-            self._perform(self._line.announce(audio, words, self._clock(), is_last=False))
+        try:
+            async for audio, words in self._speaker.say(text):
+                self._perform(self._line.announce(audio, words, self._clock(), is_last=False))
+        except VoiceError:  # the words are lost, the call is not
+            self._log.warning("the voice failed to say what the line has to")
         self._perform(self._line.announce(b"", (), self._clock(), is_last=True))
 
     async def _call_function(self, name: str, arguments: str, call_id: str) -> None:

@@ -1,0 +1,1 @@
+"""A voice that an OpenAI-compatible speech endpoint makes."""
