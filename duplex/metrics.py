@@ -70,6 +70,11 @@ _COUNTERS = {
         "Connections and packets that were dropped, by the reason.",
         ("reason",),
     ),
+    "duplex_unreadable_total": (
+        "What could not be read and was passed over, by what it was: the messages of a phone "
+        "provider, or a proxy's word for where a request comes from.",
+        ("what",),
+    ),
     "duplex_received_bytes_total": ("Bytes received from clients.", ()),
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
     "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),

@@ -10,7 +10,7 @@ import signal
 import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from duplex.protocol.server_events import encode, server_error
 from duplex.protocol.shapes import ShapeName
 from duplex.server import http
 from duplex.server.admission import Admission, resumes
+from duplex.server.forwarded import Proxies
 from duplex.server.gate import POLICY_VIOLATION, Gate, SocketLimits
 from duplex.server.keys import (
     ClientSecrets,
@@ -114,6 +115,7 @@ class DialogueServer:
             self._answer_plain,
             config.server.max_outbox_bytes,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
+            proxies=_proxies(config),
         )
         self._admission = Admission(
             config, keys, secrets, self.calls, self.sockets, lambda: self._is_stopping
@@ -235,7 +237,13 @@ class DialogueServer:
     # Requests.
 
     def _answer_plain(self, request: http.HttpRequest) -> http.HttpAnswer:
-        return self._routes.answer(request)
+        root = self._config.server.root()
+        path = http.below(root, request.path)
+        return (
+            http.moved(f"{root}/")
+            if path is None
+            else self._routes.answer(replace(request, path=path))
+        )
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain requests and refused callers; None lets a caller in."""
@@ -246,13 +254,16 @@ class DialogueServer:
             return _response(
                 http.problem(HTTPStatus.BAD_REQUEST, "The path cannot be read.", "invalid_request")
             )
-        headers = _lower_case(request)
-        upgrade = self._upgrades.get(path)
-        if upgrade is None or (path in PHONE_PATHS and "upgrade" not in headers):
+        headers = http.joined(request.headers.raw_items())
+        origin = connection.note_origin(headers)
+        inside = http.below(self._config.server.root(), path)
+        upgrade = self._upgrades.get(inside or "")
+        if upgrade is None or (inside in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
-            return _response(
-                self._answer_plain(http.HttpRequest("GET", path, headers, query=query))
-            )
+            plain = http.HttpRequest("GET", path, headers, query=query, origin=origin)
+            return _response(self._answer_plain(plain))
+        if inside != path:  # `_handle` and all that it calls look at the request again
+            request.path = urlsplit(request.path)._replace(path=inside or "").geturl()
         refusal = upgrade.admit(connection, request)
         if refusal is not None:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
@@ -261,7 +272,8 @@ class DialogueServer:
 
     def _admit_phone(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
         """Let a phone provider in (None), or return the refusal."""
-        admitted = self._phone_admission.admit_stream(request.path, _lower_case(request))
+        headers = http.joined(request.headers.raw_items())
+        admitted = self._phone_admission.admit_stream(request.path, headers, connection.origin)
         if isinstance(admitted, http.HttpAnswer):
             return admitted
         connection.protocol.max_message_size = MAX_MESSAGE_BYTES
@@ -352,9 +364,11 @@ def _response(answer: http.HttpAnswer) -> Response:
     return Response(answer.status.value, answer.status.phrase, headers, answer.body)
 
 
-def _lower_case(request: Request) -> dict[str, str]:
-    """The headers by their names in lower case."""
-    return {name.lower(): value for name, value in request.headers.raw_items()}
+def _proxies(config: Config) -> Proxies:
+    try:
+        return Proxies(config.server.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"server.trusted_proxies: {error}") from error
 
 
 def _realtime_if_offered(

@@ -8,7 +8,6 @@ import hmac
 import ipaddress
 import os
 import secrets
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from duplex.config import AccessConfig, Config
 from duplex.errors import ConfigError
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.quota import Allowance
+from duplex.toml_file import convert, read_toml
 
 MIN_KEY_CHARS = 16
 SECRET_PREFIX = "ek_"
@@ -99,12 +99,12 @@ def load_keys(config: AccessConfig, environment: Mapping[str, str] = os.environ)
 
 def _read(path: Path, usual: Allowance) -> dict[str, tuple[bytes, Principal]]:
     try:
-        table = msgspec.convert(tomllib.loads(path.read_text()), dict[str, _KeyEntry])
+        table = convert(read_toml(path), dict[str, _KeyEntry])
         entries = {
             name: (bytes.fromhex(entry.sha256), _owner(name, entry, usual))
             for name, entry in table.items()
         }
-    except (OSError, ValueError) as error:  # of the file, of TOML, of msgspec, of hex digits
+    except ValueError as error:  # of msgspec, of hex digits
         raise ConfigError(f"{path}: {error}") from error
     for name, (digest, _) in entries.items():
         if len(digest) != 32:

@@ -196,3 +196,15 @@ def test_neither_are_those_who_come_through_a_tunnel(phone: PhoneConfig) -> None
         check_exposure(Config(phone=phone), none)
     check_exposure(Config(phone=phone, server=ServerConfig(insecure=True)), none)
     check_exposure(Config(phone=phone), load_keys(AccessConfig(), {"DUPLEX_API_KEY": KEY}))
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    digest = hashlib.sha256(b"some-key-of-ann's").hexdigest()
+    path.write_text(f'[ann]\nsha256 = "{digest}"\n', "utf-8-sig")
+    found = load_keys(AccessConfig(keys_file=str(path)), {}).find("some-key-of-ann's")
+    assert found is not None
+    assert found.name == "ann"
+    path.write_text(f'[ann]\nsha265 = "{digest}"\n')
+    with pytest.raises(ConfigError, match="did you mean 'sha256'"):
+        load_keys(AccessConfig(keys_file=str(path)), {})

@@ -53,7 +53,9 @@ async def test_the_answer_in_the_ack_chooses_the_codec(codecs: str, name: str) -
                 ssrc=7,
                 payload=bytes([number]) * 160,
             )
-            phone.transport.sendto(packet.serialize(), ("127.0.0.1", port_of(told)))
+            phone.transport.sendto(  # type: ignore[attr-defined]
+                packet.serialize(), ("127.0.0.1", port_of(told))
+            )
         await until(lambda: taker.open[0].stream.counts.played > 3)
         phone.send(phone.text("BYE", "c1", to=tag, number=2))
         await until(lambda: left(taker.listener) == 0)
