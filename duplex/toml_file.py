@@ -14,7 +14,9 @@ from duplex.errors import ConfigError
 
 T = TypeVar("T")
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`(?: - at `\$\.?(?P<at>.*)`)?")
+_UNKNOWN = re.compile(
+    r"Object contains unknown field `(?P<name>[^`]*)`(?: - at `\$\.?(?P<at>.*)`)?"
+)
 _STEPS = re.compile(r"[^.\[\]]+|\[\.\.\.\]")
 _UTF_8_BOM = b"\xef\xbb\xbf"
 _OTHERS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}

@@ -277,6 +277,7 @@ class DialogueServer:
         if isinstance(admitted, http.HttpAnswer):
             return admitted
         connection.protocol.max_message_size = MAX_MESSAGE_BYTES
+        connection.mends_text = True
         return self._admission.enter(connection, request, admitted)
 
     # Calls.

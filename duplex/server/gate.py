@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, Event
 
 from duplex.config import LimitsConfig
@@ -103,6 +103,7 @@ class Gate(ServerConnection):
         self._head_bytes = 0  # until the request is whole
         self._begins_call = False  # set when the first bytes say so
         self._plain: PlainHttp | None = None  # set when it is a plain request
+        self.mends_text = False  # set if what is no UTF-8 is not to end the connection
         self.was_dropped = False  # set when nothing more is read from it
         self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
         rate = shared.limits.messages_per_s
@@ -142,6 +143,8 @@ class Gate(ServerConnection):
         elif not self._frames.take(1, self.loop.time()):
             self.drop("messages", "more messages a second than a client may send")
             return
+        elif self.mends_text and event.fin and event.opcode is Opcode.TEXT:
+            event.data = bytes(event.data).decode(errors="replace").encode()
         super().process_event(event)
 
     @property
