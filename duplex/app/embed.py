@@ -111,6 +111,7 @@ class Server:
             DuplexError: it is called from another thread than the main one, where no signal
                 arrives, or it has served already.
             ConfigError, ModelError: as `load`.
+            EngineLost: the engine can answer nothing any more.
             OSError: the port cannot be listened on.
         """
         from duplex.server import memory

@@ -25,7 +25,7 @@ from websockets.typing import Subprotocol
 
 from duplex.config import Config
 from duplex.dialogue.parts import Parts
-from duplex.errors import ConfigError, ResumeError
+from duplex.errors import ConfigError, EngineLost, ResumeError
 from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
 from duplex.phone.line.leg import MAX_MESSAGE_BYTES
@@ -66,6 +66,8 @@ _QUEUED_FRAMES = 3  # of a client that sends faster than it is obeyed; each may 
 _SERVICE_RESTART = 1012
 _CLOSE_S = 3.0  # for a client to agree to a goodbye
 _LOOK_S = 0.1  # between looks at calls that are waited for
+_ALIVE_S = 0.5  # between looks at whether the engine is alive
+_LOST_S = 3.0  # between that it is lost and the end: for `/readyz` and callers to be told
 STOPPING = Ending(
     "server_stopping", _SERVICE_RESTART, "the server is stopping", Code.SERVER_STOPPING
 )
@@ -153,19 +155,39 @@ class DialogueServer:
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serve until SIGINT or SIGTERM; then `drain`, or stop at the second signal. Calls
         ``ready`` with the address once it listens. This replaces the process's handlers of both
-        signals."""
+        signals.
+
+        Raises:
+            ConfigError: as `listen`.
+            EngineLost: the engine can answer nothing any more. Until then calls are refused.
+        """
         signals: asyncio.Queue[None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, signals.put_nowait, None)
         async with self.listen() as listening:
             ready(address(listening, self._scheme))
-            await signals.get()
+            if not await self._is_told_to_stop(signals):
+                raise EngineLost("the engine is lost; start the server again")
             draining = asyncio.create_task(self.drain())
             again = asyncio.create_task(signals.get())
             await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
             draining.cancel()
             again.cancel()
+
+    async def _is_told_to_stop(self, signals: "asyncio.Queue[None]") -> bool:
+        """Wait for a signal, True, or for the end of a grace after the engine was lost, False."""
+        stopping = asyncio.create_task(signals.get())
+        try:
+            while self._parts.are_alive:
+                await asyncio.wait([stopping], timeout=_ALIVE_S)
+                if stopping.done():
+                    return True
+            logger.error("the engine is lost: calls are refused, and the server ends")
+            await asyncio.wait([stopping], timeout=_LOST_S)
+            return False
+        finally:
+            stopping.cancel()
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[WebSocketServer, None]:
