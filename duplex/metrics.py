@@ -67,13 +67,8 @@ _COUNTERS = {
     "duplex_calls_ended_total": ("Calls that have ended, by the reason.", ("reason",)),
     "duplex_refused_total": ("Calls that were refused, by the reason.", ("reason",)),
     "duplex_dropped_total": (
-        "Connections and packets that were dropped, by the reason.",
+        "Connections, and packets and messages of them, that were dropped, by the reason.",
         ("reason",),
-    ),
-    "duplex_unreadable_total": (
-        "What could not be read and was passed over, by what it was: the messages of a phone "
-        "provider, or a proxy's word for where a request comes from.",
-        ("what",),
     ),
     "duplex_received_bytes_total": ("Bytes received from clients.", ()),
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +48,7 @@ from duplex.server.keys import (
     is_loopback,
     load_keys,
 )
+from duplex.server.lifetime import is_told_to_stop, tls_context
 from duplex.server.load import Load
 from duplex.server.pages import load_pages
 from duplex.server.registry import CallRegistry, Refusal
@@ -66,8 +66,6 @@ _QUEUED_FRAMES = 3  # of a client that sends faster than it is obeyed; each may 
 _SERVICE_RESTART = 1012
 _CLOSE_S = 3.0  # for a client to agree to a goodbye
 _LOOK_S = 0.1  # between looks at calls that are waited for
-_ALIVE_S = 0.5  # between looks at whether the engine is alive
-_LOST_S = 3.0  # between that it is lost and the end: for `/readyz` and callers to be told
 STOPPING = Ending(
     "server_stopping", _SERVICE_RESTART, "the server is stopping", Code.SERVER_STOPPING
 )
@@ -167,27 +165,13 @@ class DialogueServer:
             loop.add_signal_handler(number, signals.put_nowait, None)
         async with self.listen() as listening:
             ready(address(listening, self._scheme))
-            if not await self._is_told_to_stop(signals):
+            if not await is_told_to_stop(signals, lambda: self._parts.are_alive):
                 raise EngineLost("the engine is lost; start the server again")
             draining = asyncio.create_task(self.drain())
             again = asyncio.create_task(signals.get())
             await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
             draining.cancel()
             again.cancel()
-
-    async def _is_told_to_stop(self, signals: "asyncio.Queue[None]") -> bool:
-        """Wait for a signal, True, or for the end of a grace after the engine was lost, False."""
-        stopping = asyncio.create_task(signals.get())
-        try:
-            while self._parts.are_alive:
-                await asyncio.wait([stopping], timeout=_ALIVE_S)
-                if stopping.done():
-                    return True
-            logger.error("the engine is lost: calls are refused, and the server ends")
-            await asyncio.wait([stopping], timeout=_LOST_S)
-            return False
-        finally:
-            stopping.cancel()
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[WebSocketServer, None]:
@@ -198,7 +182,7 @@ class DialogueServer:
             ConfigError: the certificate cannot be used.
         """
         config = self._config.server
-        tls = _tls(config.tls_certificate, config.tls_key) if config.tls_certificate else None
+        tls = tls_context(config)
         if tls is None and not is_loopback(config.host):
             logger.warning("keys and voices travel in clear: no TLS is configured")
         async with (
@@ -371,15 +355,6 @@ def address(server: WebSocketServer, scheme: str = "ws") -> str:
     """Return where to connect, as a URL. ``server`` is what `Server.listen` yields."""
     host, port = next(iter(server.sockets)).getsockname()[:2]
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
-
-
-def _tls(certificate: str, key: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"server.tls_certificate, server.tls_key: {error}") from error
-    return context
 
 
 def _response(answer: http.HttpAnswer) -> Response:

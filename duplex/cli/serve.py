@@ -29,8 +29,8 @@ def serve(options: argparse.Namespace) -> int:
     config = config_of(options)
     logs.configure(config.server.log_format, verbose=options.verbose)
     server = Server(config)
-    server.load()
     try:
+        server.load()
         server.run()
     except OSError as error:
         print(f"duplex: cannot listen: {error}", file=sys.stderr)

@@ -165,7 +165,7 @@ class Gate(ServerConnection):
         self.origin = proxies.origin(self.peer, headers)
         self._is_forwarded = "x-forwarded-for" in headers
         if self.origin.is_garbled:
-            self._shared.metrics.count("duplex_unreadable_total", what="forwarded")
+            self._shared.metrics.count("duplex_dropped_total", reason="forwarded")
         return self.origin
 
     def drop(self, kind: str, reason: str) -> None:

@@ -51,7 +51,7 @@ class TolerantCodec:
         try:
             events = self._codec.receive(message)
         except ProtocolError as error:
-            self._metrics.count("duplex_unreadable_total", what=self._provider)
+            self._metrics.count("duplex_dropped_total", reason=self._provider)
             if not (self._has_started and self._allowed.take(1, self._clock())):
                 raise
             if not self._has_told:

@@ -9,25 +9,26 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from duplex.app.server import DialogueServer
 from duplex.config import Config, ServerConfig
 from duplex.dialogue.parts import Parts
 from duplex.protocol.codes import Code
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.keys import Principal
+from duplex.server.lifetime import is_told_to_stop
 from duplex.server.quota import Allowance
 from duplex.testing.engine import ScriptedEngine
 from duplex.testing.steps import TimedSteps
 from duplex.testing.turns import LoudnessVad
 from duplex.testing.virtual_time import virtual
 from duplex.testing.voice import ScriptedVoice
-from tests._support.servers import NO_KEYS, running_server
+from tests._support.servers import running_server
 from tests._support.wire import close_code, say_something, until
 
 ROOT = Path(__file__).parents[3]
@@ -101,9 +102,9 @@ def test_after_the_loss_there_is_a_short_grace() -> None:
         for is_lost in (True, False):
             engine, signals = ScriptedEngine(), asyncio.Queue[None]()
             parts = Parts(engine, LoudnessVad(), ScriptedVoice(), TimedSteps(0.02), SessionConfig())
-            server = DialogueServer(Config(), parts, keys=NO_KEYS)
             begun_s = loop.time()
-            waiting = asyncio.create_task(server._is_told_to_stop(signals))
+            alive = partial(getattr, parts, "are_alive")
+            waiting = asyncio.create_task(is_told_to_stop(signals, alive))
             await asyncio.sleep(100)
             assert not waiting.done()
             if is_lost:

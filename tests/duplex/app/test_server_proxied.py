@@ -182,7 +182,7 @@ async def test_garbage_in_the_header_is_counted_and_harms_nobody() -> None:
             assert await refused(running.url, "127.0.0.1", X_Forwarded_For=garbage) == 0
         assert (await get(port_of(running.http), "/healthz", X_Forwarded_For="?"))[0] == 200
         page = running.server.metrics.render({})
-        assert samples(page)['duplex_unreadable_total{what="forwarded"}'] == 5
+        assert samples(page)['duplex_dropped_total{reason="forwarded"}'] == 5
 
 
 async def test_a_page_of_its_own_may_call_if_the_proxy_has_tls() -> None:

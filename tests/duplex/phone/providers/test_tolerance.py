@@ -159,7 +159,7 @@ async def test_a_call_goes_on_whatever_cannot_be_read(name: str) -> None:
         await answered(running, line, provider)
         assert line.close_code is None
         counted = samples(running.server.metrics.render({}))
-        assert counted[f'duplex_unreadable_total{{what="{name}"}}'] == len(odd) + 1
+        assert counted[f'duplex_dropped_total{{reason="{name}"}}'] == len(odd) + 1
 
 
 @pytest.mark.realtime
