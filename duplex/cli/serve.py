@@ -33,6 +33,6 @@ def serve(options: argparse.Namespace) -> int:
         server.load()
         server.run()
     except OSError as error:
-        print(f"duplex: cannot listen: {error}", file=sys.stderr)
+        print(f"duplex: cannot start: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0

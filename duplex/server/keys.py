@@ -222,11 +222,13 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(config: Config, keys: Keys) -> None:
-    """Refuse to serve strangers by accident.
+    """Refuse to serve strangers by accident, and nobody by a slip of the pen.
 
     Raises:
-        ConfigError: others can reach the server, and there is no key.
+        ConfigError: others can reach the server, and there is no key; or the address of a page or
+            of this server is of a form that no request has.
     """
+    _check_addresses(config)
     host = config.server.host
     reached = config.phone.public_url or "the proxy" if config.phone.is_public else host
     is_ours = is_loopback(host) and not config.phone.is_public
@@ -235,6 +237,18 @@ def check_exposure(config: Config, keys: Keys) -> None:
             f"anybody who reaches {reached} could use this server: set a key (DUPLEX_API_KEY, or "
             "access.keys_file; see duplex.example.toml), or say --insecure"
         )
+
+
+def _check_addresses(config: Config) -> None:
+    for origin in config.access.origins:
+        scheme, _, host = origin.partition("://")
+        if origin not in (_ANYBODY, "null") and (not scheme or not host or "/" in host):
+            raise ConfigError(
+                f"access.origins: {origin!r} is not of the form https://example.org, without a path"
+            )
+    public = config.phone.public_url
+    if public and urlsplit(public).scheme not in ("https", "http", "wss", "ws"):
+        raise ConfigError(f"phone.public_url: {public!r} does not begin with https://")
 
 
 def _digest(key: str) -> bytes:

@@ -208,3 +208,23 @@ def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     path.write_text(f'[ann]\nsha265 = "{digest}"\n')
     with pytest.raises(ConfigError, match="did you mean 'sha256'"):
         load_keys(AccessConfig(keys_file=str(path)), {})
+
+
+@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://", "://a"])
+def test_an_origin_that_no_page_has_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"access\.origins"):
+        check_exposure(
+            Config(access=AccessConfig(origins=(origin,))), load_keys(AccessConfig(), {})
+        )
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://example.org:8443", "app://-"])
+def test_an_origin_that_a_page_may_have_is_taken(origin: str) -> None:
+    check_exposure(Config(access=AccessConfig(origins=(origin,))), load_keys(AccessConfig(), {}))
+
+
+def test_a_public_address_names_its_scheme() -> None:
+    with pytest.raises(ConfigError, match=r"phone\.public_url: 'bot\.example\.org'"):
+        check_exposure(
+            Config(phone=PhoneConfig(public_url="bot.example.org")), load_keys(AccessConfig(), {})
+        )
