@@ -4,7 +4,6 @@ Every option stands here with its default and its unit. Unknown keys are rejecte
 """
 
 import ipaddress
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,8 @@ from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
 from duplex.model_store import default_root
+from duplex.toml_file import convert, read_toml
+from duplex.toml_file import parse_assignment as parse_assignment
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -40,6 +41,8 @@ class ServerConfig(Section, frozen=True):
     host: str = "127.0.0.1"  # others are refused without a key, see `access`
     port: Annotated[int, Meta(ge=0, le=65535)] = 8765  # 0: any free port
     insecure: bool = False  # serve others than this machine without a key
+    root_path: str = ""  # of a proxy that passes its path on as it is: "/voice"
+    trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For, -Proto, -Host hold
     tls_certificate: str = ""  # PEM file, with the chain; empty: no TLS
     tls_key: str = ""  # PEM file
     log_format: Literal["text", "json"] = "text"  # json: an object a line
@@ -54,6 +57,11 @@ class ServerConfig(Section, frozen=True):
     resume_s: PositiveFloat = 30.0  # how long a dropped call waits for clients that asked for it
     resume_bytes: Positive = 4 * 1024 * 1024  # of what was sent is kept for them
 
+    def root(self) -> str:
+        """``root_path`` with a slash before it and none behind; empty if there is none."""
+        inside = self.root_path.strip("/")
+        return f"/{inside}" if inside else ""
+
 
 class AccessConfig(Section, frozen=True):
     """Who may call. The limits are those of one key, for keys without their own."""
@@ -63,7 +71,7 @@ class AccessConfig(Section, frozen=True):
     origins: tuple[str, ...] = ()  # web pages that may call, "*" for all
     calls: NonNegative = 0  # at a time; 0: no limit
     minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # 0: no limit
-    bytes_per_s: NonNegative = 2 * 1024 * 1024  # received, beyond a first burst; 0: no limit
+    bytes_per_s: NonNegative = 2 * 1024 * 1024  # from one address, beyond a burst; 0: no limit
 
 
 class LimitsConfig(Section, frozen=True):
@@ -296,21 +304,6 @@ class Config(Section, frozen=True):
         return default_root()
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Read ``section.key=value``, the value as TOML writes it (a bare word is a string).
-
-    Raises:
-        ConfigError: it is not of that form.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or name.count(".") != 1:
-        raise ConfigError(f"{text!r} is not of the form section.key=value")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value
-
-
 def load_config(path: Path | str | None, overrides: dict[str, Any] | None = None) -> Config:
     """Read the TOML file ``path`` (None: only the defaults) and put ``overrides`` on top.
 
@@ -320,14 +313,14 @@ def load_config(path: Path | str | None, overrides: dict[str, Any] | None = None
         ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
     """
     path = None if path is None else Path(path)
-    table = {} if path is None else _read(path)
+    table = {} if path is None else read_toml(path)
     for dotted, value in (overrides or {}).items():
         section, key = dotted.split(".")
         if value is not None and isinstance(table.setdefault(section, {}), dict):
             table[section][key] = value
     try:
-        config = msgspec.convert(table, Config)
-    except msgspec.ValidationError as error:
+        config = convert(table, Config)
+    except ValueError as error:
         raise ConfigError(f"{path or 'options'}: {error}") from error
     check(config)
     return config if path is None else _beside(path, config)
@@ -344,6 +337,13 @@ def check(config: Config) -> None:
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
         raise ConfigError("server.tls_certificate and server.tls_key go together")
+    for network in config.server.trusted_proxies:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"server.trusted_proxies: {network!r} is no network such as 10.0.0.0/8 or ::1"
+            ) from None
     if config.brain.context() < MIN_CONTEXT_TOKENS:
         raise ConfigError(f"brain.context_tokens must be at least {MIN_CONTEXT_TOKENS}, or 0")
     if 0 < config.turn.idle_prompt_s < 5:
@@ -351,13 +351,6 @@ def check(config: Config) -> None:
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     _check_phone(config)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
 def _check_kinds(config: Config) -> None:

@@ -36,6 +36,11 @@ class ProtocolError(DuplexError):
         self.event_id = event_id
 
 
+class EngineLost(DuplexError):
+    """The engine can answer nothing any more, as when its device is gone; the process has to end,
+    and whoever supervises it to start another."""
+
+
 class ResumeError(DuplexError):
     """A dropped call cannot be taken up again; the message says why."""
 

@@ -67,7 +67,7 @@ _COUNTERS = {
     "duplex_calls_ended_total": ("Calls that have ended, by the reason.", ("reason",)),
     "duplex_refused_total": ("Calls that were refused, by the reason.", ("reason",)),
     "duplex_dropped_total": (
-        "Connections and packets that were dropped, by the reason.",
+        "Connections, and packets and messages of them, that were dropped, by the reason.",
         ("reason",),
     ),
     "duplex_received_bytes_total": ("Bytes received from clients.", ()),

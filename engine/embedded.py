@@ -14,7 +14,7 @@ from engine.brain.interface import Brain, BrainSession
 from engine.brain.responder import Responder
 from engine.ear.interface import Ear, manners_of
 from engine.ear.transcription import TurnTranscriber
-from engine.types import GenerationOptions, Message, Piece, Transcript
+from engine.types import GenerationOptions, Message, Mortal, Piece, Transcript
 from engine.worker import Worker
 
 
@@ -33,6 +33,11 @@ class EmbeddedEngine:
         """Start a call."""
         turn = TurnTranscriber(self._ear, self._ear_worker)
         return EmbeddedSession(turn, self._brain.open(), incremental=self._incremental)
+
+    @property
+    def is_alive(self) -> bool:
+        """See `engine.types.Mortal`: as long as its brain is."""
+        return not isinstance(self._brain, Mortal) or self._brain.is_alive
 
     def close(self) -> None:
         """Stop the threads."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "content_filter"]
@@ -12,6 +12,16 @@ Thinking = Literal["before", "think_first", "speak_first"]
 
 def _nothing_ahead() -> float:
     return 0.0
+
+
+@runtime_checkable
+class Mortal(Protocol):
+    """An engine or a brain that may be lost as a whole, as with its device. All others are alive
+    for as long as their process is."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still answer anything. Read from the event loop: returns at once."""
 
 
 class Sound(Protocol):

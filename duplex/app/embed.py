@@ -18,6 +18,7 @@ from duplex.config import Config, check
 from duplex.errors import DuplexError
 from duplex.model_store import Progress
 from duplex.server.keys import check_exposure, load_keys
+from duplex.server.lifetime import check_address, tls_context
 
 if TYPE_CHECKING:
     from duplex.app.server import DialogueServer
@@ -73,8 +74,8 @@ class Server:
         """Check the configuration; nothing is loaded yet. None: the default `Config`.
 
         Raises:
-            ConfigError: options contradict each other, keys cannot be used, or strangers would
-                be served by accident.
+            ConfigError: options contradict each other, keys or the certificate cannot be used, or
+                strangers would be served by accident.
             ValueError: an engine is given, and an ear or a brain, too.
         """
         self.config = config or Config()
@@ -82,6 +83,7 @@ class Server:
         check(self.config)
         self._keys = load_keys(self.config.access)
         check_exposure(self.config, self._keys)
+        tls_context(self.config.server)
         if self.config.sip.enabled:
             from duplex.phone.sip import admission
 
@@ -97,8 +99,10 @@ class Server:
         Raises:
             ConfigError: the configuration asks for what is not there, a plug-in for one.
             ModelError: a model cannot be fetched or used.
+            OSError: the port cannot be listened on.
         """
         if self._parts is None:
+            check_address(self.config.server)
             store = build.open_store(self.config, self._given)
             self._parts = build.load(self.config, store, Progress(sys.stderr), self._given)
 
@@ -111,6 +115,7 @@ class Server:
             DuplexError: it is called from another thread than the main one, where no signal
                 arrives, or it has served already.
             ConfigError, ModelError: as `load`.
+            EngineLost: the engine can answer nothing any more.
             OSError: the port cannot be listened on.
         """
         from duplex.server import memory

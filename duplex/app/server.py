@@ -7,10 +7,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from duplex.config import Config
 from duplex.dialogue.parts import Parts
-from duplex.errors import ConfigError, ResumeError
+from duplex.errors import ConfigError, EngineLost, ResumeError
 from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
 from duplex.phone.line.leg import MAX_MESSAGE_BYTES
@@ -39,6 +38,7 @@ from duplex.protocol.server_events import encode, server_error
 from duplex.protocol.shapes import ShapeName
 from duplex.server import http
 from duplex.server.admission import Admission, resumes
+from duplex.server.forwarded import Proxies
 from duplex.server.gate import POLICY_VIOLATION, Gate, SocketLimits
 from duplex.server.keys import (
     ClientSecrets,
@@ -48,6 +48,7 @@ from duplex.server.keys import (
     is_loopback,
     load_keys,
 )
+from duplex.server.lifetime import is_told_to_stop, tls_context
 from duplex.server.load import Load
 from duplex.server.pages import load_pages
 from duplex.server.registry import CallRegistry, Refusal
@@ -114,6 +115,7 @@ class DialogueServer:
             self._answer_plain,
             config.server.max_outbox_bytes,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
+            proxies=_proxies(config),
         )
         self._admission = Admission(
             config, keys, secrets, self.calls, self.sockets, lambda: self._is_stopping
@@ -151,14 +153,20 @@ class DialogueServer:
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serve until SIGINT or SIGTERM; then `drain`, or stop at the second signal. Calls
         ``ready`` with the address once it listens. This replaces the process's handlers of both
-        signals."""
+        signals.
+
+        Raises:
+            ConfigError: as `listen`.
+            EngineLost: the engine can answer nothing any more. Until then calls are refused.
+        """
         signals: asyncio.Queue[None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, signals.put_nowait, None)
         async with self.listen() as listening:
             ready(address(listening, self._scheme))
-            await signals.get()
+            if not await is_told_to_stop(signals, lambda: self._parts.are_alive):
+                raise EngineLost("the engine is lost; start the server again")
             draining = asyncio.create_task(self.drain())
             again = asyncio.create_task(signals.get())
             await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +182,7 @@ class DialogueServer:
             ConfigError: the certificate cannot be used.
         """
         config = self._config.server
-        tls = _tls(config.tls_certificate, config.tls_key) if config.tls_certificate else None
+        tls = tls_context(config)
         if tls is None and not is_loopback(config.host):
             logger.warning("keys and voices travel in clear: no TLS is configured")
         async with (
@@ -235,7 +243,13 @@ class DialogueServer:
     # Requests.
 
     def _answer_plain(self, request: http.HttpRequest) -> http.HttpAnswer:
-        return self._routes.answer(request)
+        root = self._config.server.root()
+        path = http.below(root, request.path)
+        return (
+            http.moved(f"{root}/")
+            if path is None
+            else self._routes.answer(replace(request, path=path))
+        )
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain requests and refused callers; None lets a caller in."""
@@ -246,13 +260,16 @@ class DialogueServer:
             return _response(
                 http.problem(HTTPStatus.BAD_REQUEST, "The path cannot be read.", "invalid_request")
             )
-        headers = _lower_case(request)
-        upgrade = self._upgrades.get(path)
-        if upgrade is None or (path in PHONE_PATHS and "upgrade" not in headers):
+        headers = http.joined(request.headers.raw_items())
+        origin = connection.note_origin(headers)
+        inside = http.below(self._config.server.root(), path)
+        upgrade = self._upgrades.get(inside or "")
+        if upgrade is None or (inside in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
-            return _response(
-                self._answer_plain(http.HttpRequest("GET", path, headers, query=query))
-            )
+            plain = http.HttpRequest("GET", path, headers, query=query, origin=origin)
+            return _response(self._answer_plain(plain))
+        if inside != path:  # `_handle` and all that it calls look at the request again
+            request.path = urlsplit(request.path)._replace(path=inside or "").geturl()
         refusal = upgrade.admit(connection, request)
         if refusal is not None:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
@@ -261,10 +278,12 @@ class DialogueServer:
 
     def _admit_phone(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
         """Let a phone provider in (None), or return the refusal."""
-        admitted = self._phone_admission.admit_stream(request.path, _lower_case(request))
+        headers = http.joined(request.headers.raw_items())
+        admitted = self._phone_admission.admit_stream(request.path, headers, connection.origin)
         if isinstance(admitted, http.HttpAnswer):
             return admitted
         connection.protocol.max_message_size = MAX_MESSAGE_BYTES
+        connection.mends_text = True
         return self._admission.enter(connection, request, admitted)
 
     # Calls.
@@ -338,23 +357,16 @@ def address(server: WebSocketServer, scheme: str = "ws") -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
 
 
-def _tls(certificate: str, key: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"server.tls_certificate, server.tls_key: {error}") from error
-    return context
-
-
 def _response(answer: http.HttpAnswer) -> Response:
     headers = Headers(answer.all_headers())
     return Response(answer.status.value, answer.status.phrase, headers, answer.body)
 
 
-def _lower_case(request: Request) -> dict[str, str]:
-    """The headers by their names in lower case."""
-    return {name.lower(): value for name, value in request.headers.raw_items()}
+def _proxies(config: Config) -> Proxies:
+    try:
+        return Proxies(config.server.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"server.trusted_proxies: {error}") from error
 
 
 def _realtime_if_offered(

@@ -29,10 +29,10 @@ def serve(options: argparse.Namespace) -> int:
     config = config_of(options)
     logs.configure(config.server.log_format, verbose=options.verbose)
     server = Server(config)
-    server.load()
     try:
+        server.load()
         server.run()
     except OSError as error:
-        print(f"duplex: cannot listen: {error}", file=sys.stderr)
+        print(f"duplex: cannot start: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0

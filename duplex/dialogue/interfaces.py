@@ -71,7 +71,8 @@ class EngineSession(Protocol):
 
 
 class Engine(Protocol):
-    """Loaded models that hear and think, shared by all calls."""
+    """Loaded models that hear and think, shared by all calls. One that can be lost while the
+    process lives is an `engine.types.Mortal` as well: the server then refuses calls and ends."""
 
     def open(self) -> EngineSession:
         """Start a call. Runs in the event loop."""

@@ -7,7 +7,7 @@ from duplex.dialogue.interfaces import Engine, Steps
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
 from duplex.protocol.session_config import SessionConfig
 from duplex.turns.interfaces import Judge, Vad
-from engine.types import GenerationOptions
+from engine.types import GenerationOptions, Mortal
 from tts.types import Voice
 
 
@@ -36,6 +36,12 @@ class Parts:
     def voice_of(self, name: str) -> Voice:
         """The voice of that name, else the first."""
         return self.voices.get(name, self.voice)
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether all engines can still answer."""
+        engines = (self.engine, *self.engines.values())
+        return all(engine.is_alive for engine in engines if isinstance(engine, Mortal))
 
     def close(self) -> None:
         """Free the models and stop their threads. Call it when the last call is over."""

@@ -23,6 +23,7 @@ from duplex.phone.codec import PhoneCodec
 from duplex.phone.functions import Functions, load_functions
 from duplex.phone.line.leg import Leg, PhoneSocket, Switchboard
 from duplex.phone.line.line import PhoneLine
+from duplex.phone.providers.tolerance import TolerantCodec
 from duplex.phone.speech import Speaker, Spoken
 from duplex.server.gate import POLICY_VIOLATION
 from duplex.server.keys import Principal
@@ -70,6 +71,8 @@ class PhoneCalls:
         has one already."""
         call_id = call_id or self._calls.new_id()
         log = call_logger(logger, call_id)
+        clock = asyncio.get_running_loop().time
+        codec = TolerantCodec(codec, provider, self._metrics, log, clock)
         leg = Leg(socket, codec, switchboard, self._config.server.stall_s, call_id)
         try:
             async with asyncio.timeout(self._config.limits.handshake_s):

@@ -1,8 +1,8 @@
 """The interface of the providers' codecs, and strict reading for all of them.
 
 A codec is sans-IO: messages in, events out; one object a call. A message that does not belong
-there is a `ProtocolError`, which ends the call: providers do not send garbage. Unknown kinds of
-messages are ignored, as providers add some.
+there is a `ProtocolError`; what becomes of it says `duplex.phone.providers.tolerance`. Unknown
+kinds of messages are ignored, as providers add some.
 """
 
 import base64

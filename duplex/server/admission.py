@@ -62,7 +62,9 @@ class Admission:
     ) -> http.HttpAnswer | None:
         """Let a caller whose identity is known in (None), or say why not."""
         server, origins = self._config.server, self._config.access.origins
-        tls_host = request.headers.get("Host") if server.tls_certificate else None
+        tls_host = None
+        if server.tls_certificate or connection.origin.is_secure:
+            tls_host = connection.origin.host or request.headers.get("Host")
         for origin in request.headers.get_all("Origin"):
             if not allows_origin(origin, server.host, origins, tls_host):
                 message = "Pages of this origin may not call; see access.origins."
@@ -79,7 +81,8 @@ class Admission:
         now_s = time.time()
         if principal.name and not principal.secret_id:
             account = self._calls.account(principal)
-            connection.may_receive = lambda count: account.receive(count, time.time())
+            source = connection.address
+            connection.may_receive = lambda count: account.receive(count, time.time(), source)
         elif principal.allowance.bytes_per_s:  # strangers, and users of one key, share no rate
             rate = principal.allowance.bytes_per_s
             burst = TokenBucket(rate, rate + 2 * self._config.server.max_message_bytes, now_s)

@@ -10,12 +10,13 @@ are no longer seen.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, Event
 
 from duplex.config import LimitsConfig
@@ -24,9 +25,12 @@ from duplex.protocol.codes import Code
 from duplex.protocol.ids import random_id
 from duplex.protocol.server_events import encode, server_error
 from duplex.rate import TokenBucket
+from duplex.server.forwarded import Origin, Proxies
 from duplex.server.http import MAX_HEAD_BYTES, HttpAnswer, HttpRequest, PlainHttp
 from duplex.server.keys import Principal
 from duplex.server.quota import Allowance
+
+logger = logging.getLogger(__name__)
 
 POLICY_VIOLATION = 1008
 _BURST_S = 10  # of messages that may come at once
@@ -46,9 +50,11 @@ class SocketLimits:
     answer: Callable[[HttpRequest], HttpAnswer]  # of plain requests
     max_unsent_bytes: int
     max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
+    proxies: Proxies = field(default_factory=lambda: Proxies(()))  # who are believed
     open: int = 0
     waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
     banned: dict[str, float] = field(default_factory=dict)  # source -> until when, loop time
+    has_met_proxy: bool = False  # set when one that is not trusted was banned
 
     def enter(self, gate: "Gate") -> None:
         """Count a socket that was opened. Past the bound the oldest one without a request is
@@ -89,12 +95,15 @@ class Gate(ServerConnection):
         super().__init__(*args, **options)
         self.principal = _NOBODY  # set when the request of a call is admitted
         self.may_receive: Callable[[int], bool] = lambda _: True  # likewise, if there is a rate
-        self.address = ""  # set when the socket opens
+        self.peer = ""  # the address at the other end of the socket; set when it opens
+        self.origin = Origin("")  # who sent the request, through proxies; set when it has come
+        self._is_forwarded = False  # likewise; whether it says that it was sent for another
         self._shared = shared
         self._head = b""  # the first bytes, until they tell what this is
         self._head_bytes = 0  # until the request is whole
         self._begins_call = False  # set when the first bytes say so
         self._plain: PlainHttp | None = None  # set when it is a plain request
+        self.mends_text = False  # set if what is no UTF-8 is not to end the connection
         self.was_dropped = False  # set when nothing more is read from it
         self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
         rate = shared.limits.messages_per_s
@@ -103,7 +112,8 @@ class Gate(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")  # none if it has gone again already
-        self.address = str(peer[0]) if peer else "unknown"
+        self.peer = str(peer[0]) if peer else "unknown"
+        self.origin = self._shared.proxies.origin(self.peer, {})
         self._shared.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -133,26 +143,55 @@ class Gate(ServerConnection):
         elif not self._frames.take(1, self.loop.time()):
             self.drop("messages", "more messages a second than a client may send")
             return
+        elif self.mends_text and event.fin and event.opcode is Opcode.TEXT:
+            event.data = bytes(event.data).decode(errors="replace").encode()
         super().process_event(event)
 
     @property
+    def address(self) -> str:
+        """The sender's, as far as trusted proxies tell."""
+        return self.origin.address
+
+    @property
     def source(self) -> str:
-        """The sender as far as it is known: the owner of the key, else the address. The users of
-        a key's client secrets do not answer for each other."""
+        """The sender as far as it is known: the address, and the key or client secret. Neither the
+        users of one key answer for each other, nor keys that come from one address."""
         principal = self.principal
-        return f"{principal.name} {principal.secret_id}" if principal.name else self.address
+        return f"{self.address} {principal.name} {principal.secret_id}"
+
+    def note_origin(self, headers: Mapping[str, str]) -> Origin:
+        """Look at where the request with ``headers`` comes from; names are in lower case."""
+        proxies = self._shared.proxies
+        self.origin = proxies.origin(self.peer, headers)
+        self._is_forwarded = "x-forwarded-for" in headers
+        if self.origin.is_garbled:
+            self._shared.metrics.count("duplex_dropped_total", reason="forwarded")
+        return self.origin
 
     def drop(self, kind: str, reason: str) -> None:
         """End this connection, without waiting for the client to agree."""
         self.was_dropped = True
         self._shared.metrics.count("duplex_dropped_total", reason=kind)
         self._shared.ban(self.source, self.loop.time())
+        self._warn_of_proxy()
         if self.protocol.state is OPEN:
             error = server_error(reason, Code.RATE_LIMIT)
             self.protocol.send_text(encode(error, random_id).encode())
             self.protocol.fail(POLICY_VIOLATION, reason)
             self.send_data()
         self._abort_soon()
+
+    def _warn_of_proxy(self) -> None:
+        """Say once that a ban hits all that call through a proxy, and how to mend it."""
+        shared = self._shared
+        if not self._is_forwarded or shared.has_met_proxy or shared.proxies.trusts(self.peer):
+            return
+        shared.has_met_proxy = True
+        logger.warning(
+            "%s was dropped and has to wait, and sends X-Forwarded-For: if it is your proxy, name "
+            "it in server.trusted_proxies, so that its other callers are not refused",
+            self.peer,
+        )
 
     def abort(self) -> None:
         """End this connection without a word."""
@@ -180,7 +219,11 @@ class Gate(ServerConnection):
         request = plain.receive(data)
         if request is None:
             return
-        answer = request if isinstance(request, HttpAnswer) else self._shared.answer(request)
+        if isinstance(request, HttpAnswer):
+            answer = request
+        else:
+            origin = self.note_origin(request.headers)
+            answer = self._shared.answer(replace(request, origin=origin))
         self.was_dropped = True  # whatever else comes is not read
         self.transport.write(plain.serialize(answer))
         self.transport.close()

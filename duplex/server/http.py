@@ -1,7 +1,7 @@
 """Plain requests, which the port answers alongside calls. Sans-IO: requests in, answers out."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ from msgspec import Meta
 from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
 from duplex.protocol.session_config import SessionConfig
+from duplex.server.forwarded import Origin
 from duplex.server.keys import (
     SECRET_DEFAULT_S,
     SECRET_MAX_S,
@@ -41,6 +42,7 @@ class HttpRequest:
     headers: Mapping[str, str]
     body: bytes = b""
     query: str = ""
+    origin: Origin | None = None  # where it comes from; None: that was not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,29 @@ def read_only(handler: Handler) -> Handler:
         return handler(request)
 
     return answer
+
+
+def below(root: str, path: str) -> str | None:
+    """Return what of ``path`` stands below ``root``: all of it if that is not its beginning, as
+    where a proxy has taken it away; None if it is ``root`` itself, without the slash that a page
+    needs for what it names beside itself to be found."""
+    if root and path == root:
+        return None
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
+def moved(address: str) -> HttpAnswer:
+    """Return the answer that has a client ask for ``address``."""
+    return HttpAnswer(HTTPStatus.PERMANENT_REDIRECT, b"", TEXT, (("Location", address),))
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by their names in lower case; those that come twice as one (RFC 9110, 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        known = found.get(name.lower())
+        found[name.lower()] = value if known is None else f"{known}, {value}"
+    return found
 
 
 def problem(
@@ -227,6 +252,8 @@ class PlainHttp:
 
 
 def _request(head: h11.Request, body: bytes) -> HttpRequest:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+    headers = joined(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers
+    )
     path, _, query = head.target.decode("latin-1").partition("?")
     return HttpRequest(head.method.decode("latin-1"), path, headers, body, query)

@@ -8,7 +8,6 @@ import hmac
 import ipaddress
 import os
 import secrets
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from duplex.config import AccessConfig, Config
 from duplex.errors import ConfigError
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.quota import Allowance
+from duplex.toml_file import convert, read_toml
 
 MIN_KEY_CHARS = 16
 SECRET_PREFIX = "ek_"
@@ -99,12 +99,12 @@ def load_keys(config: AccessConfig, environment: Mapping[str, str] = os.environ)
 
 def _read(path: Path, usual: Allowance) -> dict[str, tuple[bytes, Principal]]:
     try:
-        table = msgspec.convert(tomllib.loads(path.read_text()), dict[str, _KeyEntry])
+        table = convert(read_toml(path), dict[str, _KeyEntry])
         entries = {
             name: (bytes.fromhex(entry.sha256), _owner(name, entry, usual))
             for name, entry in table.items()
         }
-    except (OSError, ValueError) as error:  # of the file, of TOML, of msgspec, of hex digits
+    except ValueError as error:  # of msgspec, of hex digits
         raise ConfigError(f"{path}: {error}") from error
     for name, (digest, _) in entries.items():
         if len(digest) != 32:
@@ -222,11 +222,13 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(config: Config, keys: Keys) -> None:
-    """Refuse to serve strangers by accident.
+    """Refuse to serve strangers by accident, and nobody by a slip of the pen.
 
     Raises:
-        ConfigError: others can reach the server, and there is no key.
+        ConfigError: others can reach the server, and there is no key; or the address of a page or
+            of this server is of a form that no request has.
     """
+    _check_addresses(config)
     host = config.server.host
     reached = config.phone.public_url or "the proxy" if config.phone.is_public else host
     is_ours = is_loopback(host) and not config.phone.is_public
@@ -235,6 +237,18 @@ def check_exposure(config: Config, keys: Keys) -> None:
             f"anybody who reaches {reached} could use this server: set a key (DUPLEX_API_KEY, or "
             "access.keys_file; see duplex.example.toml), or say --insecure"
         )
+
+
+def _check_addresses(config: Config) -> None:
+    for origin in config.access.origins:
+        scheme, _, host = origin.partition("://")
+        if origin not in (_ANYBODY, "null") and (not scheme or not host or "/" in host):
+            raise ConfigError(
+                f"access.origins: {origin!r} is not of the form https://example.org, without a path"
+            )
+    public = config.phone.public_url
+    if public and urlsplit(public).scheme not in ("https", "http", "wss", "ws"):
+        raise ConfigError(f"phone.public_url: {public!r} does not begin with https://")
 
 
 def _digest(key: str) -> bytes:

@@ -13,11 +13,15 @@ class Allowance:
 
     calls: int = 0  # at a time
     minutes_per_day: float = 0.0  # days begin at midnight UTC
-    bytes_per_s: int = 0  # received
+    bytes_per_s: int = 0  # received from one address
+
+
+_MAX_SOURCES = 1000  # whose rates are kept; those that were used least lately are forgotten
 
 
 class Account:
-    """What the calls of one key use now, and have used today.
+    """What the calls of one key use now, and have used today. The rate of bytes is that of one
+    sender: who floods does not have the others of the key dropped.
 
     Times are Unix seconds. Open calls are charged by the time that passes, so that those which
     last over midnight count for both days.
@@ -28,11 +32,8 @@ class Account:
         self._open = 0
         self._used_s = 0.0  # today, by `_at_s`
         self._at_s = now_s
-        self._bucket: TokenBucket | None = None
-        if allowance.bytes_per_s:
-            # One message of the largest size must pass, whatever the rate.
-            capacity = burst_bytes + allowance.bytes_per_s
-            self._bucket = TokenBucket(allowance.bytes_per_s, capacity, now_s)
+        self._burst_bytes = burst_bytes  # one message of the largest size must pass
+        self._buckets: dict[str, TokenBucket] = {}  # by sender, the last used last
 
     def refusal(self, now_s: float) -> str | None:
         """Return why another call cannot begin, in words for the caller; None if it can."""
@@ -60,9 +61,18 @@ class Account:
         left_s = self._allowance.minutes_per_day * 60 - self._used_s
         return max(0.0, left_s) / max(1, self._open)
 
-    def receive(self, count: int, now_s: float) -> bool:
-        """Whether ``count`` bytes more are within the rate."""
-        return self._bucket is None or self._bucket.take(count, now_s)
+    def receive(self, count: int, now_s: float, source: str = "") -> bool:
+        """Whether ``count`` bytes more are within the rate of ``source``."""
+        rate = self._allowance.bytes_per_s
+        if not rate:
+            return True
+        bucket = self._buckets.pop(source, None)
+        if bucket is None:
+            bucket = TokenBucket(rate, self._burst_bytes + rate, now_s)
+            if len(self._buckets) >= _MAX_SOURCES:
+                del self._buckets[next(iter(self._buckets))]
+        self._buckets[source] = bucket
+        return bucket.take(count, now_s)
 
     def _charge(self, now_s: float) -> None:
         if now_s // DAY_S > self._at_s // DAY_S:

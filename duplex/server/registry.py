@@ -72,12 +72,17 @@ class CallRegistry:
     @property
     def unready(self) -> str | None:
         """Why the server can hold no further call now, in a word; None if it can."""
+        if not self._parts.are_alive:
+            return "engine lost"
         if len(self._calls) >= self._config.server.max_calls:
             return "full"
         return "busy" if self._calls and self._load.refusal(time.monotonic()) else None
 
     def refusal(self, principal: Principal) -> Refusal | None:
         """Why another call cannot be held, if it cannot."""
+        if not self._parts.are_alive:
+            message = "The engine is lost: nothing can be answered. Try again in a moment."
+            return Refusal("engine_lost", message, Code.SERVER_STOPPING, TRY_AGAIN_LATER)
         limit = self._config.server.max_calls
         if len(self._calls) >= limit:
             message = f"The server is full: it holds {limit} calls. Try again later."

@@ -41,6 +41,7 @@ class ScriptedEngine:
     script: Script = field(default_factory=Script)
     brain: Brain | None = None
     sessions: list["ScriptedSession"] = field(default_factory=list)
+    is_alive: bool = True  # set it to False to lose the engine
 
     def open(self) -> "ScriptedSession":
         """Start a call."""

@@ -52,6 +52,11 @@ class NativeBrain:
             no_thoughts=(*answer_format.no_thoughts, *ids),
         )
 
+    @property
+    def is_alive(self) -> bool:
+        """See `engine.types.Mortal`: False once the device is lost."""
+        return self.scheduler.is_alive
+
     def close(self) -> None:
         """Stop the device's thread."""
         self.scheduler.close()

@@ -42,6 +42,11 @@ class NativeEngine:
         """Start a call."""
         return NativeSession(TurnTranscriber(self._ear, self._ear_worker), self._tower, self._brain)
 
+    @property
+    def is_alive(self) -> bool:
+        """See `engine.types.Mortal`: False once the device is lost."""
+        return self._brain.is_alive
+
     def close(self) -> None:
         """Stop the threads."""
         self._ear_worker.close()

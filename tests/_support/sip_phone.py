@@ -58,10 +58,11 @@ class SipPhone(asyncio.DatagramProtocol):
         more: str = "",
         to: str = "",
         number: int = 1,
+        kind: str = "application/sdp",
     ) -> bytes:
-        """A request; ``to`` is the server's tag, once there is one."""
+        """A request; ``to`` is the server's tag, once there is one, ``kind`` that of the body."""
         self._numbered += 1
-        kind = "Content-Type: application/sdp\r\n" if body else ""
+        described = f"Content-Type: {kind}\r\n" if body else ""
         tag = f";tag={to}" if to else ""
         branch = f"z9hG4bK{self.port}n{self._numbered}"
         return (
@@ -69,7 +70,7 @@ class SipPhone(asyncio.DatagramProtocol):
             f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch={branch};rport\r\n"
             f"From: <sip:ann@127.0.0.1>;tag=mine\r\nTo: <sip:bot@127.0.0.1>{tag}\r\n"
             f"Call-ID: {call_id}\r\nCSeq: {number} {method}\r\n"
-            f"Contact: <sip:ann@127.0.0.1:{self.port}>\r\n{more}{kind}"
+            f"Contact: <sip:ann@127.0.0.1:{self.port}>\r\n{more}{described}"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         ).encode()
 
@@ -114,6 +115,26 @@ class SipPhone(asyncio.DatagramProtocol):
             for value in request.headers.get(name):
                 response.headers.append(name, value)
         self.send(bytes(response))
+
+    def info(self, call_id: str, to: str, number: int, kind: str, body: str) -> bytes:
+        """An INFO in a call; a ``kind`` without a body is not told."""
+        return self.text("INFO", call_id, body=body, to=to, number=number, kind=kind)
+
+    def ack(
+        self,
+        call_id: str,
+        to: str,
+        number: int = 1,
+        *,
+        codecs: str = "0 8",
+        direction: str = "sendrecv",
+        port: int = 0,
+    ) -> bytes:
+        """An ACK with an answer to the server's offer; ``port`` is where sound is wanted, if not at
+        the phone's own."""
+        body = SDP.format(port=port or self.port, codecs=codecs)
+        body = body.replace("a=sendrecv", f"a={direction}")
+        return self.text("ACK", call_id, body=body, to=to, number=number)
 
     async def call(self, call_id: str, more: str = "", number: int = 1) -> str:
         """Be in a call; returns the server's tag."""

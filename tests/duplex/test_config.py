@@ -102,3 +102,60 @@ def test_lengths_suit_the_kind_of_brain_unless_they_are_given() -> None:
     assert lengths(kind="native", context_tokens=512, think_tokens=7) == (512, 7)
     with pytest.raises(ConfigError, match="at least 256"):
         lengths(context_tokens=100)
+
+
+SETTINGS = '[server]\nport = 9000\n[brain]\ninstructions = "Grüße."\n'
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_bytes(SETTINGS.encode("utf-8-sig"))
+    config = load_config(path)
+    assert (config.server.port, config.brain.instructions) == (9000, "Grüße.")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "UTF-16"),
+        ("utf-32", "UTF-16"),
+        ("latin-1", "line 4 is not in UTF-8"),
+    ],
+)
+def test_another_encoding_is_told_in_one_line(tmp_path: Path, encoding: str, told: str) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_bytes(SETTINGS.encode(encoding))
+    with pytest.raises(ConfigError, match=told) as error:
+        load_config(path)
+    assert "save it so" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[server]\nprot = 1", "'port'"),
+        ("[sever]\nport = 1", "'server'"),
+        ("[assistants.bob]\ngreting = 'Hi.'", "'greeting'"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_found(tmp_path: Path, text: str, meant: str) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"did you mean {meant}"):
+        load_config(path)
+
+
+def test_what_is_like_nothing_is_only_named(tmp_path: Path) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text("[server]\nxyzzy = 1")
+    with pytest.raises(ConfigError, match=r"xyzzy[^?]*$"):
+        load_config(path)
+
+
+def test_a_trusted_proxy_is_a_network() -> None:
+    with pytest.raises(ConfigError, match=r"server\.trusted_proxies: 'localhost'"):
+        load_config(None, {"server.trusted_proxies": ["localhost"]})
+    load_config(None, {"server.trusted_proxies": ["::1", "10.0.0.0/8"]})

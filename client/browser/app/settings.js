@@ -43,7 +43,7 @@ export function save(settings, { keepKey }, storage = ofBrowser) {
 export async function choices(key) {
   try {
     const headers = key ? { Authorization: `Bearer ${key}` } : {};
-    const answer = await fetch("/v1/models", { headers, cache: "no-store" });
+    const answer = await fetch("v1/models", { headers, cache: "no-store" });
     if (!answer.ok) return { models: [], voices: [] };
     const told = await answer.json();
     const voices = (told.voices ?? []).map(({ id, name }) => ({ id, name: name ?? id }));

@@ -10,10 +10,19 @@ const STUCK_BYTES = 512 * 1024; // unsent, about 8 s of audio: the network is go
 const STEADY_MS = 5000; // a socket that held so long ends an outage; one that opens may close at once
 const SEEN = 4000; // event ids that are remembered, against those that come twice
 
-/** The address of a call. `page` is where the page came from. */
+const NOT_THE_CALLS = ["probe", "resume", "after"]; // of a page's query
+
+/**
+ * The address of a call. `page` is where the page came from: without a `url` the server is beside it,
+ * below whatever path a proxy has put before both, and is asked with the page's own query.
+ */
 export function callUrl({ url, model }, page) {
-  const address = new URL(url ?? "/v1/realtime", page);
+  const address = new URL(url || "v1/realtime", page);
   address.protocol = address.protocol.replace("http", "ws");
+  if (!url) {
+    address.search = new URL(page).search;
+    for (const name of NOT_THE_CALLS) address.searchParams.delete(name);
+  }
   if (model) address.searchParams.set("model", model);
   return address;
 }

@@ -33,7 +33,7 @@ class _MediaMessage(msgspec.Struct, frozen=True):
 
 
 class _Dtmf(msgspec.Struct, frozen=True):
-    digit: str
+    digit: str | int
 
 
 class _DtmfMessage(msgspec.Struct, frozen=True):
@@ -61,6 +61,7 @@ class MediaStream(ABC):
 
     def __init__(self) -> None:
         self._stream = ""  # its id, once it has started
+        self._sample_bytes = 1  # likewise
 
     @abstractmethod
     def begin(self, message: dict[str, Any]) -> tuple[str, Started]:
@@ -93,15 +94,20 @@ class MediaStream(ABC):
             raise refused(f"{kind} of another stream")
         match kind:
             case "media":
-                media = read(fields, _MediaMessage).media
-                return (
-                    [CallerAudio(from_base64(media.payload))] if media.track in self.tracks else []
-                )
+                return self._audio(read(fields, _MediaMessage).media)
             case "dtmf":
-                return key_pressed(read(fields, _DtmfMessage).dtmf.digit)
+                return key_pressed(str(read(fields, _DtmfMessage).dtmf.digit))
             case "stop":
                 return [Stopped()]
         return [Played(self.played(fields))]
+
+    def _audio(self, media: _Media) -> Sequence[PhoneEvent]:
+        if media.track not in self.tracks:
+            return []
+        audio = from_base64(media.payload)
+        if len(audio) % self._sample_bytes:
+            raise refused("a sample cut in two")
+        return [CallerAudio(audio)]
 
     def _start(self, fields: dict[str, Any]) -> Started:
         if self._stream:
@@ -110,6 +116,7 @@ class MediaStream(ABC):
         if not stream:
             raise refused("a start without a stream")
         self._stream = stream
+        self._sample_bytes = started.encoding.bytes_per_sample
         return started
 
     def _write(self, event: str, **fields: Any) -> Wire:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from duplex.config import PhoneConfig
+from duplex.server.forwarded import Origin
 from duplex.server.keys import presented_key
 
 _DEFAULT_PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -49,22 +50,34 @@ def _with_and_without_port(url: str) -> tuple[str, str]:
 
 
 def public_url(
-    config: PhoneConfig, headers: Mapping[str, str], target: str, *, is_tls: bool, is_stream: bool
+    config: PhoneConfig,
+    headers: Mapping[str, str],
+    target: str,
+    *,
+    is_tls: bool,
+    is_stream: bool,
+    origin: Origin | None = None,
+    root: str = "",
 ) -> str:
     """Return the address that the provider asked for. The request for ``target`` came with
-    ``headers`` (names in lower case).
+    ``headers`` (names in lower case); trusted proxies say that its origin is ``origin``. ``root``
+    is the path that stands before all of the server's.
 
     Raises:
         ValueError: the request does not show it.
     """
-    scheme, host, prefix = "https" if is_tls else "http", headers.get("host", ""), ""
+    scheme, host, prefix = "https" if is_tls else "http", headers.get("host", ""), root
     if config.public_url:
         parts = urlsplit(config.public_url)
-        scheme, host, prefix = parts.scheme, parts.netloc, parts.path.rstrip("/")
+        scheme, host, prefix = parts.scheme, parts.netloc, parts.path.rstrip("/") or root
     elif config.trust_forwarded:
         # A chain of proxies appends; what the provider asked for stands first.
         host = headers.get("x-forwarded-host", host).split(",")[0].strip()
         scheme = headers.get("x-forwarded-proto", scheme).split(",")[0].strip()
+    elif origin is not None:
+        host = origin.host or host
+        if origin.is_secure is not None:
+            scheme = "https" if origin.is_secure else "http"
     is_secure = scheme in ("https", "wss")
     plain = "ws" if is_stream else "http"
     scheme = f"{plain}s" if is_secure else plain

@@ -57,8 +57,8 @@ class VonageCodec:
         rate = _RATES.get(read(fields, _Connected).content_type.replace(" ", "").lower())
         if rate is None:
             raise refused("the audio is not PCM at 8, 16 or 24 kHz")
-        self._has_started = True
         parameters = texts(fields)
+        self._has_started = True
         return Started(parameters.get("uuid", ""), "", Encoding("pcm16", rate), parameters)
 
     def play(self, audio: bytes) -> Wire:

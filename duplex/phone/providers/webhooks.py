@@ -20,6 +20,7 @@ from duplex.phone.providers.telnyx import TelnyxCodec
 from duplex.phone.providers.twilio import TwilioCodec
 from duplex.phone.providers.twilio_rest import TwilioSwitchboard
 from duplex.phone.providers.vonage import VonageCodec
+from duplex.server.forwarded import Origin
 from duplex.server.http import HttpAnswer, HttpRequest, method_not_allowed, problem, unauthorized
 from duplex.server.keys import Keys, Principal
 from duplex.server.quota import Allowance
@@ -47,6 +48,7 @@ class PhoneRequest:
     headers: Mapping[str, str]
     is_tls: bool
     is_stream: bool
+    origin: Origin | None = None
     form: Form = field(default_factory=dict)
 
 
@@ -68,11 +70,15 @@ class PhoneAdmission:
         name = config.phone.twilio_token_env
         self._twilio_token = environment.get(name, "") if name else ""
 
-    def admit_stream(self, target: str, headers: Mapping[str, str]) -> Principal | HttpAnswer:
+    def admit_stream(
+        self, target: str, headers: Mapping[str, str], origin: Origin | None = None
+    ) -> Principal | HttpAnswer:
         """Return the principal of a stream, or the refusal. ``target`` is the path and query that
-        it was asked for with."""
+        it was asked for with, ``origin`` what trusted proxies say of who asks."""
         path = urlsplit(target).path
-        return self._admit(PhoneRequest(path, target, headers, is_tls=self._is_tls, is_stream=True))
+        return self._admit(
+            PhoneRequest(path, target, headers, is_tls=self._is_tls, is_stream=True, origin=origin)
+        )
 
     def _admit(self, request: PhoneRequest) -> Principal | HttpAnswer:
         """Return the caller's principal, or the refusal. Without a Twilio token, Twilio may call
@@ -110,6 +116,8 @@ class PhoneAdmission:
             request.target,
             is_tls=request.is_tls,
             is_stream=request.is_stream,
+            origin=request.origin,
+            root=self._config.server.root(),
         )
 
     def page(self, plain: HttpRequest) -> HttpAnswer:
@@ -120,7 +128,13 @@ class PhoneAdmission:
         try:
             form = parse_qs(plain.body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
             request = PhoneRequest(
-                plain.path, target, plain.headers, is_tls=self._is_tls, is_stream=False, form=form
+                plain.path,
+                target,
+                plain.headers,
+                is_tls=self._is_tls,
+                is_stream=False,
+                origin=plain.origin,
+                form=form,
             )
             url = urlsplit(self._url_of(request))
         except ValueError as error:

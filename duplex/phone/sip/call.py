@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aiosipua import IncomingCall, SdpNegotiationError, SipRequest
 from aiosipua.dialog import dialog_matches
@@ -19,8 +19,9 @@ from duplex.errors import CallOverrun
 from duplex.logs import AnyLogger, call_logger
 from duplex.phone.codec import Wire
 from duplex.phone.events import CallerAudio, KeyPressed, PhoneEvent, Played, Started, Stopped
-from duplex.phone.sip.rtp import FRAME_MS, Address, RtpSocket, RtpStream
-from duplex.phone.sip.sdp import Offer, answer, read_offer
+from duplex.phone.sip.info import KeyWays, Way, read_key
+from duplex.phone.sip.rtp import FRAME_MS, PAYLOAD_TYPES, Address, RtpSocket, RtpStream
+from duplex.phone.sip.sdp import KEY_TYPE, Offer, answer, has_body, own_offer, read_offer
 from duplex.phone.sip.socket import SipSocket
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _BYE_S = 2.0  # for a goodbye to be agreed to
 _TRANSFER_S = 30.0  # for the other number to pick up
 _NORMAL, _GONE = 1000, 1006  # as WebSockets are closed
 _AUDIO, _MARK, _CLEAR = b"a", b"m", b"c"
+_UNUSABLE = 'SIP;cause=488;text="no answer that can be used in the ACK"'  # RFC 3326
 
 
 class SipCodec:
@@ -68,19 +70,21 @@ class SipCall:
     def __init__(
         self,
         call: IncomingCall,
-        offer: Offer,
+        offer: Offer | None,
         socket: SipSocket,
         config: SipConfig,
         assistant: str,
         call_id: str,
     ) -> None:
-        """``assistant`` is the one that is called; ``call_id`` is the server's, not SIP's."""
+        """``assistant`` is the one that is called; ``call_id`` is the server's, not SIP's. Without
+        an ``offer`` the caller waits for ours."""
         self.call_id = call_id
         self._log = call_logger(logger, call_id)
         self._call = call
         self._offer = offer
         self._socket = socket
         self._config = config
+        self._assistant = assistant
         self._events: list[PhoneEvent] = []  # that `take` has not returned
         self._wake = asyncio.Event()  # set when there is an event, or there will be no more
         self._closed = asyncio.Event()  # set at the end
@@ -90,16 +94,11 @@ class SipCall:
         self._version = int(time.time())
         self._session_id = self._version
         self._port = 0
-        self.stream = RtpStream(
-            offer.payload_type,
-            offer.key_type,
-            on_key=lambda key: self._put(KeyPressed(key)),
-            on_played=lambda mark: self._put(Played(mark)),
-            now=time.monotonic,
-        )
-        self.stream.is_held = offer.is_hold
+        self._answer_to: int | None = None  # CSeq of the INVITE whose ACK is to bring an answer
+        self._agreed = asyncio.Event()  # set when the sound's encoding is, and at the end
+        self._key_ways = KeyWays()
+        self.stream = self._new_stream(offer)  # provisional until `_agreed`
         self._rtp = RtpSocket(self.stream, *self._places(offer))
-        self._put(Started(call.call_id, "", self.stream.encoding, {"assistant": assistant}))
 
     @property
     def is_answered(self) -> bool:
@@ -135,8 +134,17 @@ class SipCall:
             self._rtp.close()
             return False
         self._port = port
+        if self._offer is None:
+            self._offer_own(PAYLOAD_TYPES, KEY_TYPE)
+            await self._agreed.wait()
+            if self._closed.is_set():
+                return False
+        else:
+            self._accept(self._offer)
+        parameters = {"assistant": self._assistant}
+        started = Started(self._call.call_id, "", self.stream.encoding, parameters)
+        self._events.insert(0, started)  # a key may have been pressed already
         self._media = asyncio.create_task(self._run_media())
-        self._accept(self._offer)
         return True
 
     # As a socket of a phone provider.
@@ -228,9 +236,46 @@ class SipCall:
             self._put(Stopped())
             self._end(_NORMAL)
 
-    def acknowledged(self) -> None:
-        """The caller has seen that we answered: it is where it says, and wants to hear us."""
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether we have made an offer that the caller has not answered."""
+        return self._answer_to is not None
+
+    def acknowledged(self, ack: SipRequest) -> None:
+        """The caller has seen that we answered: it is where it says, and wants to hear us. If the
+        offer was ours, its answer is in ``ack``; without one that can be used the call ends."""
         self._rtp.is_wanted = True
+        if self._answer_to is None or ack.cseq is None or ack.cseq.seq != self._answer_to:
+            return
+        self._answer_to = None
+        try:
+            answered = read_offer(
+                ack, only=None if self._offer is None else self.stream.payload_type
+            )
+        except SdpNegotiationError as error:
+            self._log.info("is ended: its ACK has no answer that can be used: %s", error)
+            self._end(_NORMAL)
+            bye = self._request("BYE")
+            bye.headers.set_single("Reason", _UNUSABLE)
+            self._call.dialog.terminate()
+            self._socket.send(bye, self._call.source_addr)
+            return
+        if self._offer is None:
+            self._offer = answered
+            self.stream = self._rtp.stream = self._new_stream(answered)
+            self._agreed.set()
+        self._move(answered)
+
+    def informed(self, request: SipRequest) -> None:
+        """The caller's phone reports a key by an INFO.
+
+        Raises:
+            UnknownBody: it is about something else.
+            ValueError: it cannot be read.
+        """
+        key = read_key(request.content_type, request.text)
+        if key is not None:
+            self._pressed(key, "info")
 
     def transfer_progressed(self, status: int) -> None:
         """The caller's phone has got ``status`` from the other number."""
@@ -238,30 +283,65 @@ class SipCall:
             self._transferred.set_result(status < 300)
 
     def changed(self) -> None:
-        """The caller puts us on hold, comes back, or has moved (a re-INVITE)."""
+        """The caller puts us on hold, comes back, or has moved (a re-INVITE); or it has us offer
+        what we have, as exchanges do that connect a caller anew."""
         call = self._call
+        if not has_body(call.invite):
+            self._offer_own((self.stream.payload_type,), self.stream.key_type or KEY_TYPE)
+            return
         try:
             offer = read_offer(call.invite, only=self.stream.payload_type)
         except SdpNegotiationError as error:
             self._log.info("a change was refused: %s", error)
             self._socket.send_reply(call.dialog.create_response(call.invite, 488))
             return
-        self._version += 1
-        self.stream.is_held = offer.is_hold
-        if offer.remote is not None:
-            self._rtp.redirect(*self._places(offer))
+        self._move(offer)
         self._accept(offer)
 
     # Inside.
 
     def _accept(self, offer: Offer) -> None:
-        sdp = answer(offer, self._host, self._port, self._session_id, self._version)
-        self._call.accept(sdp)
+        self._call.accept(answer(offer, self._host, self._port, self._session_id, self._version))
+        self._version += 1
 
-    def _places(self, offer: Offer) -> tuple[Address, frozenset[str]]:
+    def _offer_own(self, payload_types: Iterable[int], key_type: int) -> None:
+        """Answer an INVITE that offers nothing with an offer (RFC 3261 sections 13.2.1, 14.1)."""
+        cseq = self._call.invite.cseq
+        assert cseq is not None, "aiosipua refuses requests without"
+        self._answer_to = cseq.seq
+        self._call.accept(
+            own_offer(
+                self._host, self._port, payload_types, key_type, self._session_id, self._version
+            )
+        )
+        self._version += 1
+
+    def _new_stream(self, offer: Offer | None) -> RtpStream:
+        stream = RtpStream(
+            min(PAYLOAD_TYPES) if offer is None else offer.payload_type,
+            KEY_TYPE if offer is None else offer.key_type,
+            on_key=lambda key: self._pressed(key, "sound"),
+            on_played=lambda mark: self._put(Played(mark)),
+            now=time.monotonic,
+        )
+        stream.is_held = offer is not None and offer.is_hold
+        return stream
+
+    def _move(self, offer: Offer) -> None:
+        """Obey what the caller says now of holding, and of where it is."""
+        self.stream.is_held = offer.is_hold
+        self.stream.key_type = offer.key_type or self.stream.key_type
+        if offer.remote is not None:
+            self._rtp.redirect(*self._places(offer))
+
+    def _pressed(self, key: str, way: Way) -> None:
+        if self._key_ways.is_new(key, way, time.monotonic()):
+            self._put(KeyPressed(key))
+
+    def _places(self, offer: Offer | None) -> tuple[Address, frozenset[str]]:
         """Where sound goes, and from which hosts it may come."""
         source = self._call.source_addr
-        remote = offer.remote or source
+        remote = source if offer is None or offer.remote is None else offer.remote
         # A phone on this machine may name its network's address and send from that of ours.
         return remote, frozenset({remote[0], source[0], self._socket.local_addr[0]})
 
@@ -297,6 +377,7 @@ class SipCall:
     def _end(self, code: int) -> None:
         self.close_code = code
         self._closed.set()
+        self._agreed.set()
         self._wake.set()
         self._rtp.close()
         if self._media is not None and self._media is not asyncio.current_task():

@@ -30,7 +30,8 @@ from duplex.logs import call_logger
 from duplex.metrics import Metrics
 from duplex.phone.sip.call import SipCall
 from duplex.phone.sip.digest import Digest, Verdict
-from duplex.phone.sip.sdp import Offer, read_offer
+from duplex.phone.sip.info import BARE, RELAY, UnknownBody
+from duplex.phone.sip.sdp import Offer, has_body, read_offer
 from duplex.phone.sip.socket import Address, SipSocket
 from duplex.phone.sip.trunk import Trunk
 
@@ -41,12 +42,16 @@ _REASONS = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
+    415: "Unsupported Media Type",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
     486: "Busy Here",
     488: "Not Acceptable Here",
+    491: "Request Pending",
     503: "Service Unavailable",
 }
+_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, NOTIFY, INFO"
+_KEY_BODIES = f"{RELAY}, {BARE}"
 _FAREWELL_S = 3.0  # for goodbyes to be agreed to when the server stops
 
 
@@ -105,8 +110,10 @@ class SipListener:
         self._uas.on_cancel = lambda request, _: self._stopped(request.call_id or "")
         self._uas.on_ack_timeout = lambda call: self._stopped(call.call_id)
         self._uas.on_transfer_progress = self._transfer_progressed
+        self._uas.on_options = lambda request, _: self._socket.send_reply(_abilities(request))
         self._pass_on = self._uas.transport.on_message
-        self._offers: dict[str, Offer] = {}  # of INVITEs on their way through aiosipua
+        # Of INVITEs on their way through aiosipua; None: it has none.
+        self._offers: dict[str, Offer | None] = {}
         self._lines: dict[str, SipCall] = {}  # by Call-ID
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -176,11 +183,16 @@ class SipListener:
             return True
         line = self._lines.get(request.call_id or "")
         if line is None or not line.owns(request):
-            return True
+            if request.method == "INFO":
+                self._socket.send_reply(_answer(request, 481))
+            return request.method != "INFO"
         if request.method == "ACK":
-            line.acknowledged()
+            line.acknowledged(request)
             return True
         self._socket.remember(request)
+        if request.method == "INFO":  # aiosipua knows none
+            self._socket.send_reply(_informed(line, request))
+            return False
         if request.method == "CANCEL" and line.is_answered:
             # It has crossed our 200 and has no effect: a BYE will come (RFC 3261 section 9.2).
             # aiosipua would forget the call, and its caller would hold a dead one.
@@ -195,8 +207,9 @@ class SipListener:
             return Refused(400, "malformed")
         line = self._lines.get(call_id)
         if to.tag:
-            is_in_call = line is not None and line.is_answered and line.owns(invite)
-            return None if is_in_call else Refused(481, "no such call")
+            if line is None or not line.is_answered or not line.owns(invite):
+                return Refused(481, "no such call")
+            return Refused(491, "our offer is not answered yet") if line.awaits_answer else None
         if line is not None:
             return Refused(482, "one call twice")
         return self._screen_new(invite, call_id, source)
@@ -216,7 +229,7 @@ class SipListener:
         if refusal is not None:
             return refusal
         try:
-            self._offers[call_id] = read_offer(invite)
+            self._offers[call_id] = read_offer(invite) if has_body(invite) else None
         except SdpNegotiationError as error:
             return Refused(488, str(error))
         if self._digest is not None and not is_provider:
@@ -302,6 +315,27 @@ def _answer(request: SipRequest, status: int) -> SipResponse:
             response.headers.append(name, value)
     to = request.get_header("to") or ""
     response.headers.append("To", to if "tag=" in to else f"{to};tag={generate_tag()}")
+    return response
+
+
+def _informed(line: SipCall, request: SipRequest) -> SipResponse:
+    """Tell ``line`` of the key that an INFO reports; return the answer."""
+    try:
+        line.informed(request)
+    except UnknownBody:
+        response = _answer(request, 415)
+        response.headers.set_single("Accept", _KEY_BODIES)
+        return response
+    except ValueError:
+        return _answer(request, 400)
+    return _answer(request, 200)
+
+
+def _abilities(request: SipRequest) -> SipResponse:
+    """Answer an OPTIONS: some phones send keys by INFO only to who says that it is allowed."""
+    response = _answer(request, 200)
+    response.headers.set_single("Allow", _METHODS)
+    response.headers.set_single("Accept", f"application/sdp, {_KEY_BODIES}")
     return response
 
 

@@ -82,7 +82,7 @@ class RtpStream:
         self.malformed = 0
         self.is_held = False  # the caller does not want to hear us
         self.payload_type = payload_type
-        self._key_type = key_type
+        self.key_type = key_type
         self._on_key = on_key
         self._on_played = on_played
         self._now = now
@@ -100,7 +100,7 @@ class RtpStream:
         """Take a packet; False if it is none of this stream."""
         try:
             packet = RtpPacket.parse(datagram)
-            if packet.payload_type == self._key_type:
+            if packet.payload_type == self.key_type:
                 self._keys.handle_packet(packet)
             elif packet.payload_type == self.payload_type:
                 self._take(packet)

@@ -39,6 +39,11 @@ test("the address of a call follows the page's", () => {
   assert.equal(of({}, "http://localhost:8765/?probe"), "ws://localhost:8765/v1/realtime");
   assert.equal(of({ model: "a b" }, "https://h/x"), "wss://h/v1/realtime?model=a+b");
   assert.equal(of({ url: "wss://other/v1/realtime" }, "https://h/"), "wss://other/v1/realtime");
+  assert.equal(of({ url: "wss://other/v1/realtime" }, "https://h/?a=b"), "wss://other/v1/realtime");
+  assert.equal(of({}, "https://h/voice/"), "wss://h/voice/v1/realtime");
+  assert.equal(of({}, "http://h:81/a/b/index.html#x"), "ws://h:81/a/b/v1/realtime");
+  assert.equal(of({}, "https://h/voice/?probe&who=ann&resume=x&after=y"), "wss://h/voice/v1/realtime?who=ann");
+  assert.equal(of({ model: "m" }, "https://h/?model=n"), "wss://h/v1/realtime?model=m");
 });
 
 test("the key is kept only by those who wish it", () => {

@@ -196,3 +196,35 @@ def test_neither_are_those_who_come_through_a_tunnel(phone: PhoneConfig) -> None
         check_exposure(Config(phone=phone), none)
     check_exposure(Config(phone=phone, server=ServerConfig(insecure=True)), none)
     check_exposure(Config(phone=phone), load_keys(AccessConfig(), {"DUPLEX_API_KEY": KEY}))
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    digest = hashlib.sha256(b"some-key-of-ann's").hexdigest()
+    path.write_text(f'[ann]\nsha256 = "{digest}"\n', "utf-8-sig")
+    found = load_keys(AccessConfig(keys_file=str(path)), {}).find("some-key-of-ann's")
+    assert found is not None
+    assert found.name == "ann"
+    path.write_text(f'[ann]\nsha265 = "{digest}"\n')
+    with pytest.raises(ConfigError, match="did you mean 'sha256'"):
+        load_keys(AccessConfig(keys_file=str(path)), {})
+
+
+@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://", "://a"])
+def test_an_origin_that_no_page_has_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"access\.origins"):
+        check_exposure(
+            Config(access=AccessConfig(origins=(origin,))), load_keys(AccessConfig(), {})
+        )
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://example.org:8443", "app://-"])
+def test_an_origin_that_a_page_may_have_is_taken(origin: str) -> None:
+    check_exposure(Config(access=AccessConfig(origins=(origin,))), load_keys(AccessConfig(), {}))
+
+
+def test_a_public_address_names_its_scheme() -> None:
+    with pytest.raises(ConfigError, match=r"phone\.public_url: 'bot\.example\.org'"):
+        check_exposure(
+            Config(phone=PhoneConfig(public_url="bot.example.org")), load_keys(AccessConfig(), {})
+        )

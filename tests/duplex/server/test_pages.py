@@ -31,9 +31,9 @@ def test_the_page_and_all_that_it_names_are_there() -> None:
     index = sure(get(PAGES, "/"))
     assert index.status == HTTPStatus.OK
     assert index.content_type == "text/html; charset=utf-8"
-    named = re.findall(r'(?:href|src)="(/[^"]*)"', index.body.decode())
+    named = re.findall(r'(?:href|src)="([^"]*)"', index.body.decode())
     assert len(named) >= 3
-    assert set(named) <= PAGES.paths
+    assert {f"/{name}" for name in named} <= PAGES.paths  # relative: a proxy may add a path
 
 
 def test_modules_import_only_what_is_served() -> None:
