@@ -62,7 +62,7 @@ def recordings(folder: Path, kinds: tuple[str, ...] = ()) -> Iterator[Clip]:
         yield Clip(
             entry["file"],
             kind,
-            entry["speaker"],
+            entry.get("speaker", entry["file"]),
             load(folder / entry["file"]),
             None if kind == "noise" else entry["transcript"],
             entry["language"],

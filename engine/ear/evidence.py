@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRAME_MS = 32  # of one probability
-# A frame of such a probability is speech beyond doubt, and so many of them are somebody who spoke
-# (docs/decisions/0074-short-words-pass.md).
-SURE_PROBABILITY = 0.8
+VOICED_PROBABILITY = 0.5
+# So much speech in one piece is somebody's (docs/decisions/0074-short-words-pass.md).
 SPOKEN_MS = 160
 
 # Gives the probability of speech in each 32 ms of a clip ([N], 16 kHz mono), a rest left out. It is
@@ -17,10 +16,9 @@ SpeechMeter = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def voiced_ms(probabilities: NDArray[np.float32]) -> int:
-    """How much of the clip is speech beyond doubt, in all."""
-    return FRAME_MS * int((probabilities >= SURE_PROBABILITY).sum())
-
-
-def was_spoken(probabilities: NDArray[np.float32]) -> bool:
-    """Whether somebody spoke in the clip, with words that an ear understands or not."""
-    return voiced_ms(probabilities) >= SPOKEN_MS
+    """The longest piece of a clip that is speech from end to end."""
+    longest = length = 0
+    for is_voiced in probabilities >= VOICED_PROBABILITY:
+        length = length + 1 if is_voiced else 0
+        longest = max(longest, length)
+    return FRAME_MS * longest

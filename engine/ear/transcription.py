@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.ear.evidence import SpeechMeter, was_spoken
+from engine.ear.evidence import SPOKEN_MS, SpeechMeter, voiced_ms
 from engine.ear.guards import quietest_point
 from engine.ear.interface import Ear
 from engine.ear.partials import PartialTranscriber
@@ -97,7 +97,7 @@ class TurnTranscriber:
         if meter is None or not audio:
             return bool(audio)
         whole = np.concatenate(audio)
-        return await self._worker.run(lambda: was_spoken(meter(whole)), Priority.REPLY)
+        return await self._worker.run(lambda: voiced_ms(meter(whole)) >= SPOKEN_MS, Priority.REPLY)
 
     async def _commit_head(self, partials: PartialTranscriber) -> None:
         """Close the beginning of a long turn, so that hearing the rest again stays cheap."""

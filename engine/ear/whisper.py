@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from engine.ear.evidence import SpeechMeter, was_spoken
+from engine.ear.evidence import SpeechMeter, voiced_ms
 from engine.ear.guards import (
     Decoded,
     collapse_repeats,
+    is_beyond_doubt,
     is_loop,
     is_speech,
     max_tokens,
@@ -114,13 +115,18 @@ class WhisperEar:
 
     def _transcribe_window(self, pcm: NDArray[np.float32]) -> str:
         decoded = self.decode(pcm)
-        if not is_speech(decoded) and not (
-            decoded.tokens and self._meter is not None and was_spoken(self._meter(pcm))
-        ):
+        if not self._was_heard(decoded, pcm):
             return ""
         if is_loop(decoded):
             return self._text(collapse_repeats(decoded.tokens))
         return decoded.text
+
+    def _was_heard(self, decoded: Decoded, pcm: NDArray[np.float32]) -> bool:
+        """Whether there are words in ``pcm``. The meter takes time, so only doubt asks it."""
+        if is_beyond_doubt(decoded):
+            return True
+        voiced = None if self._meter is None else voiced_ms(self._meter(pcm))
+        return is_speech(decoded, len(pcm) / SAMPLE_RATE_HZ, voiced)
 
     def _encode(self, mel: Float32) -> Float32:
         """Encoder states ``[1, frames // 2, D]`` of normalised ``mel`` ``[bins, frames]``."""
