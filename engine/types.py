@@ -92,10 +92,11 @@ class Message:
 class Transcript:
     """The words of the open turn.
 
-    ``stable`` is the leading part of ``text`` that is not expected to change any more; an exact
-    pass has ``stable == text``. ``samples`` is the length of the audio at 16 kHz. ``sound`` is the
-    same audio as the brain heard it, if the brain hears. ``is_unclear``: somebody spoke and nothing
-    of it was understood, so there is no text; only an exact pass says so.
+    ``stable`` are its first words that are not expected to change any more; should they change
+    still, ``text`` differs from them. An exact pass has ``stable == text``. ``samples`` is the
+    length of the audio at 16 kHz. ``sound`` is the same audio as the brain heard it, if the brain
+    hears. ``is_unclear``: somebody spoke and nothing of it was understood, so there is no text;
+    only an exact pass says so.
     """
 
     text: str

@@ -49,15 +49,17 @@ class Clip:
     is_telephone: bool = False
 
 
-def recordings(folder: Path, kinds: tuple[str, ...] = ()) -> Iterator[Clip]:
+def recordings(
+    folder: Path, kinds: tuple[str, ...] = (), *, checked: bool = True
+) -> Iterator[Clip]:
     """The recordings of ``folder`` of those ``kinds`` (all if none is given), noise included;
-    speech only if its words were checked."""
+    if ``checked``, speech only if somebody has the right words."""
     for line in (folder / "manifest.jsonl").read_text().splitlines():
         entry: dict[str, Any] = json.loads(line)
         kind = entry["kind"]
         if kinds and kind not in kinds:
             continue
-        if kind != "noise" and entry["transcript_by"] not in CHECKED:
+        if checked and kind != "noise" and entry["transcript_by"] not in CHECKED:
             continue
         yield Clip(
             entry["file"],

@@ -50,6 +50,7 @@ SAME = {
 }
 # fmt: on
 COUNTS = (
+    "opened",
     "clips",
     "right",
     "right_rejected",

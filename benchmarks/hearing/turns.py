@@ -22,14 +22,11 @@ _ROOM = 3e-4
 def turns_of(clip: Clip, vad: SileroVad, ear: Callable[[Samples], str]) -> list[Samples]:
     """What the ear is given at the end of each turn that the clip opens; ``ear`` hears at each
     pause before, because its words decide how long the pause may be."""
-    detection = turn_detection(SessionConfig(), Config())
-    assert detection is not None
-    detector = TurnDetector(vad.open(), 10**9, InterruptionJudge)
-    detector.configure(replace(detection, is_telephone=clip.is_telephone))
+    detector = open_detector(vad, clip)
     turns: list[Samples] = []
     turn: Samples = np.zeros(0, np.float32)
     heard = turn
-    for frame in detector.feed(_in_a_room(clip.samples), lambda: None):
+    for frame in detector.feed(in_a_room(clip.samples), lambda: None):
         turn = np.concatenate([turn, frame.samples])
         for event in frame.events:
             match event:
@@ -43,7 +40,17 @@ def turns_of(clip: Clip, vad: SileroVad, ear: Callable[[Samples], str]) -> list[
     return turns
 
 
-def _in_a_room(samples: Samples) -> Samples:
+def open_detector(vad: SileroVad, clip: Clip) -> TurnDetector:
+    """The server's detector of turns, as it is configured for such a clip."""
+    detection = turn_detection(SessionConfig(), Config())
+    assert detection is not None
+    detector = TurnDetector(vad.open(), 10**9, InterruptionJudge)
+    detector.configure(replace(detection, is_telephone=clip.is_telephone))
+    return detector
+
+
+def in_a_room(samples: Samples) -> Samples:
+    """A clip with silence around it."""
     padded = np.pad(samples, (round(_LEAD_S * SAMPLE_RATE), round(_TAIL_S * SAMPLE_RATE)))
     room = np.random.default_rng(0).normal(0, _ROOM, len(padded))
     joined: Samples = (padded + room).astype(np.float32)
