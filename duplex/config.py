@@ -93,7 +93,7 @@ class EarConfig(Section, frozen=True):
     kind: str = "whisper"  # or "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
-    language: str = "en"  # multilingual models only
+    language: str = "en"  # or another's code, or "auto": as heard; multilingual models only
     threads: Positive = 1
 
 

@@ -62,6 +62,15 @@ class EmbeddedSession:
         self._responder: Responder[str] = Responder(brain)
         self._incremental = incremental
 
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Which the ear knows; None if it does not say."""
+        return self._turn.languages
+
+    def hear_in(self, language: str | None) -> None:
+        """Hear the caller in ``language``; None: as the server is configured."""
+        self._turn.hear_in(language)
+
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""
         self._turn.begin_turn()

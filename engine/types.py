@@ -96,7 +96,7 @@ class Transcript:
     still, ``text`` differs from them. An exact pass has ``stable == text``. ``samples`` is the
     length of the audio at 16 kHz. ``sound`` is the same audio as the brain heard it, if the brain
     hears. ``is_unclear``: somebody spoke and nothing of it was understood, so there is no text;
-    only an exact pass says so.
+    only an exact pass says so. ``language`` is the code of the text's, "" if nobody knows.
     """
 
     text: str
@@ -104,6 +104,7 @@ class Transcript:
     samples: int
     sound: Sound | None = None
     is_unclear: bool = False
+    language: str = ""
 
     @property
     def heard_speech(self) -> bool:

@@ -4,6 +4,7 @@ What is given, or comes from a plug-in, is used as it is (`duplex.app.plugins`);
 here. Model code is imported inside the functions, so that the command line starts without it.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
 VAD = "silero-vad"
 G2P = "g2p-en"
+VOICE_LANGUAGES = frozenset({"en"})  # of all built-in voices
 NOTHING_GIVEN = Given()
+
+logger = logging.getLogger(__name__)
 
 
 def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
@@ -93,8 +97,27 @@ def load(
         voice, voices = _load_voices(config, store, progress, given)
         vad = silero or given.vad
         assert vad is not None
-    worker = Worker("voice")
-    return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
+    spoken = None if given.voice is not None else VOICE_LANGUAGES
+    _tell_languages(config, given, spoken)
+    return Parts(
+        engine,
+        vad,
+        voice,
+        Worker("voice"),
+        defaults,
+        generation(config),
+        engines,
+        voices,
+        voice_languages=spoken,
+    )
+
+
+def _tell_languages(config: Config, given: Given, spoken: frozenset[str] | None) -> None:
+    """Say at start if callers are heard in a language that no voice speaks."""
+    language = config.ear.language
+    if given.ear is None and spoken is not None and language not in spoken:
+        heard = "any language" if language == "auto" else f"{language!r}"
+        logger.warning("ear.language is %s: the voices speak English only", heard)
 
 
 def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":
@@ -213,8 +236,9 @@ def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = No
 
     ear = config.ear
     try:
+        language = None if ear.language == "auto" else ear.language
         return WhisperEar(
-            store.path(ear.model), threads=ear.threads, language=ear.language, meter=meter
+            store.path(ear.model), threads=ear.threads, language=language, meter=meter
         )
     except ValueError as error:
         raise ConfigError(f"ear: {error}") from error

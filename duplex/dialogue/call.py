@@ -10,6 +10,7 @@ import msgspec
 
 from duplex.config import Config
 from duplex.dialogue.interfaces import Engine, EngineSession
+from duplex.dialogue.languages import answer_line
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.logs import call_logger
@@ -50,6 +51,7 @@ class CallContext:
     session_config: SessionConfig = field(init=False)  # changed by session.update
     shape: Shape = field(init=False)
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
+    language: str = ""  # of the caller, as the ear heard it last; "" if it does not say
     shown_words: ShownWords = field(default_factory=ShownWords)
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -127,8 +129,9 @@ class CallContext:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
         tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
-        has_beginning = bool(plan.instructions or tools)
-        system = [Message("system", plan.instructions, tools=tools)] if has_beginning else []
+        instructions = " ".join(filter(None, (plan.instructions, answer_line(self.language))))
+        has_beginning = bool(instructions or tools)
+        system = [Message("system", instructions, tools=tools)] if has_beginning else []
         return system + messages_of(items, self.sounds) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:

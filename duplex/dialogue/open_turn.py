@@ -47,6 +47,8 @@ class Speculation:
             self.failure = str(error)
             transcript = Transcript("", "", 0)
         self.transcript = transcript
+        if transcript.text:
+            call.language = transcript.language
         self.marks.reach("ear")
         return transcript
 

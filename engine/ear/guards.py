@@ -34,7 +34,7 @@ class Decoded:
 
     ``tokens`` are text tokens only. ``mean_log_probability`` is per token, the end token
     included. ``no_speech_probability`` is the model's, before the first token. ``ended`` is
-    False when decoding was stopped by its length limit.
+    False when decoding was stopped by its length limit. ``language`` is that of the decoding.
     """
 
     tokens: tuple[int, ...]
@@ -42,6 +42,7 @@ class Decoded:
     mean_log_probability: float
     no_speech_probability: float
     ended: bool
+    language: str = "en"
 
 
 def max_tokens(seconds: float) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.ear.evidence import SPOKEN_MS, SpeechMeter, voiced_ms
 from engine.ear.guards import quietest_point
-from engine.ear.interface import Ear
+from engine.ear.interface import Ear, Heard, MultilingualEar
 from engine.ear.partials import PartialTranscriber
 from engine.errors import EngineError
 from engine.features import SAMPLE_RATE_HZ
@@ -29,6 +29,7 @@ class _Words:
     start: int
     samples: int  # where they end
     cost_s: float
+    language: str  # "" if it is not known
 
 
 class TurnTranscriber:
@@ -40,6 +41,8 @@ class TurnTranscriber:
         self._ear = ear
         self._worker = worker
         self._meter = meter
+        self._language: str | None = None  # as the call has chosen; None: the ear's own
+        self._last_language = "en"  # of the last turn
         self._audio: list[NDArray[np.float32]] = []  # of the open turn
         self._samples = 0  # in it
         self._partials = PartialTranscriber()
@@ -49,6 +52,15 @@ class TurnTranscriber:
     def transcript(self) -> Transcript:
         """The transcript of the open turn so far."""
         return self._partials.transcript
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Which the ear knows; None if it does not say."""
+        return self._ear.languages if isinstance(self._ear, MultilingualEar) else None
+
+    def hear_in(self, language: str | None) -> None:
+        """Hear this call in ``language``, one of `languages`; None: as the ear hears others."""
+        self._language = language
 
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""
@@ -89,7 +101,8 @@ class TurnTranscriber:
         heard = await self._hear(partials.window_start, Priority.REPLY)
         transcript = partials.exact(heard.text, heard.samples, start=heard.start)
         if transcript.text:
-            return transcript
+            self._last_language = heard.language or self._last_language
+            return replace(transcript, language=heard.language)
         return replace(transcript, is_unclear=await self._was_spoken(audio))
 
     async def _was_spoken(self, audio: Sequence[NDArray[np.float32]]) -> bool:
@@ -116,10 +129,19 @@ class TurnTranscriber:
         def transcribe() -> _Words:
             began_s = time.monotonic()
             try:
-                text = self._ear.transcribe(audio) if len(audio) else ""
+                heard = self._words_in(audio)
             except RuntimeError as error:  # what CTranslate2 raises, out of memory for one
                 logger.exception("the ear failed")
                 raise EngineError("the ear failed") from error
-            return _Words(text, start, end, time.monotonic() - began_s)
+            cost_s = time.monotonic() - began_s
+            return _Words(heard.text, start, end, cost_s, heard.language)
 
         return await self._worker.run(transcribe, priority)
+
+    def _words_in(self, audio: NDArray[np.float32]) -> Heard:
+        ear = self._ear
+        if not len(audio):
+            return Heard("", "")
+        if isinstance(ear, MultilingualEar):
+            return ear.hear(audio, self._language or ear.language, self._last_language)
+        return Heard(ear.transcribe(audio), "")

@@ -71,6 +71,15 @@ class NativeSession:
         self._closing: set[asyncio.Task[None]] = set()
         self._responder: Responder[str | Sound] = Responder(self._brain)
 
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Which the ear knows; None if it does not say."""
+        return self._words.languages
+
+    def hear_in(self, language: str | None) -> None:
+        """Hear the caller in ``language``; None: as the server is configured."""
+        self._words.hear_in(language)
+
     def begin_turn(self) -> None:
         """Forget the audio of the turn before; its latents stay with its message."""
         closing = asyncio.ensure_future(self._turn.close())
