@@ -92,7 +92,7 @@ class EngineConfig(Section, frozen=True):
 class EarConfig(Section, frozen=True):
     kind: str = "whisper"  # or "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
-    model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
+    model: str = "whisper-tiny.en"  # or whisper-base, auto, hub:org/name[@revision], /a/directory
     language: str = "en"  # or another's code, or "auto": as heard; multilingual models only
     threads: Positive = 1
 

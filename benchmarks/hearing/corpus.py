@@ -66,7 +66,7 @@ def recordings(
             kind,
             entry.get("speaker", entry["file"]),
             load(folder / entry["file"]),
-            None if kind == "noise" else entry["transcript"],
+            None if kind == "noise" else entry.get("transcript", ""),
             entry["language"],
             entry["sample_rate"] < SAMPLE_RATE,
         )
@@ -102,7 +102,7 @@ def artificial_noises(seconds: float = 4.0, seed: int = 1) -> Iterator[Clip]:
             yield Clip(f"{name} at {level}", "artificial", name, scaled, None)
 
 
-def _noises(rng: np.random.Generator, at: Samples) -> dict[str, Any]:
+def _noises(rng: np.random.Generator, at: Any) -> dict[str, Any]:
     samples = len(at)
     white = rng.normal(size=samples)
     spectrum = np.fft.rfft(white)
@@ -133,7 +133,7 @@ def _noises(rng: np.random.Generator, at: Samples) -> dict[str, Any]:
     return found
 
 
-def _melody(rng: np.random.Generator, at: Samples, harmonics: int, decay: float) -> Any:
+def _melody(rng: np.random.Generator, at: Any, harmonics: int, decay: float) -> Any:
     """Chords of the pentatonic scale, three notes a second."""
     scale = 220 * 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)
     note = (at * 3).astype(int)

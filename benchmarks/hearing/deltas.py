@@ -114,20 +114,18 @@ def main() -> None:
     store = ModelStore(default_root())
     vad = SileroVad(store.path("silero-vad") / "silero_vad.onnx")
     ear = WhisperEar(store.path("whisper-tiny.en"), meter=vad.probabilities)
-    turns = [
-        texts
+    clips = [
+        clip
         for clip in recordings(options.data, checked=False)
         if clip.language == "en" and clip.text is not None
-        for texts in hear(clip, vad, ear)
     ]
+    turns = [texts for clip in clips for texts in hear(clip, vad, ear)]
     report = {str(number): count(turns, number) for number in AGREEMENTS}
     for number, counts in report.items():
         print(number, ", ".join(f"{key} {value}" for key, value in counts.items()))
     if options.json:
-        chosen = PartialPolicy().agreement
-        options.json.write_text(
-            json.dumps({"chosen": chosen, "agreement": report}, indent=1) + "\n"
-        )
+        about = {"chosen": PartialPolicy().agreement, "recordings": len(clips)}
+        options.json.write_text(json.dumps(about | {"agreement": report}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Each recording of a folder (see `corpus`) whose words were checked is heard whole by each ear;
 languages other than English by the ears that know them. Words are brought to one spelling by
-`client.bench.word_errors`. A kind on a telephone line (8 kHz) is a group of its own, and so is
-speech from afar. ``noise`` adds babble of other recordings to each clip, at that many dB.
+`client.bench.word_errors`. A kind on a telephone line (8 kHz) is a group of its own. ``--noise``
+adds clips of 2 to 8 s over babble of others, that many dB below them.
 """
 
 import argparse
@@ -36,12 +36,13 @@ def group_of(clip: Clip) -> str:
 
 
 def in_babble(clips: list[Clip], db: float) -> Iterator[Clip]:
-    """English ``clips`` of at least two seconds, each over three others at a level of ``db``
-    below its own."""
+    """English ``clips`` of 2 to 8 s, each over three others at a level of ``db`` below its own."""
     long = [
         clip
         for clip in clips
-        if clip.language == "en" and len(clip.samples) >= 2 * SAMPLE_RATE and not clip.is_telephone
+        if clip.language == "en"
+        and 2 * SAMPLE_RATE <= len(clip.samples) <= 8 * SAMPLE_RATE
+        and not clip.is_telephone
     ]
     for at, clip in enumerate(long):
         others = [long[(at + step) % len(long)] for step in (7, 19, 31)]
@@ -86,13 +87,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ears", nargs="+", default=EARS)
-    parser.add_argument("--noise", type=float, default=5.0)
+    parser.add_argument("--noise", type=float)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     store = ModelStore(default_root())
     meter = SileroVad(store.path("silero-vad") / "silero_vad.onnx").probabilities
     clips = [clip for clip in recordings(options.data) if clip.text is not None]
-    clips += in_babble(clips, options.noise)
+    if options.noise is not None:
+        clips += in_babble(clips, options.noise)
     report: dict[str, Any] = {}
     for name in options.ears:
         languages = {"en"} if name == ENGLISH else {clip.language for clip in clips}

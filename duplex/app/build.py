@@ -4,7 +4,6 @@ What is given, or comes from a plug-in, is used as it is (`duplex.app.plugins`);
 here. Model code is imported inside the functions, so that the command line starts without it.
 """
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from duplex.app.build_native import load_native, load_own_voice
+from duplex.app.ear_choice import VOICE_LANGUAGES, ear_model, tell_choice, tell_unspoken
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -37,10 +37,7 @@ if TYPE_CHECKING:
 
 VAD = "silero-vad"
 G2P = "g2p-en"
-VOICE_LANGUAGES = frozenset({"en"})  # of all built-in voices
 NOTHING_GIVEN = Given()
-
-logger = logging.getLogger(__name__)
 
 
 def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
@@ -98,7 +95,8 @@ def load(
         vad = silero or given.vad
         assert vad is not None
     spoken = None if given.voice is not None else VOICE_LANGUAGES
-    _tell_languages(config, given, spoken)
+    if given.ear is None:
+        tell_unspoken(config.ear, spoken)
     return Parts(
         engine,
         vad,
@@ -110,14 +108,6 @@ def load(
         voices,
         voice_languages=spoken,
     )
-
-
-def _tell_languages(config: Config, given: Given, spoken: frozenset[str] | None) -> None:
-    """Say at start if callers are heard in a language that no voice speaks."""
-    language = config.ear.language
-    if given.ear is None and spoken is not None and language not in spoken:
-        heard = "any language" if language == "auto" else f"{language!r}"
-        logger.warning("ear.language is %s: the voices speak English only", heard)
 
 
 def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":
@@ -237,11 +227,12 @@ def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = No
     ear = config.ear
     try:
         language = None if ear.language == "auto" else ear.language
-        return WhisperEar(
-            store.path(ear.model), threads=ear.threads, language=language, meter=meter
-        )
+        model_dir = store.path(ear_model(ear))
+        loaded = WhisperEar(model_dir, threads=ear.threads, language=language, meter=meter)
     except ValueError as error:
         raise ConfigError(f"ear: {error}") from error
+    tell_choice(ear, loaded)
+    return loaded
 
 
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice":
@@ -363,7 +354,7 @@ def _references(config: Config, given: Given) -> list[str]:
     if is_made(config, given, "voice"):
         references += [G2P, *_models_of_voices(config, given)]
     if is_made(config, given, "ear"):
-        references.append(config.ear.model)
+        references.append(ear_model(config.ear))
     if is_made(config, given, "brain") and config.brain.kind != "openai":
         references += [config.brain.model, *config.brain.others]
     return references

@@ -147,7 +147,7 @@ class PartialTranscriber:
     def _heads(self) -> list[str]:
         return [word for _, head in self._committed for word in _words(head)]
 
-    def _grow(self, words: Sequence[str], count: int) -> None:
+    def _grow(self, words: list[str], count: int) -> None:
         """The first ``count`` of the turn's ``words`` are stable, if those that were are among
         them."""
         if count > len(self._stable) and self._begin_stably(words):
