@@ -87,12 +87,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ears", nargs="+", default=EARS)
+    parser.add_argument("--kinds", nargs="*", default=())
     parser.add_argument("--noise", type=float)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     store = ModelStore(default_root())
     meter = SileroVad(store.path("silero-vad") / "silero_vad.onnx").probabilities
-    clips = [clip for clip in recordings(options.data) if clip.text is not None]
+    clips = [
+        clip for clip in recordings(options.data, tuple(options.kinds)) if clip.text is not None
+    ]
     if options.noise is not None:
         clips += in_babble(clips, options.noise)
     report: dict[str, Any] = {}

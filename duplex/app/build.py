@@ -97,16 +97,10 @@ def load(
     spoken = None if given.voice is not None else VOICE_LANGUAGES
     if given.ear is None:
         tell_unspoken(config.ear, spoken)
+    options = generation(config)
+    worker = Worker("voice")
     return Parts(
-        engine,
-        vad,
-        voice,
-        Worker("voice"),
-        defaults,
-        generation(config),
-        engines,
-        voices,
-        voice_languages=spoken,
+        engine, vad, voice, worker, defaults, options, engines, voices, voice_languages=spoken
     )
 
 
