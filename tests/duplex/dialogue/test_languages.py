@@ -1,11 +1,16 @@
 """A call in another language: the ear is told, the brain is told, and what cannot be is said."""
 
+from dataclasses import replace
+
 import pytest
 
 from duplex.dialogue.languages import answer_line, set_language, wanted_language
 from duplex.errors import ProtocolError
 from duplex.protocol.session_config import SessionConfig
+from duplex.testing.caller import Caller
 from duplex.testing.engine import Script, ScriptedEngine, ScriptedSession
+from duplex.testing.virtual_time import virtual
+from engine.types import Transcript
 
 
 class Listening(ScriptedSession):
@@ -55,6 +60,43 @@ def test_an_engine_that_cannot_be_told_hears_as_ever() -> None:
     engine.languages = None
     set_language(engine, "de")
     assert engine.heard_in == "nothing set"
+
+
+class GermanEngine(ScriptedEngine):
+    """Its ear knows German, and hears nothing else."""
+
+    def open(self) -> ScriptedSession:
+        session = German(self.script)
+        self.sessions.append(session)
+        return session
+
+
+class German(Listening):
+    async def end_turn(self) -> Transcript:
+        return replace(await super().end_turn(), language="de")
+
+
+def test_the_brain_is_told_and_an_unknown_language_is_an_error() -> None:
+    async def call() -> None:
+        engine = GermanEngine(Script(hears=("Wie spät ist es?",)))
+        async with Caller(engine=engine) as caller:
+            transcription = {"model": "whisper-1", "language": "de-CH"}
+            audio = {"input": {"transcription": transcription}}
+            caller.send("session.update", session={"type": "realtime", "audio": audio})
+            await caller.speak(1.0)
+            await caller.pause(3.0)
+            (session,) = engine.sessions
+            assert isinstance(session, German)
+            assert session.heard_in == "de"
+            assert session.histories[0][0].text.endswith("Answer in German.")
+            transcription["language"] = "xx"
+            caller.send("session.update", session={"type": "realtime", "audio": audio})
+            await caller.pause(0.1)
+            error = caller.one("error")["error"]
+            assert error["param"] == "session.audio.input.transcription.language"
+            assert session.heard_in == "de"
+
+    virtual(call())
 
 
 def test_only_another_language_is_told_to_the_brain() -> None:
