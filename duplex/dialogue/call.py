@@ -129,7 +129,9 @@ class CallContext:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
         tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
-        instructions = " ".join(filter(None, (plan.instructions, answer_line(self.language))))
+        instructions = plan.instructions
+        if self.language not in ("", "en"):  # English is answered without being told
+            instructions = f"{instructions} {answer_line(self.language)}".lstrip()
         has_beginning = bool(instructions or tools)
         system = [Message("system", instructions, tools=tools)] if has_beginning else []
         return system + messages_of(items, self.sounds) + notes

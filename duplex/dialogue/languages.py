@@ -64,8 +64,5 @@ def name_of(language: str) -> str:
 
 
 def answer_line(language: str) -> str:
-    """What the brain is told of the caller's ``language``: nothing of English, which it answers by
-    itself, and nothing of a language that is not known ("")."""
-    if language in ("", "en"):
-        return ""
+    """What the brain is told of the caller's ``language``."""
     return f"The caller speaks {name_of(language)}. Answer in {name_of(language)}."

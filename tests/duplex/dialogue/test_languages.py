@@ -99,7 +99,6 @@ def test_the_brain_is_told_and_an_unknown_language_is_an_error() -> None:
     virtual(call())
 
 
-def test_only_another_language_is_told_to_the_brain() -> None:
-    assert answer_line("") == answer_line("en") == ""
+def test_the_brain_is_told_the_language_by_its_name() -> None:
     assert answer_line("de") == "The caller speaks German. Answer in German."
     assert "'yo'" in answer_line("yo")
