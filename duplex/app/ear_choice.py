@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 def ear_model(ear: EarConfig) -> str:
     """The model that ``ear`` names. "auto" is the small English ear for English, because the larger
-    one mishears single digits (docs/decisions/0076-which-ear.md), else the multilingual one."""
+    one is no better in digits and single words (docs/decisions/0076-which-ear.md), else the
+    multilingual one."""
     if ear.model != AUTO:
         return ear.model
     return ENGLISH if ear.language == "en" else MULTILINGUAL
