@@ -100,8 +100,8 @@ class EngineConfig(Section, frozen=True):
 class EarConfig(Section, frozen=True):
     kind: str = "whisper"  # or "openai" (an endpoint), "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
-    model: str = "whisper-tiny.en"  # or whisper-base, hub:org/name[@revision], /a/directory
-    language: str = "en"  # multilingual models only
+    model: str = "whisper-tiny.en"  # or whisper-base, auto, hub:org/name[@revision], /a/directory
+    language: str = "en"  # or another's code, or "auto": as heard; multilingual models only
     threads: Positive = 1
     base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key

@@ -74,6 +74,10 @@ _COUNTERS = {
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
     "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),
     "duplex_responses_total": ("Responses, by how they ended.", ("ending",)),
+    "duplex_transcripts_total": (
+        "Transcripts of turns, by whether the deltas that were sent before add up to them.",
+        ("deltas",),
+    ),
     "duplex_interruptions_total": (
         "Sounds of a caller during a reply, by whether they were meant to interrupt it.",
         ("meant",),

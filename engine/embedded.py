@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.brain.interface import Brain, BrainSession
 from engine.brain.responder import Responder
+from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
 from engine.ear.transcription import TurnTranscriber
 from engine.types import GenerationOptions, Message, Mortal, Piece, Transcript
@@ -21,17 +22,26 @@ from engine.worker import Worker
 class EmbeddedEngine:
     """Ear and brain, shared by all calls."""
 
-    def __init__(self, ear: Ear, brain: Brain, *, incremental: bool = True) -> None:
+    def __init__(
+        self,
+        ear: Ear,
+        brain: Brain,
+        *,
+        incremental: bool = True,
+        meter: SpeechMeter | None = None,
+    ) -> None:
         """``incremental`` False empties the cache before each answer and prefills nothing ahead. It
-        serves to measure the gain of incremental prefill."""
+        serves to measure the gain of incremental prefill. ``meter`` tells speech that was not
+        understood from noise."""
         self._ear = ear
+        self._meter = meter
         self._brain = brain
         self._incremental = incremental
         self._ear_worker = Worker("ear", manners_of(ear).at_once)
 
     def open(self) -> "EmbeddedSession":
         """Start a call."""
-        turn = TurnTranscriber(self._ear, self._ear_worker)
+        turn = TurnTranscriber(self._ear, self._ear_worker, self._meter)
         return EmbeddedSession(turn, self._brain.open(), incremental=self._incremental)
 
     @property
@@ -56,6 +66,15 @@ class EmbeddedSession:
         self._brain = brain
         self._responder: Responder[str] = Responder(brain)
         self._incremental = incremental
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Which the ear knows; None if it does not say."""
+        return self._turn.languages
+
+    def hear_in(self, language: str | None) -> None:
+        """Hear the caller in ``language``; None: as the server is configured."""
+        self._turn.hear_in(language)
 
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""

@@ -102,15 +102,24 @@ class Message:
 class Transcript:
     """The words of the open turn.
 
-    ``stable`` is the leading part of ``text`` that is not expected to change any more; an exact
-    pass has ``stable == text``. ``samples`` is the length of the audio at 16 kHz. ``sound`` is the
-    same audio as the brain heard it, if the brain hears.
+    ``stable`` are its first words that are not expected to change any more; should they change
+    still, ``text`` differs from them. An exact pass has ``stable == text``. ``samples`` is the
+    length of the audio at 16 kHz. ``sound`` is the same audio as the brain heard it, if the brain
+    hears. ``is_unclear``: somebody spoke and nothing of it was understood, so there is no text;
+    only an exact pass says so. ``language`` is the code of the text's, "" if nobody knows.
     """
 
     text: str
     stable: str
     samples: int
     sound: Sound | None = None
+    is_unclear: bool = False
+    language: str = ""
+
+    @property
+    def heard_speech(self) -> bool:
+        """Whether somebody spoke, understood or not; False for noise and silence."""
+        return bool(self.text) or self.is_unclear
 
 
 @dataclass(frozen=True, slots=True)

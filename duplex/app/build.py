@@ -21,6 +21,7 @@ from duplex.app.build_remote import (
     load_remote_voices,
     speakers,
 )
+from duplex.app.ear_choice import VOICE_LANGUAGES, ear_model, tell_choice, tell_unspoken
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from duplex.dialogue.interfaces import Engine
     from duplex.dialogue.parts import Parts
     from duplex.protocol.session_config import SessionConfig
-    from duplex.turns.interfaces import Vad
+    from duplex.turns.vad import SileroVad
     from engine.brain.interface import Brain
+    from engine.ear.evidence import SpeechMeter
     from engine.ear.interface import Ear
     from engine.types import GenerationOptions
     from tts.openai.voice import OpenAIVoice
@@ -97,13 +99,20 @@ def load(
     config = ask_services(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
-        engine, engines = load_engines(config, store, progress, given)
+        silero = _load_vad(store) if given.vad is None else None
+        engine, engines = load_engines(config, store, progress, given, silero)
         voice, voices = _load_voices(config, store, progress, given)
-        vad = _load_vad(store) if given.vad is None else given.vad
-    worker = Worker("voice", speakers(config, given))
+        vad = silero or given.vad
+        assert vad is not None
+    spoken = None if given.voice is not None else VOICE_LANGUAGES
+    if given.ear is None:
+        tell_unspoken(config.ear, spoken)
     own = is_made(config, given, "brain") and config.brain.kind == "native"
     options = generation(config, store.path(config.brain.model) if own else None)
-    return Parts(engine, vad, voice, worker, defaults, options, engines, voices)
+    worker = Worker("voice", speakers(config, given))
+    return Parts(
+        engine, vad, voice, worker, defaults, options, engines, voices, voice_languages=spoken
+    )
 
 
 def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":
@@ -138,16 +147,21 @@ def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig"
     )
 
 
-def _load_vad(store: ModelStore) -> "Vad":
+def _load_vad(store: ModelStore) -> "SileroVad":
     from duplex.turns.vad import SileroVad
 
     return SileroVad(store.path(VAD) / "silero_vad.onnx")
 
 
 def load_engines(
-    config: Config, store: ModelStore, progress: Progress, given: Given = NOTHING_GIVEN
+    config: Config,
+    store: ModelStore,
+    progress: Progress,
+    given: Given = NOTHING_GIVEN,
+    silero: "SileroVad | None" = None,
 ) -> "tuple[Engine, dict[str, Engine]]":
     """The first engine, and all others by the name of their model. They share the ear.
+    ``silero`` tells them speech from noise where the ear is in doubt.
 
     Raises:
         ConfigError: the configuration asks for what is not there or cannot be.
@@ -158,16 +172,22 @@ def load_engines(
         raise ConfigError("brain.others: the native engine, and a brain of your own, is alone")
     if given.engine is not None:
         return given.engine, {}
-    ear = load_ear(config, store) if given.ear is None else given.ear
+    meter = None if silero is None else silero.probabilities
+    ear = load_ear(config, store, meter) if given.ear is None else given.ear
     others: dict[str, Engine] = {}
     for name in config.brain.others:
         other = structs.replace(config, brain=structs.replace(config.brain, model=name))
-        others[name] = _load_engine(other, ear, None, store, progress)
-    return _load_engine(config, ear, given.brain, store, progress), others
+        others[name] = _load_engine(other, ear, None, store, progress, meter)
+    return _load_engine(config, ear, given.brain, store, progress, meter), others
 
 
 def _load_engine(
-    config: Config, ear: "Ear", brain: "Brain | None", store: ModelStore, progress: Progress
+    config: Config,
+    ear: "Ear",
+    brain: "Brain | None",
+    store: ModelStore,
+    progress: Progress,
+    meter: "SpeechMeter | None",
 ) -> "Engine":
     from engine.embedded import EmbeddedEngine
 
@@ -176,11 +196,11 @@ def _load_engine(
 
         model = load_native(config, store, progress)
         if model.tower is not None:
-            return NativeEngine(ear, model.tower, model.brain)
+            return NativeEngine(ear, model.tower, model.brain, meter)
         brain = model.brain
     elif brain is None:
         brain = load_brain(config, store, progress)
-    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill)
+    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill, meter=meter)
 
 
 def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOptions":
@@ -212,8 +232,9 @@ def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOpt
     return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)
 
 
-def load_ear(config: Config, store: ModelStore) -> "Ear":
-    """The ear that the configuration names; a Whisper must be installed.
+def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = None) -> "Ear":
+    """The ear that the configuration names; a Whisper must be installed. ``meter`` tells it speech
+    from noise where it is in doubt.
 
     Raises:
         ConfigError: it cannot be used, or does not know the language.
@@ -224,9 +245,13 @@ def load_ear(config: Config, store: ModelStore) -> "Ear":
     if ear.kind == REMOTE:
         return load_remote_ear(config)
     try:
-        return WhisperEar(store.path(ear.model), threads=ear.threads, language=ear.language)
+        language = None if ear.language == "auto" else ear.language
+        model_dir = store.path(ear_model(ear))
+        loaded = WhisperEar(model_dir, threads=ear.threads, language=language, meter=meter)
     except ValueError as error:
         raise ConfigError(f"ear: {error}") from error
+    tell_choice(ear, loaded)
+    return loaded
 
 
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":
@@ -349,7 +374,7 @@ def _references(config: Config, given: Given) -> list[str]:
             [G2P, *_models_of_voices(config, given)] if config.voice.kind != REMOTE else []
         )
     if is_made(config, given, "ear") and config.ear.kind != REMOTE:
-        references.append(config.ear.model)
+        references.append(ear_model(config.ear))
     if is_made(config, given, "brain") and config.brain.kind != REMOTE:
         references += [config.brain.model, *config.brain.others]
     return references

@@ -1,6 +1,7 @@
 """What the parts of one call share, and what the brain is shown of the call."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
@@ -9,8 +10,10 @@ import msgspec
 
 from duplex.config import Config
 from duplex.dialogue.interfaces import Engine, EngineSession
+from duplex.dialogue.languages import answer_line
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
+from duplex.logs import call_logger
 from duplex.metrics import Clock, Metrics
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
@@ -20,8 +23,11 @@ from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
 from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import Shape, ShapeName, shape_of
+from duplex.protocol.shown_words import ShownWords
 from duplex.protocol.tools import FunctionTool
 from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,6 +51,8 @@ class CallContext:
     session_config: SessionConfig = field(init=False)  # changed by session.update
     shape: Shape = field(init=False)
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
+    language: str = ""  # of the caller, as the ear heard it last; "" if it does not say
+    shown_words: ShownWords = field(default_factory=ShownWords)
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self, start: SessionConfig | None, shape_name: ShapeName) -> None:
@@ -72,6 +80,16 @@ class CallContext:
     def _put(self, event: ServerEvent, audio_of: str | None = None) -> None:
         for message in self.shape.write(event, self.new_id):
             self.outbox.put(message, audio_of)
+
+    def last_words(self, item_id: str, transcript: str) -> list[ServerEvent]:
+        """The last delta of a turn's words, before its transcript. It is counted whether the
+        deltas add up to it."""
+        last, agree = self.shown_words.complete(item_id, transcript)
+        self.metrics.count("duplex_transcripts_total", deltas="agree" if agree else "differ")
+        if not agree:
+            log = call_logger(logger, self.call_id)
+            log.info("the deltas of %s differ from its transcript", item_id)
+        return last
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run ``work`` as a task of the call: its failure ends the call, its end the task."""
@@ -111,8 +129,11 @@ class CallContext:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
         tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
-        has_beginning = bool(plan.instructions or tools)
-        system = [Message("system", plan.instructions, tools=tools)] if has_beginning else []
+        instructions = plan.instructions
+        if self.language not in ("", "en"):  # English is answered without being told
+            instructions = f"{instructions} {answer_line(self.language)}".lstrip()
+        has_beginning = bool(instructions or tools)
+        system = [Message("system", instructions, tools=tools)] if has_beginning else []
         return system + messages_of(items, self.sounds) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:

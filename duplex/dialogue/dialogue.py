@@ -250,7 +250,7 @@ class Dialogue:
         if speculation.failure is not None:
             call.send(transcription_failed(item_id, speculation.failure))
         elif call.transcribes:
-            call.send(*events)
+            call.send(*call.last_words(item_id, transcript.text), *events)
         if speculation.resumes:
             self._replies.resume(speculation.marks, item_id)
 

@@ -9,7 +9,6 @@ from duplex.audio.formats import Samples
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.reply import Reply
 from duplex.metrics import TurnMarks
-from duplex.protocol.input_stream import transcription_delta
 from duplex.protocol.response_plan import plan_response
 from engine.errors import EngineError
 from engine.types import Transcript
@@ -48,6 +47,8 @@ class Speculation:
             self.failure = str(error)
             transcript = Transcript("", "", 0)
         self.transcript = transcript
+        if transcript.text:
+            call.language = transcript.language
         self.marks.reach("ear")
         return transcript
 
@@ -63,7 +64,6 @@ class OpenTurn:
         self.speculation: Speculation | None = None  # set while the caller pauses
         self._call = call
         self._item_id = item_id
-        self._sent = ""  # the words that were sent as transcription deltas
         call.engine.begin_turn()
         if audio is not None:
             call.engine.append_audio(audio)
@@ -79,14 +79,11 @@ class OpenTurn:
 
     async def _send_partials(self) -> None:
         """Send words as they become stable. They are only ever added to: a client cannot take
-        words back, the final transcript corrects them."""
+        words back; the completed transcript corrects them."""
         call = self._call
         history = call.history(plan_response(call.session_config))
         with contextlib.suppress(EngineError):  # the exact pass, or the reply, will say so
             async with aclosing(call.engine.listen(history)) as transcripts:
                 async for transcript in transcripts:
-                    fresh = transcript.stable.removeprefix(self._sent)
-                    is_longer = bool(fresh) and transcript.stable.startswith(self._sent)
-                    if is_longer and call.transcribes:
-                        call.send(transcription_delta(self._item_id, fresh))
-                        self._sent = transcript.stable
+                    if call.transcribes:
+                        call.send(*call.shown_words.show(self._item_id, transcript.stable))

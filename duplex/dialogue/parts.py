@@ -16,6 +16,7 @@ class Parts:
     """The loaded models, shared by all calls, and what a call starts with.
 
     ``engines`` and ``voices`` are those that a client may choose in place of the first, by name.
+    ``voice_languages`` are the codes of the languages that the voices speak; None: not known.
     """
 
     engine: Engine
@@ -26,6 +27,7 @@ class Parts:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     engines: Mapping[str, Engine] = field(default_factory=dict)
     voices: Mapping[str, Voice] = field(default_factory=dict)
+    voice_languages: frozenset[str] | None = None
     open_judge: Callable[[InterruptionConfig], Judge] = InterruptionJudge
 
     def engine_of(self, model: str) -> Engine:

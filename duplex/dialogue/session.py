@@ -10,6 +10,7 @@ from duplex.config import Config
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
+from duplex.dialogue.languages import name_of, set_language, wanted_language
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.errors import ProtocolError
@@ -181,6 +182,7 @@ class Session:
         new = old.merge(event.session, call.parts.defaults)
         detection = turn_detection(new, call.config)
         detects_otherwise = detection != turn_detection(old, call.config)
+        self._hear_in(wanted_language(new), old)
         call.session_config = new
         if not plan_response(old).sounds_like(plan_response(new)):
             self._dialogue.give_up_suspended()
@@ -192,6 +194,21 @@ class Session:
         self._resume_if_wanted(had=old.duplex.resume)
         if _beginning(new) != _beginning(old):
             self._dialogue.prefill()
+
+    def _hear_in(self, language: str | None, old: SessionConfig) -> None:
+        """Set the caller's language, and say so if no voice speaks it.
+
+        Raises:
+            ProtocolError: the ear does not know it.
+        """
+        if language == wanted_language(old):
+            return
+        call = self._call
+        set_language(call.engine, language)
+        spoken = call.parts.voice_languages
+        if language is not None and spoken is not None and language not in spoken:
+            log = call_logger(logger, call.call_id)
+            log.warning("no voice speaks %s: its words are read as English", name_of(language))
 
     def _resume_if_wanted(self, *, had: bool) -> None:
         call = self._call

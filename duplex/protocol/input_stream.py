@@ -157,11 +157,6 @@ class InputStream:
         return sample * 1000 // self._sample_rate
 
 
-def transcription_delta(item_id: str, delta: str) -> ServerEvent:
-    """Return the event for further words of a turn, which will not be taken back."""
-    return wire.TranscriptionDelta(item_id=item_id, delta=delta)
-
-
 def transcription_failed(item_id: str, message: str) -> ServerEvent:
     """Return the event for a turn that the ear could not transcribe."""
     error = wire.ErrorBody(type="server_error", code="transcription_failed", message=message)

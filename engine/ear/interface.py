@@ -1,7 +1,7 @@
 """What every ear promises."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +41,27 @@ def manners_of(ear: Ear) -> Manners:
     """What ``ear`` says of itself in an attribute ``manners``, which few have."""
     manners: Manners = getattr(ear, "manners", Manners())
     return manners
+
+
+class Heard:
+    """The words of a clip and the code of their language, such as "en"."""
+
+    text: str
+    language: str
+
+
+@runtime_checkable
+class MultilingualEar(Ear, Protocol):
+    """An ear that is told the language of a clip, or hears it."""
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """The codes of all languages that it knows."""
+
+    @property
+    def language(self) -> str | None:
+        """In which it hears callers who have chosen none; None: in what they speak."""
+
+    def hear(self, pcm: NDArray[np.float32], language: str | None, otherwise: str) -> Heard:
+        """As `transcribe`, in ``language``, one of `languages`. None: in the language of the
+        clip, or in ``otherwise`` where it is not clear."""

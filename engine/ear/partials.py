@@ -1,13 +1,16 @@
 """The transcript of an open turn: its stable words, and when the next partial is due.
 
 Pure logic over the texts that an ear gives. While the caller speaks, each *hypothesis* is the
-whole open window heard anew, so its end wavers. Words become stable when two successive
-hypotheses agree on them (LocalAgreement-2: Macháček et al. 2023, "Turning Whisper into Real-Time
-Transcription System", section 2.1). An exact pass, at a pause, replaces everything.
+whole open window heard anew, so its words waver, and not only at its end. Words become stable when
+several successive hypotheses agree on all words up to them (LocalAgreement-n: Macháček et al. 2023,
+"Turning Whisper into Real-Time Transcription System", section 2.1; how many:
+docs/decisions/0075-deltas-add-up.md). An exact pass, at a pause, replaces everything else; stable
+words keep the spelling in which they became stable, as long as it has the same words.
 """
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.features import SAMPLE_RATE_HZ
@@ -23,7 +26,8 @@ class PartialPolicy:
     ``max_load`` bounds the share of one core that one call's partials may take: the next waits
     until the last one's cost is at most that share of the audio since. A window longer than
     ``max_window_samples`` is shortened by committing its head (see `PartialTranscriber.commit`),
-    cut at a quiet point that leaves at least ``min_context_samples`` open.
+    cut at a quiet point that leaves at least ``min_context_samples`` open. ``agreement`` is the
+    number of successive hypotheses that make words stable.
     """
 
     rate: int = SAMPLE_RATE_HZ
@@ -32,6 +36,7 @@ class PartialPolicy:
     max_window_samples: int = 20 * SAMPLE_RATE_HZ
     min_context_samples: int = 4 * SAMPLE_RATE_HZ
     min_commit_samples: int = 8 * SAMPLE_RATE_HZ
+    agreement: int = 6
 
     def interval_samples(self, cost_s: float) -> int:
         """Audio to wait for after a partial that took ``cost_s`` seconds of a core."""
@@ -58,8 +63,10 @@ class PartialTranscriber:
         self._policy = policy or PartialPolicy()
         # (first sample, text) of the heads cut off before window_start; grows in commit
         self._committed: list[tuple[int, str]] = []
-        self._stable: list[str] = []  # agreed words of the open window, as first spelled
-        self._rest: list[str] = []  # words of the newest hypothesis after those
+        self._open: list[str] = []  # words of the open window, as it was heard last
+        self._stable: list[str] = []  # the turn's first words, as they became stable
+        # the words of the newest texts, of the whole turn
+        self._newest: deque[list[str]] = deque(maxlen=self._policy.agreement)
         self._exact = False  # whether the newest text was an exact pass
         self._samples = 0  # heard by the newest text
         self._next_due = self._policy.min_new_samples
@@ -68,9 +75,9 @@ class PartialTranscriber:
     @property
     def transcript(self) -> Transcript:
         """The transcript so far."""
-        stable = _join(*(text for _, text in self._committed), *self._stable)
-        text = _join(stable, *self._rest)
-        return Transcript(text, stable if self._exact else _bare_end(stable), self._samples)
+        text = _join(*self._spelled(self._heads() + self._open))
+        stable = text if self._exact else _bare_end(_join(*self._stable))
+        return Transcript(text, stable, self._samples)
 
     def due(self, samples: int) -> bool:
         """Whether a partial should be made now that the turn has ``samples`` samples."""
@@ -88,20 +95,15 @@ class PartialTranscriber:
         """Take a partial's text of the turn's audio from ``start`` (default: `window_start`) to
         ``samples``; ``cost_s`` is the time that it took.
 
-        Stable words stay as they are. If the text disagrees with them, what follows them is
-        found by the alignment with the fewest word errors. A late text is ignored.
+        A late text is ignored.
         """
         if samples < self._samples or start not in (None, self.window_start):
             return self.transcript
-        words = _words(text)
-        end = _end_of_prefix(self._stable, words)
-        rest = words[end:]
-        if end and self._stable:  # a pause's full stop may have become a comma or nothing
-            mark = _TRAILING_PUNCTUATION.search(words[end - 1])
-            self._stable[-1] = _bare_end(self._stable[-1]) + (mark.group() if mark else "")
-        agreed = _agreement(self._rest, rest)
-        self._stable += rest[:agreed]
-        self._rest = rest[agreed:]
+        self._open = _words(text)
+        words = self._heads() + self._open
+        self._newest.append(words)
+        if len(self._newest) == self._policy.agreement:
+            self._grow(words, min(_agreement(self._newest), len(words) - 1))  # the last may be cut
         self._exact = False
         self._samples = samples
         self._next_due = samples + self._policy.interval_samples(cost_s)
@@ -116,10 +118,12 @@ class PartialTranscriber:
         start = self.window_start if start is None else start
         committed = [head for head in self._committed if head[0] < start]
         if samples < self._samples:
-            whole = _join(*(head for _, head in committed), *_words(text))
+            words = [word for _, head in committed for word in _words(head)] + _words(text)
+            whole = _join(*self._spelled(words))
             return Transcript(whole, whole, samples)
         self._committed, self.window_start = committed, start
-        self._stable, self._rest, self._exact = _words(text), [], True
+        self._open, self._exact = _words(text), True
+        self._newest.append(self._heads() + self._open)
         self._samples = samples
         self._next_due = samples + self._policy.min_new_samples
         return self.transcript
@@ -133,14 +137,37 @@ class PartialTranscriber:
         """
         if at_sample <= self.window_start:
             raise ValueError(f"sample {at_sample} is not after {self.window_start}")
-        words = self._stable + self._rest
-        end = _end_of_prefix(_words(text), words)
-        stable = max(end, len(self._stable))
-        self._stable, self._rest = words[end:stable], words[stable:]
+        end = _end_of_prefix(_words(text), self._open)
+        self._open = self._open[end:]
         self._committed.append((self.window_start, text.strip()))
+        self._newest.clear()
+        heads = self._heads()
+        self._grow(heads, len(heads))  # nobody hears them again
         self._exact = False
         self._samples = max(self._samples, at_sample)
         self.window_start = at_sample
+
+    def _heads(self) -> list[str]:
+        return [word for _, head in self._committed for word in _words(head)]
+
+    def _grow(self, words: list[str], count: int) -> None:
+        """The first ``count`` of the turn's ``words`` are stable, if those that were are among
+        them."""
+        if count > len(self._stable) and self._begin_stably(words):
+            self._stable = self._spelled(words)[:count]
+
+    def _begin_stably(self, words: Sequence[str]) -> bool:
+        """Whether the stable words are the first of ``words``, however they are spelled."""
+        return [*map(_key, words[: len(self._stable)])] == [*map(_key, self._stable)]
+
+    def _spelled(self, words: list[str]) -> list[str]:
+        """The turn's ``words``, the stable ones as they were spelled when they became stable."""
+        if not self._stable or not self._begin_stably(words):
+            return words
+        *before, last = self._stable
+        count = len(self._stable)
+        mark = _TRAILING_PUNCTUATION.search(words[count - 1])  # it was not shown yet
+        return [*before, _bare_end(last) + (mark.group() if mark else ""), *words[count:]]
 
 
 def _words(text: str) -> list[str]:
@@ -159,12 +186,11 @@ def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _agreement(before: Sequence[str], after: Sequence[str]) -> int:
-    """How many leading words both have, the last word of ``after`` never among them: it may
-    have been cut by the end of the audio."""
+def _agreement(texts: Iterable[Sequence[str]]) -> int:
+    """How many leading words all ``texts`` have in common."""
     count = 0
-    for old, new in zip(before, after[:-1], strict=False):
-        if _key(old) != _key(new):
+    for words in zip(*texts, strict=False):
+        if len({_key(word) for word in words}) > 1:
             break
         count += 1
     return count

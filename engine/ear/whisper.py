@@ -1,5 +1,6 @@
 """Whisper through CTranslate2: the exact pass over trimmed audio."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from engine.ear.evidence import SpeechMeter, voiced_ms
 from engine.ear.guards import (
     Decoded,
     collapse_repeats,
+    is_beyond_doubt,
     is_loop,
     is_speech,
     max_tokens,
     split_points,
 )
+from engine.ear.interface import Heard
 from engine.features import HOP_SAMPLES, SAMPLE_RATE_HZ, Float32, log_mel, normalize
 
 CLIP_SAMPLES = 30 * SAMPLE_RATE_HZ
@@ -29,6 +33,8 @@ EARLIEST_SPLIT_SAMPLES = 20 * SAMPLE_RATE_HZ
 # Log-mel maximum of the window whose states stand for silence: between the maximum of speech
 # (0.5 to 2) and not so low that the window's own floor shows.
 SILENCE_LOG_MEL_MAXIMUM = 1.12
+CLEAR_LANGUAGE_PROBABILITY = 0.6
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
 class WhisperEar:
@@ -44,10 +50,13 @@ class WhisperEar:
         model_dir: Path,
         *,
         threads: int = 1,
-        language: str = "en",
+        language: str | None = "en",
         compute_type: str = "int8",
+        meter: SpeechMeter | None = None,
     ) -> None:
-        """Load from a directory with CTranslate2's model.bin and a tokenizer.json.
+        """Load from a directory with CTranslate2's model.bin and a tokenizer.json. ``language`` is
+        that of callers who choose none; None: it is heard. ``meter`` says what is speech where the
+        words are in doubt.
 
         Raises:
             ValueError: the directory lacks a file, or the model does not know ``language``.
@@ -58,14 +67,15 @@ class WhisperEar:
         self._model: Any = ctranslate2.models.Whisper(
             str(model_dir), device="cpu", compute_type=compute_type, intra_threads=threads
         )
+        self._meter = meter
         self._tokenizer: Any = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
         self._end = self._token("<|endoftext|>")
-        self._prompt = [self._token("<|startoftranscript|>")]
-        if self._model.is_multilingual:
-            self._prompt += [self._token(f"<|{language}|>"), self._token("<|transcribe|>")]
-        elif language != "en":
-            raise ValueError(f"{model_dir.name} hears English only, not {language!r}")
-        self._prompt.append(self._token("<|notimestamps|>"))
+        known = self._tokenizer.get_vocab() if self._model.is_multilingual else ["<|en|>"]
+        self.languages = frozenset(m[1] for token in known if (m := _LANGUAGE.fullmatch(token)))
+        if language is not None and language not in self.languages:
+            known_here = "English only" if len(self.languages) == 1 else "no such language"
+            raise ValueError(f"{model_dir.name} hears {known_here}, not {language!r}")
+        self.language = language if self._model.is_multilingual else "en"
         silence = np.full((self._model.n_mels, CLIP_SAMPLES // HOP_SAMPLES), -10.0, np.float32)
         self._silence = self._encode(normalize(silence, SILENCE_LOG_MEL_MAXIMUM))
 
@@ -75,22 +85,34 @@ class WhisperEar:
         The work is one encoder pass and one greedy decode for each 30 s of audio. Give it audio
         trimmed to the speech: silence costs as much as speech and invites invention.
         """
-        cuts = split_points(pcm, SAMPLE_RATE_HZ, CLIP_SAMPLES, EARLIEST_SPLIT_SAMPLES)
-        texts = (self._transcribe_window(piece) for piece in np.split(pcm, cuts))
-        return " ".join(text for text in texts if text)
+        return self.hear(pcm, self.language, "en").text
 
-    def decode(self, pcm: NDArray[np.float32]) -> Decoded:
-        """The raw decode of up to 30 s, before any guard."""
+    def hear(self, pcm: NDArray[np.float32], language: str | None, otherwise: str) -> Heard:
+        """As `transcribe`, in ``language``; None: in that of the first 30 s, or in ``otherwise``
+        where it is not clear."""
+        cuts = split_points(pcm, SAMPLE_RATE_HZ, CLIP_SAMPLES, EARLIEST_SPLIT_SAMPLES)
+        texts: list[str] = []
+        for piece in np.split(pcm, cuts):
+            decoded = self.decode(piece, language, otherwise)
+            language = decoded.language
+            texts.append(self._believed(decoded, piece))
+        return Heard(" ".join(text for text in texts if text), language or otherwise)
+
+    def decode(
+        self, pcm: NDArray[np.float32], language: str | None = "en", otherwise: str = "en"
+    ) -> Decoded:
+        """The raw decode of up to 30 s, before any guard. ``language`` as in `hear`."""
         padded = max(len(pcm) + PAD_SAMPLES, MIN_PADDED_SAMPLES)
         padded = min(-(-padded // POSITION_SAMPLES) * POSITION_SAMPLES, CLIP_SAMPLES)
         audio: Float32 = np.zeros(padded, np.float32)
         audio[: len(pcm)] = pcm
         states = self._encode(normalize(log_mel(audio, self._model.n_mels)))
         states = np.concatenate([states, self._silence[:, states.shape[1] :]], axis=1)
+        language = language or self._language_of(states) or otherwise
         limit = max_tokens(len(pcm) / SAMPLE_RATE_HZ)
         (result,) = self._model.generate(
             _storage(states),
-            [self._prompt],
+            [self._prompt(language)],
             beam_size=1,
             max_length=2 * limit,  # CTranslate2 takes half of it, as Whisper does of its context
             suppress_blank=True,
@@ -106,15 +128,38 @@ class WhisperEar:
             mean_log_probability=result.scores[0],
             no_speech_probability=result.no_speech_prob,
             ended=len(tokens) < limit,
+            language=language,
         )
 
-    def _transcribe_window(self, pcm: NDArray[np.float32]) -> str:
-        decoded = self.decode(pcm)
-        if not is_speech(decoded):
+    def _language_of(self, states: Float32) -> str | None:
+        """The language of encoder ``states``, None if it is not clear."""
+        if not self._model.is_multilingual:
+            return "en"
+        ((best, *_),) = self._model.detect_language(_storage(states))
+        token, probability = best
+        return token.strip("<|>") if probability >= CLEAR_LANGUAGE_PROBABILITY else None
+
+    def _prompt(self, language: str) -> list[int]:
+        """What comes before the text."""
+        if not self._model.is_multilingual:
+            return [self._token("<|startoftranscript|>"), self._token("<|notimestamps|>")]
+        names = ("startoftranscript", language, "transcribe", "notimestamps")
+        return [self._token(f"<|{name}|>") for name in names]
+
+    def _believed(self, decoded: Decoded, pcm: NDArray[np.float32]) -> str:
+        """The text of ``pcm`` after all guards."""
+        if not self._was_heard(decoded, pcm):
             return ""
         if is_loop(decoded):
             return self._text(collapse_repeats(decoded.tokens))
         return decoded.text
+
+    def _was_heard(self, decoded: Decoded, pcm: NDArray[np.float32]) -> bool:
+        """Whether there are words in ``pcm``. The meter takes time, so only doubt asks it."""
+        if is_beyond_doubt(decoded):
+            return True
+        voiced = None if self._meter is None else voiced_ms(self._meter(pcm))
+        return is_speech(decoded, len(pcm) / SAMPLE_RATE_HZ, voiced)
 
     def _encode(self, mel: Float32) -> Float32:
         """Encoder states ``[1, frames // 2, D]`` of normalised ``mel`` ``[bins, frames]``."""

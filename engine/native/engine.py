@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.brain.responder import Responder
+from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
 from engine.ear.transcription import TurnTranscriber
 from engine.errors import EngineError
@@ -27,20 +28,26 @@ from engine.worker import Worker
 class NativeEngine:
     """Step-Audio's encoder, adaptor and language model, shared by all calls."""
 
-    def __init__(self, ear: Ear, tower: AudioTower, brain: NativeBrain) -> None:
-        """Raises:
-        ValueError: the model takes text only.
+    def __init__(
+        self, ear: Ear, tower: AudioTower, brain: NativeBrain, meter: SpeechMeter | None = None
+    ) -> None:
+        """``meter`` tells speech that was not understood from noise.
+
+        Raises:
+            ValueError: the model takes text only.
         """
         if brain.sound_marks is None:
             raise ValueError("the model has no tokens for sound")
         self._ear = ear
+        self._meter = meter
         self._tower = tower
         self._brain = brain
         self._ear_worker = Worker("ear", manners_of(ear).at_once)
 
     def open(self) -> "NativeSession":
         """Start a call."""
-        return NativeSession(TurnTranscriber(self._ear, self._ear_worker), self._tower, self._brain)
+        words = TurnTranscriber(self._ear, self._ear_worker, self._meter)
+        return NativeSession(words, self._tower, self._brain)
 
     @property
     def is_alive(self) -> bool:
@@ -68,6 +75,15 @@ class NativeSession:
         self._turn = self._open_turn()
         self._closing: set[asyncio.Task[None]] = set()
         self._responder: Responder[str | Sound] = Responder(self._brain)
+
+    @property
+    def languages(self) -> frozenset[str] | None:
+        """Which the ear knows; None if it does not say."""
+        return self._words.languages
+
+    def hear_in(self, language: str | None) -> None:
+        """Hear the caller in ``language``; None: as the server is configured."""
+        self._words.hear_in(language)
 
     def begin_turn(self) -> None:
         """Forget the audio of the turn before; its latents stay with its message."""

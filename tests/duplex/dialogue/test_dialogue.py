@@ -328,6 +328,9 @@ def test_transcripts_come_while_the_caller_speaks_for_those_who_ask() -> None:
             completed = caller.one(f"{kind}.completed")
             assert completed["transcript"] == "What time is it?"
             assert completed["usage"]["seconds"] > 1.0
+            deltas = "".join(delta["delta"] for delta in caller.all(f"{kind}.delta"))
+            assert deltas == completed["transcript"]
+            assert 'duplex_transcripts_total{deltas="agree"} 1' in caller.metrics.render({})
 
     virtual(call())
 

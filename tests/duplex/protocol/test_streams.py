@@ -11,7 +11,7 @@ from duplex.protocol import client_events as ce
 from duplex.protocol import server_events as wire
 from duplex.protocol.conversation import Conversation
 from duplex.protocol.ids import counting_ids
-from duplex.protocol.input_stream import InputStream, transcription_delta, transcription_failed
+from duplex.protocol.input_stream import InputStream, transcription_failed
 from duplex.protocol.items import InputText, Message, OutputAudio, OutputText
 from duplex.protocol.response_plan import plan_response
 from duplex.protocol.response_stream import (
@@ -26,6 +26,7 @@ from duplex.protocol.response_stream import (
 )
 from duplex.protocol.response_types import StatusDetails, Usage
 from duplex.protocol.session_config import Pcmu, SessionConfig
+from duplex.protocol.shown_words import ShownWords
 
 ORACLE = TypeAdapter(RealtimeServerEvent)
 RATE = 16_000
@@ -314,7 +315,7 @@ def test_a_turn_that_the_server_sees() -> None:
     stream.append(RATE)
     events = stream.speech_started(RATE // 4) + stream.speech_stopped(RATE // 2)
     item_id, committed = stream.commit()
-    events += [*committed, transcription_delta(item_id, "Hello")]
+    events += [*committed, *ShownWords().show(item_id, "Hello")]
     events += stream.transcribed(item_id, "Hello there", RATE // 2)
     assert types(events) == [
         "input_audio_buffer.speech_started",

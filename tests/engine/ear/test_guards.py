@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.ear.evidence import voiced_ms
 from engine.ear.guards import (
     Decoded,
     collapse_repeats,
+    is_beyond_doubt,
     is_loop,
     is_speech,
     max_tokens,
@@ -41,7 +43,44 @@ def decoded(
     ],
 )
 def test_both_signs_are_needed_to_call_it_noise(segment: Decoded, speech: bool) -> None:
-    assert is_speech(segment) is speech
+    assert is_speech(segment, 1.0) is speech
+
+
+@pytest.mark.parametrize(
+    ("segment", "voiced_ms", "seconds", "speech"),
+    [
+        (decoded("Zero.", log_probability=-2.2, no_speech=0.63), 320, 0.8, True),
+        (decoded("X", log_probability=-4.0, no_speech=0.9), 160, 0.8, True),
+        (decoded("X", log_probability=-4.0, no_speech=0.9), 128, 0.8, False),
+        (decoded("X", log_probability=-4.0, no_speech=0.9), 320, 5.0, False),  # too long for that
+        (decoded("You", log_probability=-2.6, no_speech=0.6), 320, 0.6, True),
+        (decoded("you", log_probability=-2.6, no_speech=0.8), 320, 0.6, False),
+        (decoded("...", log_probability=-0.3, no_speech=0.1), 320, 0.6, False),
+        (decoded("Yes.", log_probability=-0.73, no_speech=0.29), 32, 5.0, False),  # a baby
+        (decoded("Yes.", log_probability=-0.73, no_speech=0.29), 64, 5.0, True),
+        (decoded("Yes.", log_probability=-0.3, no_speech=0.29), 0, 5.0, True),
+        (decoded("no, " * 30, log_probability=-0.2, no_speech=0.6), 320, 2.0, False),
+        (decoded("no, " * 30, log_probability=-0.2, no_speech=0.2), 320, 2.0, True),
+    ],
+)
+def test_a_voice_proves_short_words_and_without_one_noise_says_nothing(
+    segment: Decoded, voiced_ms: int, seconds: float, speech: bool
+) -> None:
+    assert is_speech(segment, seconds, voiced_ms) is speech
+
+
+def test_only_clear_words_need_no_voice() -> None:
+    assert is_beyond_doubt(decoded())
+    assert not is_beyond_doubt(decoded(log_probability=-0.7))
+    assert not is_beyond_doubt(decoded(no_speech=0.6))
+    assert not is_beyond_doubt(decoded("and then " * 30))
+    assert not is_beyond_doubt(decoded(""))
+
+
+def test_the_longest_voice_is_measured_in_one_piece() -> None:
+    probabilities = np.array([0.9, 0.9, 0.1, 0.5, 0.6, 0.7, 0.2, 0.9], np.float32)
+    assert voiced_ms(probabilities) == 96
+    assert voiced_ms(np.zeros(0, np.float32)) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What of an open turn's transcript is stable, and when the ear listens again."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +10,12 @@ from engine.ear.partials import PartialPolicy, PartialTranscriber
 from engine.types import Transcript
 
 RATE = 16_000
+TWO_AGREE = PartialPolicy(agreement=2)
 
 
 def heard(*texts: str) -> Transcript:
     """The transcript after these hypotheses, one a second."""
-    partials = PartialTranscriber()
+    partials = PartialTranscriber(TWO_AGREE)
     for second, text in enumerate(texts, start=1):
         partials.hypothesis(text, second * RATE)
     return partials.transcript
@@ -29,8 +32,9 @@ def heard(*texts: str) -> Transcript:
         (["I can't go", "I cant go on"], "I cant go on", "I cant go"),
         (["eight of spades", "ate of spades now"], "ate of spades now", ""),
         (["Well.", "Well, I think so"], "Well, I think so", "Well"),  # no comma yet: it may go
-        (["a b c", "a b c d", "a x c d e"], "a b c d e", "a b c d"),  # stable words stay
-        (["a b c", "a b c d", ""], "a b c", "a b c"),
+        (["a b c", "a b c d", "a x c d e"], "a x c d e", "a b c"),  # what was shown was wrong
+        (["a b c", "a b c d", ""], "", "a b c"),
+        (["a b c", "a b c d", "A, b - c, d e"], "a b c, d e", "a b c, d"),  # as it was shown
         (["a b", "a b c", "a b ... c - d"], "a b c d", "a b c"),
     ],
 )
@@ -40,32 +44,32 @@ def test_agreed_words_are_stable(texts: list[str], text: str, stable: str) -> No
     assert transcript.samples == len(texts) * RATE
 
 
-def test_a_lost_or_added_word_shifts_the_rest_only() -> None:
-    before = ("And so it was the best of times", "And so it was the best of times it")
-    assert heard(*before, "so it was the best of times it was").text == (
-        "And so it was the best of times it was"
-    )
-    assert heard(*before, "And so then it was the best of times it was").text == (
-        "And so it was the best of times it was"
-    )
+def test_as_many_as_the_policy_says_must_agree() -> None:
+    partials = PartialTranscriber(PartialPolicy(agreement=3))
+    for second, (text, stable) in enumerate(
+        [("a b c", ""), ("a b d", ""), ("a b d", "a b"), ("x b d e", "a b"), ("a b d e", "a b")], 1
+    ):
+        assert partials.hypothesis(text, second * RATE).stable == stable
 
 
 WORDS = st.lists(st.sampled_from(["A", "a,", "b", "B.", "c", "-", "d?"]), max_size=8).map(" ".join)
 
 
 @given(st.lists(WORDS, max_size=8))
-def test_stable_text_leads_the_text_and_never_shrinks(texts: list[str]) -> None:
-    partials, before = PartialTranscriber(), ""
+def test_stable_text_never_shrinks_and_is_kept_by_the_same_words(texts: list[str]) -> None:
+    partials, before = PartialTranscriber(TWO_AGREE), ""
     for second, text in enumerate(texts, start=1):
         transcript = partials.hypothesis(text, second * RATE)
-        assert transcript.text.startswith(transcript.stable)
+        bare = re.sub(r"[^a-z ]", "", transcript.text.lower())
+        if bare.startswith(re.sub(r"[^a-z ]", "", transcript.stable.lower())):
+            assert transcript.text.startswith(transcript.stable)
         assert transcript.stable.startswith(before)
         assert transcript.stable == transcript.stable.rstrip(" ,.?-")
         before = transcript.stable
 
 
 def test_exact_pass_replaces_everything() -> None:
-    partials = PartialTranscriber()
+    partials = PartialTranscriber(TWO_AGREE)
     partials.hypothesis("Eight of spades four", 2 * RATE)
     partials.hypothesis("Eight of spades for of clubs", 3 * RATE)
     assert partials.transcript.stable == "Eight of spades"
@@ -74,8 +78,16 @@ def test_exact_pass_replaces_everything() -> None:
     assert partials.transcript == exact
 
 
+def test_exact_pass_keeps_the_spelling_of_stable_words() -> None:
+    partials = PartialTranscriber(TWO_AGREE)
+    partials.hypothesis("Eight of spades four", 2 * RATE)
+    partials.hypothesis("Eight of spades for of clubs", 3 * RATE)
+    exact = partials.exact("eight, of Spades, four of clubs.", 4 * RATE)
+    assert exact.text == exact.stable == "Eight of spades, four of clubs."
+
+
 def test_turn_goes_on_after_an_exact_pass() -> None:
-    partials = PartialTranscriber()
+    partials = PartialTranscriber(TWO_AGREE)
     partials.exact("I would like to.", RATE)
     transcript = partials.hypothesis("I would like to learn gui", 2 * RATE)
     assert transcript.text == "I would like to learn gui"
@@ -94,19 +106,27 @@ def test_late_texts_change_nothing() -> None:
 
 
 def test_head_of_a_long_window_is_committed() -> None:
-    partials = PartialTranscriber()
-    partials.hypothesis("one two three four five six", 18 * RATE)
-    partials.hypothesis("one two three four five six seven", 20 * RATE)
-    partials.commit("One, too, three.", 9 * RATE)
+    partials = PartialTranscriber(TWO_AGREE)
+    partials.hypothesis("one two three four five", 18 * RATE)
+    partials.hypothesis("one two three four five six", 20 * RATE)
+    partials.commit("One, two, three.", 9 * RATE)
     assert partials.window_start == 9 * RATE
     now = partials.transcript
-    assert now.text == "One, too, three. four five six seven"
-    assert now.stable == "One, too, three. four five six"
-    now = partials.hypothesis("Four five six seven eight", 22 * RATE)
-    assert now.text == "One, too, three. four five six seven eight"
-    assert now.stable == "One, too, three. four five six seven"
-    exact = partials.exact("Four, five, six, seven, eight.", 23 * RATE)
-    assert exact.text == exact.stable == "One, too, three. Four, five, six, seven, eight."
+    assert (now.text, now.stable) == ("one two three four five six", "one two three four five")
+    now = partials.hypothesis("Four five six seven", 22 * RATE)
+    assert now.stable == "one two three four five"
+    now = partials.hypothesis("Four five six seven eight", 23 * RATE)
+    assert now.text == "one two three four five six seven eight"
+    assert now.stable == "one two three four five six seven"
+    exact = partials.exact("Four, five, six, seven, eight.", 24 * RATE)
+    assert exact.text == exact.stable == "one two three four five six seven, eight."
+
+
+def test_a_committed_head_is_stable_at_once() -> None:
+    partials = PartialTranscriber()
+    partials.hypothesis("one two three four", 18 * RATE)
+    partials.commit("One, two, three.", 9 * RATE)
+    assert partials.transcript == Transcript("One, two, three. four", "One, two, three", 18 * RATE)
 
 
 def test_commit_beyond_the_known_words_leaves_none_open() -> None:
@@ -125,7 +145,7 @@ def test_exact_pass_begun_before_a_commit_covers_it() -> None:
     partials.commit("Three four.", 18 * RATE)
     assert partials.hypothesis("stale", 30 * RATE, start=9 * RATE).text == "One two. Three four."
     exact = partials.exact("Three, four, five.", 25 * RATE, start=9 * RATE)
-    assert exact.text == "One two. Three, four, five."
+    assert exact.text == "One two. Three four, five."
     assert partials.window_start == 9 * RATE
 
 

@@ -114,7 +114,7 @@ def test_same_audio_same_text_whatever_came_before(ear: WhisperEar) -> None:
 def test_english_model_refuses_other_languages(models: Callable[[str], Path]) -> None:
     with pytest.raises(ValueError, match="English only"):
         WhisperEar(models("whisper-tiny.en"), language="de")
-    with pytest.raises(ValueError, match=r"no <\|xx\|>"):
+    with pytest.raises(ValueError, match="no such language"):
         WhisperEar(models("whisper-base"), language="xx")
 
 
