@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.brain.interface import Brain, BrainSession
 from engine.brain.responder import Responder
+from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear
 from engine.ear.transcription import TurnTranscriber
 from engine.types import GenerationOptions, Message, Piece, Transcript
@@ -21,17 +22,26 @@ from engine.worker import Worker
 class EmbeddedEngine:
     """Ear and brain, shared by all calls."""
 
-    def __init__(self, ear: Ear, brain: Brain, *, incremental: bool = True) -> None:
+    def __init__(
+        self,
+        ear: Ear,
+        brain: Brain,
+        *,
+        incremental: bool = True,
+        meter: SpeechMeter | None = None,
+    ) -> None:
         """``incremental`` False empties the cache before each answer and prefills nothing ahead. It
-        serves to measure the gain of incremental prefill."""
+        serves to measure the gain of incremental prefill. ``meter`` tells speech that was not
+        understood from noise."""
         self._ear = ear
+        self._meter = meter
         self._brain = brain
         self._incremental = incremental
         self._ear_worker = Worker("ear")
 
     def open(self) -> "EmbeddedSession":
         """Start a call."""
-        turn = TurnTranscriber(self._ear, self._ear_worker)
+        turn = TurnTranscriber(self._ear, self._ear_worker, self._meter)
         return EmbeddedSession(turn, self._brain.open(), incremental=self._incremental)
 
     def close(self) -> None:

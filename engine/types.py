@@ -94,13 +94,20 @@ class Transcript:
 
     ``stable`` is the leading part of ``text`` that is not expected to change any more; an exact
     pass has ``stable == text``. ``samples`` is the length of the audio at 16 kHz. ``sound`` is the
-    same audio as the brain heard it, if the brain hears.
+    same audio as the brain heard it, if the brain hears. ``is_unclear``: somebody spoke and nothing
+    of it was understood, so there is no text; only an exact pass says so.
     """
 
     text: str
     stable: str
     samples: int
     sound: Sound | None = None
+    is_unclear: bool = False
+
+    @property
+    def heard_speech(self) -> bool:
+        """Whether somebody spoke, understood or not; False for noise and silence."""
+        return bool(self.text) or self.is_unclear
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from duplex.dialogue.interfaces import Engine
     from duplex.dialogue.parts import Parts
     from duplex.protocol.session_config import SessionConfig
-    from duplex.turns.interfaces import Vad
+    from duplex.turns.vad import SileroVad
     from engine.brain.interface import Brain
+    from engine.ear.evidence import SpeechMeter
     from engine.ear.interface import Ear
     from engine.types import GenerationOptions
     from tts.piper.shifted import ShiftedVoice
@@ -87,9 +88,11 @@ def load(
         given = with_plugins(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
-        engine, engines = load_engines(config, store, progress, given)
+        silero = _load_vad(store) if given.vad is None else None
+        engine, engines = load_engines(config, store, progress, given, silero)
         voice, voices = _load_voices(config, store, progress, given)
-        vad = _load_vad(store) if given.vad is None else given.vad
+        vad = silero or given.vad
+        assert vad is not None
     worker = Worker("voice")
     return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
 
@@ -125,16 +128,21 @@ def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig"
     )
 
 
-def _load_vad(store: ModelStore) -> "Vad":
+def _load_vad(store: ModelStore) -> "SileroVad":
     from duplex.turns.vad import SileroVad
 
     return SileroVad(store.path(VAD) / "silero_vad.onnx")
 
 
 def load_engines(
-    config: Config, store: ModelStore, progress: Progress, given: Given = NOTHING_GIVEN
+    config: Config,
+    store: ModelStore,
+    progress: Progress,
+    given: Given = NOTHING_GIVEN,
+    silero: "SileroVad | None" = None,
 ) -> "tuple[Engine, dict[str, Engine]]":
     """The first engine, and all others by the name of their model. They share the ear.
+    ``silero`` tells them speech from noise where the ear is in doubt.
 
     Raises:
         ConfigError: the configuration asks for what is not there or cannot be.
@@ -145,16 +153,22 @@ def load_engines(
         raise ConfigError("brain.others: the native engine, and a brain of your own, is alone")
     if given.engine is not None:
         return given.engine, {}
-    ear = load_ear(config, store) if given.ear is None else given.ear
+    meter = None if silero is None else silero.probabilities
+    ear = load_ear(config, store, meter) if given.ear is None else given.ear
     others: dict[str, Engine] = {}
     for name in config.brain.others:
         other = structs.replace(config, brain=structs.replace(config.brain, model=name))
-        others[name] = _load_engine(other, ear, None, store, progress)
-    return _load_engine(config, ear, given.brain, store, progress), others
+        others[name] = _load_engine(other, ear, None, store, progress, meter)
+    return _load_engine(config, ear, given.brain, store, progress, meter), others
 
 
 def _load_engine(
-    config: Config, ear: "Ear", brain: "Brain | None", store: ModelStore, progress: Progress
+    config: Config,
+    ear: "Ear",
+    brain: "Brain | None",
+    store: ModelStore,
+    progress: Progress,
+    meter: "SpeechMeter | None",
 ) -> "Engine":
     from engine.embedded import EmbeddedEngine
 
@@ -163,11 +177,11 @@ def _load_engine(
 
         model = load_native(config, store, progress)
         if model.tower is not None:
-            return NativeEngine(ear, model.tower, model.brain)
+            return NativeEngine(ear, model.tower, model.brain, meter)
         brain = model.brain
     elif brain is None:
         brain = load_brain(config, store, progress)
-    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill)
+    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill, meter=meter)
 
 
 def generation(config: Config) -> "GenerationOptions":
@@ -188,8 +202,9 @@ def generation(config: Config) -> "GenerationOptions":
     return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)
 
 
-def load_ear(config: Config, store: ModelStore) -> "Ear":
-    """The Whisper that ``ear.model`` names, which must be installed.
+def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = None) -> "Ear":
+    """The Whisper that ``ear.model`` names, which must be installed. ``meter`` tells it speech from
+    noise where it is in doubt.
 
     Raises:
         ConfigError: it cannot be used, or does not know the language.
@@ -198,7 +213,9 @@ def load_ear(config: Config, store: ModelStore) -> "Ear":
 
     ear = config.ear
     try:
-        return WhisperEar(store.path(ear.model), threads=ear.threads, language=ear.language)
+        return WhisperEar(
+            store.path(ear.model), threads=ear.threads, language=ear.language, meter=meter
+        )
     except ValueError as error:
         raise ConfigError(f"ear: {error}") from error
 

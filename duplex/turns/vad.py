@@ -54,6 +54,14 @@ class SileroVad:
         """Begin a stream. ``gate_mode`` is webrtcvad's, 0 (lets most through) to 3, or None."""
         return SileroStream(self, gate_mode)
 
+    def probabilities(self, pcm: Samples) -> NDArray[np.float32]:
+        """The probability of speech in each whole frame of a clip ``pcm``, heard from its start.
+
+        Unlike a stream's, it may be asked on any thread.
+        """
+        frames = self.open(gate_mode=None).feed(pcm)
+        return np.array([frame.probability for frame in frames], np.float32)
+
     def step(
         self, window: Samples, state: NDArray[np.float32]
     ) -> tuple[float, NDArray[np.float32]]:

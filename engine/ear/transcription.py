@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.ear.evidence import SpeechMeter, was_spoken
 from engine.ear.guards import quietest_point
 from engine.ear.interface import Ear
 from engine.ear.partials import PartialTranscriber
@@ -33,10 +34,12 @@ class _Words:
 class TurnTranscriber:
     """Transcribes the open turn of one call, with an ear that all calls share."""
 
-    def __init__(self, ear: Ear, worker: Worker) -> None:
-        """``worker`` is the thread that runs ``ear``, for all calls."""
+    def __init__(self, ear: Ear, worker: Worker, meter: SpeechMeter | None = None) -> None:
+        """``worker`` is the thread that runs ``ear`` and ``meter``, for all calls. Without a
+        meter every turn counts as spoken, because a detector of speech has opened it."""
         self._ear = ear
         self._worker = worker
+        self._meter = meter
         self._audio: list[NDArray[np.float32]] = []  # of the open turn
         self._samples = 0  # in it
         self._partials = PartialTranscriber()
@@ -77,12 +80,24 @@ class TurnTranscriber:
     async def end_turn(self) -> Transcript:
         """The exact transcript of the audio so far; the turn may still go on.
 
+        Without words it says whether somebody spoke.
+
         Raises:
             EngineError: the recogniser failed; the audio is kept.
         """
-        partials = self._partials
+        partials, audio = self._partials, tuple(self._audio)
         heard = await self._hear(partials.window_start, Priority.REPLY)
-        return partials.exact(heard.text, heard.samples, start=heard.start)
+        transcript = partials.exact(heard.text, heard.samples, start=heard.start)
+        if transcript.text:
+            return transcript
+        return replace(transcript, is_unclear=await self._was_spoken(audio))
+
+    async def _was_spoken(self, audio: Sequence[NDArray[np.float32]]) -> bool:
+        meter = self._meter
+        if meter is None or not audio:
+            return bool(audio)
+        whole = np.concatenate(audio)
+        return await self._worker.run(lambda: was_spoken(meter(whole)), Priority.REPLY)
 
     async def _commit_head(self, partials: PartialTranscriber) -> None:
         """Close the beginning of a long turn, so that hearing the rest again stays cheap."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from engine.ear.evidence import SpeechMeter, was_spoken
 from engine.ear.guards import (
     Decoded,
     collapse_repeats,
@@ -46,8 +47,10 @@ class WhisperEar:
         threads: int = 1,
         language: str = "en",
         compute_type: str = "int8",
+        meter: SpeechMeter | None = None,
     ) -> None:
-        """Load from a directory with CTranslate2's model.bin and a tokenizer.json.
+        """Load from a directory with CTranslate2's model.bin and a tokenizer.json. ``meter`` says
+        what is speech where the words are in doubt.
 
         Raises:
             ValueError: the directory lacks a file, or the model does not know ``language``.
@@ -58,6 +61,7 @@ class WhisperEar:
         self._model: Any = ctranslate2.models.Whisper(
             str(model_dir), device="cpu", compute_type=compute_type, intra_threads=threads
         )
+        self._meter = meter
         self._tokenizer: Any = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
         self._end = self._token("<|endoftext|>")
         self._prompt = [self._token("<|startoftranscript|>")]
@@ -110,7 +114,9 @@ class WhisperEar:
 
     def _transcribe_window(self, pcm: NDArray[np.float32]) -> str:
         decoded = self.decode(pcm)
-        if not is_speech(decoded):
+        if not is_speech(decoded) and not (
+            decoded.tokens and self._meter is not None and was_spoken(self._meter(pcm))
+        ):
             return ""
         if is_loop(decoded):
             return self._text(collapse_repeats(decoded.tokens))

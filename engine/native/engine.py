@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.brain.responder import Responder
+from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear
 from engine.ear.transcription import TurnTranscriber
 from engine.errors import EngineError
@@ -27,20 +28,26 @@ from engine.worker import Worker
 class NativeEngine:
     """Step-Audio's encoder, adaptor and language model, shared by all calls."""
 
-    def __init__(self, ear: Ear, tower: AudioTower, brain: NativeBrain) -> None:
-        """Raises:
-        ValueError: the model takes text only.
+    def __init__(
+        self, ear: Ear, tower: AudioTower, brain: NativeBrain, meter: SpeechMeter | None = None
+    ) -> None:
+        """``meter`` tells speech that was not understood from noise.
+
+        Raises:
+            ValueError: the model takes text only.
         """
         if brain.sound_marks is None:
             raise ValueError("the model has no tokens for sound")
         self._ear = ear
+        self._meter = meter
         self._tower = tower
         self._brain = brain
         self._ear_worker = Worker("ear")
 
     def open(self) -> "NativeSession":
         """Start a call."""
-        return NativeSession(TurnTranscriber(self._ear, self._ear_worker), self._tower, self._brain)
+        words = TurnTranscriber(self._ear, self._ear_worker, self._meter)
+        return NativeSession(words, self._tower, self._brain)
 
     def close(self) -> None:
         """Stop the threads."""
