@@ -13,6 +13,7 @@ from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
 from duplex.model_store import default_root
+from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -20,7 +21,6 @@ NonNegative = Annotated[int, Meta(ge=0)]
 MIN_CONTEXT_TOKENS = 256
 _MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
-
 
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
@@ -130,9 +130,7 @@ class NativeConfig(Section, frozen=True):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # bfloat16 on cuda
     weight_bits: Literal[4, 8, 16] = 16  # of the language model's layers
     cache_tokens: NonNegative = 0  # of all calls; 0: as many as fit
-    prefill_tokens: Positive = (
-        128  # in one step between those of replies: bounds how long these wait
-    )
+    prefill_tokens: Positive = 128  # in a step between those of replies: how long these wait
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
@@ -176,6 +174,13 @@ class TurnConfig(Section, frozen=True):
     idle_prompt_s: Annotated[float, Meta(ge=0, le=30)] = 0.0  # 5 to 30: prompt the silent; 0: never
 
 
+class DialogueConfig(Section, frozen=True):
+    """What is said in the brain's place; empty: nothing."""
+
+    not_understood: Sentences = NOT_UNDERSTOOD  # somebody spoke; a list: so often in a row
+    no_answer: Sentence = ""  # the brain had no words, or only thoughts
+
+
 class PhoneConfig(Section, frozen=True):
     """Calls of providers of phone numbers, and what they may cost."""
 
@@ -192,6 +197,8 @@ class PhoneConfig(Section, frozen=True):
     out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
     busy: str = "All lines are busy. Please call again later."  # said when the server is full
     trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
+    not_understood: Sentences = ()  # as in `dialogue`; empty: that, or the built-in
+    no_answer: Sentence = "I am sorry, I have no answer to that."  # as in `dialogue`
 
     @property
     def is_public(self) -> bool:
@@ -275,6 +282,7 @@ class Config(Section, frozen=True):
     voice: VoiceConfig = VoiceConfig()
     vad: VadConfig = VadConfig()
     turn: TurnConfig = TurnConfig()
+    dialogue: DialogueConfig = DialogueConfig()
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name

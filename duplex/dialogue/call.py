@@ -23,6 +23,8 @@ from duplex.protocol.shapes import Shape, ShapeName, shape_of
 from duplex.protocol.tools import FunctionTool
 from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
+UNCLEAR = "(unintelligible)"  # what the brain is shown of speech that nobody understood
+
 
 @dataclass(slots=True)
 class CallContext:
@@ -45,6 +47,7 @@ class CallContext:
     session_config: SessionConfig = field(init=False)  # changed by session.update
     shape: Shape = field(init=False)
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
+    unclear: set[str] = field(default_factory=set)  # items in which nothing was understood
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self, start: SessionConfig | None, shape_name: ShapeName) -> None:
@@ -102,11 +105,16 @@ class CallContext:
         """Whether the client wants the caller's words."""
         return self.session_config.audio.input.transcription is not None
 
+    def can_say(self, plan: ResponsePlan) -> bool:
+        """Whether given words can be said in a response; not by a voice that the brain drives."""
+        return plan.modality == "text" or not self.parts.voice_of(plan.voice).takes_codes
+
     def history(self, plan: ResponsePlan) -> list[Message]:
         """What the brain is shown: the instructions, and the conversation or what is to be
         answered in its place."""
         if plan.input is None:
-            items = self.conversation.shown()
+            kept = self.conversation.items
+            items = [item for item in kept if is_shown(item) or item.id in self.unclear]
         else:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
@@ -145,7 +153,8 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
         last = messages[-1] if messages else None
         match item:
             case MessageItem():
-                messages.append(Message(item.role, item.text, sounds.get(item.id)))
+                words = item.text or UNCLEAR
+                messages.append(Message(item.role, words, sounds.get(item.id)))
             case FunctionCall():
                 call = ToolCall(item.name, item.arguments, item.call_id)
                 if last is not None and last.role == "assistant":

@@ -63,7 +63,7 @@ class OutOfBand:
             self._due -= 1
         call = self._call
         engine, history = call.thinker.open(), call.history(plan)
-        reply = Reply(call, plan, TurnMarks(call.clock, call.clock()), engine=engine)
+        reply = Reply(call, plan, TurnMarks(call.clock, call.clock()), source=engine)
         self._replies[reply.response.response_id] = reply
         reply.task = call.spawn(self._run(reply, engine, history))
         reply.release()
