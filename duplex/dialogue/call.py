@@ -14,7 +14,7 @@ from duplex.dialogue.parts import Parts
 from duplex.metrics import Clock, Metrics
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
-from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item
+from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item, words_of
 from duplex.protocol.items import Message as MessageItem
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
@@ -24,6 +24,14 @@ from duplex.protocol.tools import FunctionTool
 from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
 UNCLEAR = "(unintelligible)"  # what the brain is shown of speech that nobody understood
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece of a recording: its words, and its sound if the brain hears."""
+
+    text: str
+    sound: Sound | None
 
 
 @dataclass(slots=True)
@@ -47,6 +55,8 @@ class CallContext:
     session_config: SessionConfig = field(init=False)  # changed by session.update
     shape: Shape = field(init=False)
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
+    # What it heard of recordings, in pieces, by item and content index.
+    recorded: dict[str, dict[int, tuple[Heard, ...]]] = field(default_factory=dict)
     unclear: set[str] = field(default_factory=set)  # items in which nothing was understood
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -121,7 +131,7 @@ class CallContext:
         tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
         has_beginning = bool(plan.instructions or tools)
         system = [Message("system", plan.instructions, tools=tools)] if has_beginning else []
-        return system + messages_of(items, self.sounds) + notes
+        return system + messages_of(items, self.sounds, self.recorded) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How a reply is decoded: the client's limit within the server's."""
@@ -138,8 +148,13 @@ async def stop_task(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Message]:
-    """Return ``items`` as the brain is shown them; ``sounds`` are what it heard, by item id.
+def messages_of(
+    items: Sequence[Item],
+    sounds: Mapping[str, Sound],
+    recorded: Mapping[str, Mapping[int, tuple[Heard, ...]]],
+) -> list[Message]:
+    """Return ``items`` as the brain is shown them; ``sounds`` are what it heard, by item id, and
+    ``recorded`` the pieces of recordings, which are shown one after the other.
 
     Calls belong to the words before them, as the model said both in one answer; results that
     come together are shown together. A result without its call is left out.
@@ -152,6 +167,8 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
     for item in items:
         last = messages[-1] if messages else None
         match item:
+            case MessageItem(id=item_id) if item_id in recorded:
+                messages += _pieces(item, recorded[item_id])
             case MessageItem():
                 words = item.text or UNCLEAR
                 messages.append(Message(item.role, words, sounds.get(item.id)))
@@ -167,6 +184,15 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
                     messages[-1] = Message("tool", "", results=(*last.results, result))
                 else:
                     messages.append(Message("tool", "", results=(result,)))
+    return messages
+
+
+def _pieces(item: MessageItem, recorded: Mapping[int, tuple[Heard, ...]]) -> list[Message]:
+    """Return a message of sounds, and maybe texts between them, as several."""
+    messages: list[Message] = []
+    for index, part in enumerate(item.content):
+        pieces = recorded.get(index, (Heard(words_of(part), None),))
+        messages += [Message(item.role, p.text, p.sound) for p in pieces if p.text or p.sound]
     return messages
 
 

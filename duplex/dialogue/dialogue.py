@@ -57,7 +57,8 @@ class Dialogue:
         self._call = call
         self._floor = TurnMachine()
         self._replies = Replies(call, lambda: self._detector.now_sample)
-        self._out_of_band = OutOfBand(call)
+        self._out_of_band = OutOfBand(call, self._replies.recordings)
+        self.recordings = self._replies.recordings
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
         vad, open_judge = call.parts.vad.open(), call.parts.open_judge
@@ -278,9 +279,8 @@ class Dialogue:
     def _give_up_if_meant(self) -> None:
         """A caller who speaks for long means it. The suspended reply is given up, so that work on
         the next can begin while they speak."""
-        if self._replies.suspension is None:
-            return
-        if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:
+        is_long = self._detector.speaking_ms > self._call.config.turn.false_interruption_ms
+        if is_long and self._replies.suspension is not None:
             self._replies.give_up(meant=True)
             self._replies.prefill()
 

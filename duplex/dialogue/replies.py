@@ -17,6 +17,7 @@ from duplex.dialogue.call import CallContext, stop_task
 from duplex.dialogue.misheard import Misheard
 from duplex.dialogue.open_turn import Speculation
 from duplex.dialogue.playback import PlaybackLedger
+from duplex.dialogue.recordings import Recordings
 from duplex.dialogue.reply import Reply
 from duplex.dialogue.reply_parts import UnheardRest
 from duplex.dialogue.reply_state import SOUNDING, BargedIn, HeardOut, Phase, Stopped
@@ -49,6 +50,7 @@ class Replies:
         self.suspension: Suspension | None = None
         self.heard_id: str | None = None  # the last response, if words of it were heard to the end
         self.misheard = Misheard(call)
+        self.recordings = Recordings(call)
         self.is_incomplete = False  # whether the last reply that was heard out came to its limit
         self._call = call
         self._last: Reply | None = None  # that was released or resumed
@@ -275,6 +277,7 @@ class Replies:
         return not self._unheard.is_aside(suspension.reply)
 
     async def _begin_when_possible(self, plan: ResponsePlan) -> None:
+        plan = await self.recordings.prepare(plan)
         if self.last_turn is not None:
             await asyncio.wait([self.last_turn.task])
         while self._last is not None and self._last.state.phase is Phase.SPEAKING:
