@@ -76,13 +76,18 @@ def recordings_in(
                 param=where,
             )
         found.append(Recording(index, audio, audio_format))
-        if (seconds := sum(recording.seconds for recording in found)) > max_s:
+        if (seconds := lasting(found)) > max_s:
             raise ProtocolError(
                 f"The audio lasts {seconds:.1f} s; an item may hold {max_s:g} s.",
                 code=Code.ITEM_TOO_LARGE,
                 param=where,
             )
     return found
+
+
+def lasting(recordings: Sequence[Recording]) -> float:
+    """How many seconds they last together."""
+    return sum(recording.seconds for recording in recordings)
 
 
 class Recordings:

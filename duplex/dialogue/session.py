@@ -12,7 +12,7 @@ from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
-from duplex.dialogue.recordings import Recording, recordings_in
+from duplex.dialogue.recordings import Recording, lasting, recordings_in
 from duplex.errors import ProtocolError
 from duplex.interruption.judge import InterruptionConfig
 from duplex.logs import call_logger
@@ -157,13 +157,14 @@ class Session:
         call, dialogue = self._call, self._dialogue
         recordings = []
         if isinstance(event, wire.ItemCreate) and (recordings := self._recordings(event.item)):
+            self._pace.check(lasting(recordings), call.clock())
             await dialogue.recordings.room()
         events = obey(event, call.conversation, call.new_id)
         call.send(*events)
         if recordings:
             assert isinstance(events[0], ItemAdded)
             dialogue.recordings.begin(events[0].item.id, recordings)
-            await self._pace.take(sum(each.seconds for each in recordings), call.clock())
+            await self._pace.take(lasting(recordings), call.clock())
         if isinstance(event, wire.ItemDelete):
             await dialogue.recordings.forget(event.item_id)
             dialogue.forget(event.item_id)
@@ -178,8 +179,9 @@ class Session:
             for index, item in enumerate(given)
             for recording in self._recordings(item, f"response.input[{index}]")
         ]
+        self._pace.check(lasting(recordings), call.clock())
         await self._dialogue.respond(plan_response(call.session_config, params, call.conversation))
-        await self._pace.take(sum(each.seconds for each in recordings), call.clock())
+        await self._pace.take(lasting(recordings), call.clock())
 
     def _recordings(self, item: InputItem, param: str = "item") -> list[Recording]:
         """What is to be heard of an item that the client sends.
@@ -200,8 +202,9 @@ class Session:
             decode(audio[len(audio) // width * width :])  # a sample cut in two, if there is one
         except ValueError as error:
             raise ProtocolError(str(error), code=Code.INVALID_VALUE, param="audio") from error
-        # A message may hold minutes: other calls get their turn in between.
         rate_hz = audio_format.sample_rate
+        self._pace.check(len(audio) / (rate_hz * width), self._call.clock())
+        # A message may hold minutes: other calls get their turn in between.
         step = rate_hz * width * _AT_ONCE_MS // 1000
         for start in range(0, len(audio), step):
             part = decode(audio[start : start + step])
