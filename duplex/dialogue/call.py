@@ -128,10 +128,7 @@ class CallContext:
         else:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
-        tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
-        has_beginning = bool(plan.instructions or tools)
-        system = [Message("system", plan.instructions, tools=tools)] if has_beginning else []
-        return system + messages_of(items, self.sounds, self.recorded) + notes
+        return beginning_of(plan) + messages_of(items, self.sounds, self.recorded) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How a reply is decoded: the client's limit within the server's."""
@@ -146,6 +143,13 @@ async def stop_task(task: asyncio.Task[None]) -> None:
     """Cancel ``task`` and wait until it has let go of everything."""
     task.cancel()
     await asyncio.wait([task])
+
+
+def beginning_of(plan: ResponsePlan) -> list[Message]:
+    """What the brain is shown first: the instructions and the tools, if there are any."""
+    tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
+    has_beginning = bool(plan.instructions or tools)
+    return [Message("system", plan.instructions, tools=tools)] if has_beginning else []
 
 
 def messages_of(

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from duplex.audio.resample import Resampler
 from duplex.config import Config
+from duplex.dialogue.beginning import check_beginning
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
@@ -180,7 +181,10 @@ class Session:
             for recording in self._recordings(item, f"response.input[{index}]")
         ]
         self._pace.check(lasting(recordings), call.clock())
-        await self._dialogue.respond(plan_response(call.session_config, params, call.conversation))
+        plan = plan_response(call.session_config, params, call.conversation)
+        if params is not None and (params.instructions, params.tools) != (None, None):
+            check_beginning(call.engine, plan, "response")
+        await self._dialogue.respond(plan)
         await self._pace.take(lasting(recordings), call.clock())
 
     def _recordings(self, item: InputItem, param: str = "item") -> list[Recording]:
@@ -218,6 +222,8 @@ class Session:
         new = old.merge(event.session, call.parts.defaults)
         detection = turn_detection(new, call.config)
         detects_otherwise = detection != turn_detection(old, call.config)
+        if _beginning(new) != _beginning(old):
+            check_beginning(call.engine, plan_response(new), "session")
         call.session_config = new
         if not plan_response(old).sounds_like(plan_response(new)):
             self._dialogue.give_up_suspended()

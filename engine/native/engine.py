@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.brain.context_window import ContextUse
 from engine.brain.responder import Responder
 from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear
@@ -122,6 +123,10 @@ class NativeSession:
         async with aclosing(self._responder.respond(history, options)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse:
+        """See `MeasuresContext`."""
+        return self._brain.measure(beginning)
 
     async def close(self) -> None:
         """Free all memory of the call."""
