@@ -44,6 +44,7 @@ class AudioPace:
     which other callers need."""
 
     def __init__(self, rate: float, now_s: float) -> None:
+        self._never_long_s = rate * _MAX_WAIT_S  # there is no debt when a message is read
         self._bucket = TokenBucket(rate, _BURST_S, now_s)
 
     def check(self, seconds: float, now_s: float) -> None:
@@ -52,6 +53,8 @@ class AudioPace:
         Raises:
             ProtocolError: rate_limit_exceeded; nothing was taken.
         """
+        if seconds <= self._never_long_s:
+            return
         wait_s = self._bucket.wait_s(seconds, now_s)
         if wait_s > _MAX_WAIT_S:
             raise ProtocolError(
