@@ -12,6 +12,7 @@ from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
 from duplex.model_store import default_root
+from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
 from duplex.toml_file import convert, read_toml
 from duplex.toml_file import parse_assignment as parse_assignment
 
@@ -21,7 +22,6 @@ NonNegative = Annotated[int, Meta(ge=0)]
 MIN_CONTEXT_TOKENS = 256
 _MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
-
 
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
@@ -80,7 +80,7 @@ class LimitsConfig(Section, frozen=True):
     handshake_s: PositiveFloat = 10.0  # for the request to arrive, or the TLS handshake
     max_handshakes: Positive = 128  # at a time; past it the oldest is dropped
     messages_per_s: Positive = 500  # pings too; those of ten seconds at once
-    audio_rate: PositiveFloat = 8.0  # seconds of audio taken in a second, after the first 150
+    audio_rate: PositiveFloat = 8.0  # seconds of audio taken in a second, after the first 327
     refuse_lag_ms: NonNegative = 250  # event loop late by this (p95): refuse calls; 0: never
     refuse_stage: Literal["ear", "first_token", "first_audio", "released"] = "ear"
     refuse_stage_ms: NonNegative = 2500  # reached so late in recent turns (p95); 0: never
@@ -140,9 +140,7 @@ class NativeConfig(Section, frozen=True):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # bfloat16 on cuda
     weight_bits: Literal[4, 8, 16] = 16  # of the language model's layers
     cache_tokens: NonNegative = 0  # of all calls; 0: as many as fit
-    prefill_tokens: Positive = (
-        128  # in one step between those of replies: bounds how long these wait
-    )
+    prefill_tokens: Positive = 128  # in a step between those of replies: how long these wait
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
     # exact_end: encode anew at a turn's end, as the published code does; exact: only then
@@ -194,6 +192,13 @@ class TurnConfig(Section, frozen=True):
     idle_prompt_s: Annotated[float, Meta(ge=0, le=30)] = 0.0  # 5 to 30: prompt the silent; 0: never
 
 
+class DialogueConfig(Section, frozen=True):
+    """What is said in the brain's place; empty: nothing."""
+
+    not_understood: Sentences = NOT_UNDERSTOOD  # somebody spoke; a list: so often in a row
+    no_answer: Sentence = ""  # the brain had no words, or only thoughts
+
+
 class PhoneConfig(Section, frozen=True):
     """Calls of providers of phone numbers, and what they may cost."""
 
@@ -210,6 +215,8 @@ class PhoneConfig(Section, frozen=True):
     out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
     busy: str = "All lines are busy. Please call again later."  # said when the server is full
     trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
+    not_understood: Sentences = ()  # as in `dialogue`; empty: that, or the built-in
+    no_answer: Sentence = "I am sorry, I have no answer to that."  # as in `dialogue`
 
     @property
     def is_public(self) -> bool:
@@ -293,6 +300,7 @@ class Config(Section, frozen=True):
     voice: VoiceConfig = VoiceConfig()
     vad: VadConfig = VadConfig()
     turn: TurnConfig = TurnConfig()
+    dialogue: DialogueConfig = DialogueConfig()
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name

@@ -19,7 +19,14 @@ class TokenBucket:
 
     def debt_s(self, units: float, now_s: float) -> float:
         """Take ``units``; return how long it is until the bucket is out of debt again."""
-        grown = self._level + max(0.0, now_s - self._at_s) * self._rate
-        self._level = min(self._capacity, grown) - units
+        self._level = self._left(units, now_s)
         self._at_s = now_s
         return max(0.0, -self._level / self._rate)
+
+    def wait_s(self, units: float, now_s: float) -> float:
+        """Return what `debt_s` would, and take nothing."""
+        return max(0.0, -self._left(units, now_s) / self._rate)
+
+    def _left(self, units: float, now_s: float) -> float:
+        grown = self._level + max(0.0, now_s - self._at_s) * self._rate
+        return min(self._capacity, grown) - units

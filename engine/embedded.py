@@ -10,7 +10,8 @@ from contextlib import aclosing
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.brain.interface import Brain, BrainSession
+from engine.brain.context_window import ContextUse
+from engine.brain.interface import Brain, BrainSession, MeasuresContext
 from engine.brain.responder import Responder
 from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
@@ -111,6 +112,11 @@ class EmbeddedSession:
         async with aclosing(self._responder.respond(history, options)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse | None:
+        """See `MeasuresContext`."""
+        brain = self._brain
+        return brain.measure(beginning) if isinstance(brain, MeasuresContext) else None
 
     async def close(self) -> None:
         """Free the cache."""

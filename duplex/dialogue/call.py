@@ -17,7 +17,7 @@ from duplex.logs import call_logger
 from duplex.metrics import Clock, Metrics
 from duplex.protocol.conversation import Conversation, is_shown
 from duplex.protocol.ids import NewId
-from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item
+from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item, words_of
 from duplex.protocol.items import Message as MessageItem
 from duplex.protocol.response_plan import ResponsePlan
 from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
@@ -28,6 +28,15 @@ from duplex.protocol.tools import FunctionTool
 from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
 logger = logging.getLogger(__name__)
+UNCLEAR = "(unintelligible)"  # what the brain is shown of speech that nobody understood
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece of a recording: its words, and its sound if the brain hears."""
+
+    text: str
+    sound: Sound | None
 
 
 @dataclass(slots=True)
@@ -53,6 +62,9 @@ class CallContext:
     sounds: dict[str, Sound] = field(default_factory=dict)  # what the brain heard, by item
     language: str = ""  # of the caller, as the ear heard it last; "" if it does not say
     shown_words: ShownWords = field(default_factory=ShownWords)
+    # What it heard of recordings, in pieces, by item and content index.
+    recorded: dict[str, dict[int, tuple[Heard, ...]]] = field(default_factory=dict)
+    unclear: set[str] = field(default_factory=set)  # items in which nothing was understood
     _running: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self, start: SessionConfig | None, shape_name: ShapeName) -> None:
@@ -120,21 +132,23 @@ class CallContext:
         """Whether the client wants the caller's words."""
         return self.session_config.audio.input.transcription is not None
 
+    def can_say(self, plan: ResponsePlan) -> bool:
+        """Whether given words can be said in a response; not by a voice that the brain drives."""
+        return plan.modality == "text" or not self.parts.voice_of(plan.voice).takes_codes
+
     def history(self, plan: ResponsePlan) -> list[Message]:
         """What the brain is shown: the instructions, and the conversation or what is to be
         answered in its place."""
         if plan.input is None:
-            items = self.conversation.shown()
+            kept = self.conversation.items
+            items = [item for item in kept if is_shown(item) or item.id in self.unclear]
         else:
             items = [item for item in plan.input if is_shown(item)]
         notes = [Message("system", plan.note)] if plan.note else []
-        tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
-        instructions = plan.instructions
         if self.language not in ("", "en"):  # English is answered without being told
-            instructions = f"{instructions} {answer_line(self.language)}".lstrip()
-        has_beginning = bool(instructions or tools)
-        system = [Message("system", instructions, tools=tools)] if has_beginning else []
-        return system + messages_of(items, self.sounds) + notes
+            instructions = f"{plan.instructions} {answer_line(self.language)}".lstrip()
+            plan = replace(plan, instructions=instructions)
+        return beginning_of(plan) + messages_of(items, self.sounds, self.recorded) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How a reply is decoded: the client's limit within the server's."""
@@ -151,8 +165,20 @@ async def stop_task(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Message]:
-    """Return ``items`` as the brain is shown them; ``sounds`` are what it heard, by item id.
+def beginning_of(plan: ResponsePlan) -> list[Message]:
+    """What the brain is shown first: the instructions and the tools, if there are any."""
+    tools = tuple([_tool(tool) for tool in plan.tools]) if plan.tools else ()
+    has_beginning = bool(plan.instructions or tools)
+    return [Message("system", plan.instructions, tools=tools)] if has_beginning else []
+
+
+def messages_of(
+    items: Sequence[Item],
+    sounds: Mapping[str, Sound],
+    recorded: Mapping[str, Mapping[int, tuple[Heard, ...]]],
+) -> list[Message]:
+    """Return ``items`` as the brain is shown them; ``sounds`` are what it heard, by item id, and
+    ``recorded`` the pieces of recordings, which are shown one after the other.
 
     Calls belong to the words before them, as the model said both in one answer; results that
     come together are shown together. A result without its call is left out.
@@ -165,8 +191,11 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
     for item in items:
         last = messages[-1] if messages else None
         match item:
+            case MessageItem(id=item_id) if item_id in recorded:
+                messages += _pieces(item, recorded[item_id])
             case MessageItem():
-                messages.append(Message(item.role, item.text, sounds.get(item.id)))
+                words = item.text or UNCLEAR
+                messages.append(Message(item.role, words, sounds.get(item.id)))
             case FunctionCall():
                 call = ToolCall(item.name, item.arguments, item.call_id)
                 if last is not None and last.role == "assistant":
@@ -179,6 +208,15 @@ def messages_of(items: Sequence[Item], sounds: Mapping[str, Sound]) -> list[Mess
                     messages[-1] = Message("tool", "", results=(*last.results, result))
                 else:
                     messages.append(Message("tool", "", results=(result,)))
+    return messages
+
+
+def _pieces(item: MessageItem, recorded: Mapping[int, tuple[Heard, ...]]) -> list[Message]:
+    """Return a message of sounds, and maybe texts between them, as several."""
+    messages: list[Message] = []
+    for index, part in enumerate(item.content):
+        pieces = recorded.get(index, (Heard(words_of(part), None),))
+        messages += [Message(item.role, p.text, p.sound) for p in pieces if p.text or p.sound]
     return messages
 
 

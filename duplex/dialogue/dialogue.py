@@ -57,7 +57,8 @@ class Dialogue:
         self._call = call
         self._floor = TurnMachine()
         self._replies = Replies(call, lambda: self._detector.now_sample)
-        self._out_of_band = OutOfBand(call)
+        self._out_of_band = OutOfBand(call, self._replies.recordings)
+        self.recordings = self._replies.recordings
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
         vad, open_judge = call.parts.vad.open(), call.parts.open_judge
@@ -191,9 +192,10 @@ class Dialogue:
         speaks_again = self._detects and self._turn is not None
         if is_committed and speaks_again and self._call.interrupts_responses:
             return  # the reply to the turn that is open now answers both
+        plan, source = self._replies.misheard.reply_to(speculation, plan)
         history = self._call.history(plan)
         rest = None
-        if (words := speculation.transcript) is not None:
+        if (words := speculation.transcript) is not None and words.text:
             if not is_committed:
                 history.append(Message("user", words.text, words.sound))
             if asks_to_go_on(words.text):
@@ -202,7 +204,7 @@ class Dialogue:
                     plan = plan_continuation(self._call.session_config)
                     history.append(Message("system", plan.note))
         speculation.reply = self._replies.begin(
-            plan, history, speculation.marks, speculation.item_id, rest
+            plan, history, speculation.marks, speculation.item_id, rest, source
         )
         if is_committed:
             self._replies.release(speculation.reply)
@@ -210,10 +212,8 @@ class Dialogue:
     # 4. The turn ends: it is committed, and its reply is released.
 
     def _commit_if_over(self) -> bool:
-        """Commit the open turn if it is over by now; whether it was.
-
-        Not a coroutine: nothing comes between the finding of an end and the commit.
-        """
+        """Commit the open turn if it is over by now; whether it was. Not a coroutine: nothing comes
+        between the finding of an end and the commit."""
         ended = self._detector.take_end()
         if ended is not None:
             self._commit(ended)
@@ -246,6 +246,7 @@ class Dialogue:
         assert transcript is not None
         if transcript.sound is not None:
             call.sounds[item_id] = transcript.sound
+        self._replies.misheard.turn_known(speculation)
         events = self._input.transcribed(item_id, transcript.text, transcript.samples)
         if speculation.failure is not None:
             call.send(transcription_failed(item_id, speculation.failure))
@@ -278,9 +279,8 @@ class Dialogue:
     def _give_up_if_meant(self) -> None:
         """A caller who speaks for long means it. The suspended reply is given up, so that work on
         the next can begin while they speak."""
-        if self._replies.suspension is None:
-            return
-        if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:
+        is_long = self._detector.speaking_ms > self._call.config.turn.false_interruption_ms
+        if is_long and self._replies.suspension is not None:
             self._replies.give_up(meant=True)
             self._replies.prefill()
 

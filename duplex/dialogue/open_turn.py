@@ -34,10 +34,16 @@ class Speculation:
     task: asyncio.Task[None] = field(init=False)  # set when it is started
 
     @property
+    def is_unclear(self) -> bool:
+        """Whether somebody spoke, and there are no words of it."""
+        words = self.transcript
+        return words is not None and not words.text and (words.is_unclear or bool(self.failure))
+
+    @property
     def needs_reply(self) -> bool:
-        """Whether there are words, a reply to them is due, and none was begun."""
+        """Whether somebody spoke, a reply to that is due, and none was begun."""
         has_words = self.transcript is not None and bool(self.transcript.text)
-        return self.wants_reply and has_words and self.reply is None
+        return self.wants_reply and (has_words or self.is_unclear) and self.reply is None
 
     async def hear(self, call: CallContext) -> Transcript:
         """Make the exact pass over the turn's audio, which is taken as it is now."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from duplex.dialogue.call import CallContext, stop_task
 from duplex.dialogue.interfaces import EngineSession
+from duplex.dialogue.recordings import Recordings
 from duplex.dialogue.reply import Reply
 from duplex.dialogue.reply_state import Phase, Stopped
 from duplex.errors import ProtocolError
@@ -21,8 +22,9 @@ class OutOfBand:
     """Makes the replies out of band of one call. They run alongside the conversation: nobody
     hears them, so speech does not interrupt them."""
 
-    def __init__(self, call: CallContext) -> None:
+    def __init__(self, call: CallContext, recordings: Recordings) -> None:
         self._call = call
+        self._recordings = recordings
         self._due = 0  # replies that are not begun yet
         self._replies: dict[str, Reply] = {}  # by response id, until they are over
 
@@ -59,11 +61,12 @@ class OutOfBand:
         try:
             if turn is not None:
                 await asyncio.wait([turn])
+            plan = await self._recordings.prepare(plan)
         finally:
             self._due -= 1
         call = self._call
         engine, history = call.thinker.open(), call.history(plan)
-        reply = Reply(call, plan, TurnMarks(call.clock, call.clock()), engine=engine)
+        reply = Reply(call, plan, TurnMarks(call.clock, call.clock()), source=engine)
         self._replies[reply.response.response_id] = reply
         reply.task = call.spawn(self._run(reply, engine, history))
         reply.release()

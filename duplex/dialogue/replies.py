@@ -14,11 +14,14 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from duplex.dialogue.call import CallContext, stop_task
+from duplex.dialogue.misheard import Misheard
 from duplex.dialogue.open_turn import Speculation
 from duplex.dialogue.playback import PlaybackLedger
+from duplex.dialogue.recordings import Recordings
 from duplex.dialogue.reply import Reply
 from duplex.dialogue.reply_parts import UnheardRest
 from duplex.dialogue.reply_state import SOUNDING, BargedIn, HeardOut, Phase, Stopped
+from duplex.dialogue.speech_pipeline import AnswerSource
 from duplex.dialogue.suspension import LastUnheard, Suspension
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
@@ -46,6 +49,8 @@ class Replies:
         self.last_turn: Speculation | None = None  # the work on the last turn that was committed
         self.suspension: Suspension | None = None
         self.heard_id: str | None = None  # the last response, if words of it were heard to the end
+        self.misheard = Misheard(call)
+        self.recordings = Recordings(call)
         self.is_incomplete = False  # whether the last reply that was heard out came to its limit
         self._call = call
         self._last: Reply | None = None  # that was released or resumed
@@ -64,11 +69,12 @@ class Replies:
         marks: TurnMarks,
         turn_item_id: str | None = None,
         rest: UnheardRest | None = None,
+        source: AnswerSource | None = None,
     ) -> Reply:
-        """Start to make a reply, or to speak the ``rest`` of one; nothing of it goes out before
-        `release`. A suspended one is given up for it."""
+        """Start to make a reply, or to speak the ``rest`` of one, or what another ``source`` says
+        than the brain; nothing of it goes out before `release`. A suspended one is given up."""
         self.give_up()
-        reply = Reply(self._call, plan, marks, turn_item_id, rest)
+        reply = Reply(self._call, plan, marks, turn_item_id, rest, source)
         reply.task = self._call.spawn(self._run(reply, history))
         return reply
 
@@ -160,6 +166,8 @@ class Replies:
     def settle(self, speculation: Speculation, words: str) -> None:
         """The words up to a pause are known, in the turn that interrupted the suspended reply.
         The reply goes on when the turn is committed, or it is given up now."""
+        if not (words or self.misheard.answers(speculation)):
+            speculation.wants_reply = False
         suspension = self.suspension
         if suspension is None or speculation.item_id not in (None, suspension.by_item_id):
             return
@@ -269,6 +277,7 @@ class Replies:
         return not self._unheard.is_aside(suspension.reply)
 
     async def _begin_when_possible(self, plan: ResponsePlan) -> None:
+        plan = await self.recordings.prepare(plan)
         if self.last_turn is not None:
             await asyncio.wait([self.last_turn.task])
         while self._last is not None and self._last.state.phase is Phase.SPEAKING:
@@ -279,7 +288,8 @@ class Replies:
             item_id = last.item_id
             if last.reply is None:
                 marks = last.marks
-        reply = self.begin(plan, self._call.history(plan), marks, item_id)
+        plan, source = self.misheard.reply_to(last, plan)
+        reply = self.begin(plan, self._call.history(plan), marks, item_id, source=source)
         if last is not None:
             last.reply = reply
         self.release(reply)

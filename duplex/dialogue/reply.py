@@ -8,7 +8,7 @@ from typing import assert_never
 
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.delivery import Delivery
-from duplex.dialogue.interfaces import EngineSession
+from duplex.dialogue.fixed_words import or_else
 from duplex.dialogue.reply_parts import (
     ReplyAudio,
     ReplyPart,
@@ -26,7 +26,7 @@ from duplex.dialogue.reply_state import (
     Resumed,
     Stopped,
 )
-from duplex.dialogue.speech_pipeline import SpeechPipeline, VoiceSetup
+from duplex.dialogue.speech_pipeline import AnswerSource, SpeechPipeline, VoiceSetup
 from duplex.logs import call_logger
 from duplex.metrics import TurnMarks
 from duplex.protocol import server_events as wire
@@ -71,11 +71,12 @@ class Reply:
         marks: TurnMarks,
         turn_item_id: str | None = None,
         rest: UnheardRest | None = None,
-        engine: EngineSession | None = None,
+        source: AnswerSource | None = None,
     ) -> None:
         """``turn_item_id`` is the caller's turn that it answers, which is known at the latest
-        when it is released. ``rest`` is spoken in place of what the brain would say. ``engine``
-        is the call's own, unless the reply is out of band: a session answers one at a time."""
+        when it is released. ``rest`` is spoken in place of what the brain would say. ``source``
+        is the call's engine, unless the words are fixed, or the reply is out of band: a session
+        answers one at a time."""
         self.plan = plan  # what it is to be like
         self.state = ReplyState()
         self.response = ResponseStream(plan, call.conversation, call.conversation_id, call.new_id)
@@ -84,7 +85,7 @@ class Reply:
         self.is_resumed = False
         self.task: asyncio.Task[None]  # set by the owner, who starts `run`
         self._call = call
-        self._source = rest or engine or call.engine
+        self._source = rest or source or or_else(call, plan, call.engine)
         speech = _voice(call, plan)
         audio = rest.audio if rest else ()
         rate_hz = speech.output_hz if speech else _TEXT_HZ

@@ -7,12 +7,14 @@ from typing import assert_never
 
 from duplex.audio.resample import Resampler
 from duplex.config import Config
+from duplex.dialogue.beginning import check_beginning
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
 from duplex.dialogue.languages import name_of, set_language, wanted_language
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
+from duplex.dialogue.recordings import Recording, lasting, recordings_in
 from duplex.errors import ProtocolError
 from duplex.interruption.judge import InterruptionConfig
 from duplex.logs import call_logger
@@ -21,8 +23,11 @@ from duplex.protocol import client_events as wire
 from duplex.protocol.codes import Code
 from duplex.protocol.ids import NewId, random_id
 from duplex.protocol.item_requests import obey
+from duplex.protocol.items import MessageParam
+from duplex.protocol.response_input import InputItem
 from duplex.protocol.response_plan import plan_response
 from duplex.protocol.server_events import (
+    ItemAdded,
     ServerEvent,
     client_error,
     session_created,
@@ -126,7 +131,7 @@ class Session:
             self._call.send(client_error(error, event_id))
 
     async def _obey(self, event: wire.ClientEvent) -> None:
-        call, dialogue = self._call, self._dialogue
+        dialogue = self._dialogue
         match event:
             case wire.AudioAppend():
                 await self._append(event.audio)
@@ -137,28 +142,63 @@ class Session:
             case wire.AudioClear():
                 await dialogue.clear()
             case wire.ItemCreate() | wire.ItemDelete() | wire.ItemRetrieve():
-                self._obey_item_request(event)
+                await self._obey_item_request(event)
             case wire.ItemTruncate():
                 dialogue.truncate(event.item_id, event.content_index, event.audio_end_ms)
                 dialogue.prefill()
             case wire.ResponseCreate():
-                await dialogue.respond(
-                    plan_response(call.session_config, event.response, call.conversation)
-                )
+                await self._respond(event)
             case wire.ResponseCancel():
                 await dialogue.cancel(event.response_id)
             case _:
                 assert_never(event)
 
-    def _obey_item_request(
+    async def _obey_item_request(
         self, event: wire.ItemCreate | wire.ItemDelete | wire.ItemRetrieve
     ) -> None:
         call, dialogue = self._call, self._dialogue
-        call.send(*obey(event, call.conversation, call.new_id))
+        recordings = []
+        if isinstance(event, wire.ItemCreate) and (recordings := self._recordings(event.item)):
+            self._pace.check(lasting(recordings), call.clock())
+            await dialogue.recordings.room()
+        events = obey(event, call.conversation, call.new_id)
+        call.send(*events)
+        if recordings:
+            assert isinstance(events[0], ItemAdded)
+            dialogue.recordings.begin(events[0].item.id, recordings)
+            await self._pace.take(lasting(recordings), call.clock())
         if isinstance(event, wire.ItemDelete):
+            await dialogue.recordings.forget(event.item_id)
             dialogue.forget(event.item_id)
         if not isinstance(event, wire.ItemRetrieve):
             dialogue.prefill()
+
+    async def _respond(self, event: wire.ResponseCreate) -> None:
+        call, params = self._call, event.response
+        given = (params.input if params is not None else None) or ()
+        recordings = [
+            recording
+            for index, item in enumerate(given)
+            for recording in self._recordings(item, f"response.input[{index}]")
+        ]
+        self._pace.check(lasting(recordings), call.clock())
+        plan = plan_response(call.session_config, params, call.conversation)
+        if params is not None and (params.instructions, params.tools) != (None, None):
+            check_beginning(call.engine, plan, "response")
+        await self._dialogue.respond(plan)
+        await self._pace.take(lasting(recordings), call.clock())
+
+    def _recordings(self, item: InputItem, param: str = "item") -> list[Recording]:
+        """What is to be heard of an item that the client sends.
+
+        Raises:
+            ProtocolError: it cannot be heard.
+        """
+        if not isinstance(item, MessageParam):
+            return []
+        audio_format = self._call.session_config.audio.input.format
+        max_s = self._call.config.turn.max_turn_s
+        return recordings_in(item.content, audio_format, max_s, param)
 
     async def _append(self, audio: bytes) -> None:
         audio_format = self._call.session_config.audio.input.format
@@ -167,8 +207,9 @@ class Session:
             decode(audio[len(audio) // width * width :])  # a sample cut in two, if there is one
         except ValueError as error:
             raise ProtocolError(str(error), code=Code.INVALID_VALUE, param="audio") from error
-        # A message may hold minutes: other calls get their turn in between.
         rate_hz = audio_format.sample_rate
+        self._pace.check(len(audio) / (rate_hz * width), self._call.clock())
+        # A message may hold minutes: other calls get their turn in between.
         step = rate_hz * width * _AT_ONCE_MS // 1000
         for start in range(0, len(audio), step):
             part = decode(audio[start : start + step])
@@ -182,6 +223,8 @@ class Session:
         new = old.merge(event.session, call.parts.defaults)
         detection = turn_detection(new, call.config)
         detects_otherwise = detection != turn_detection(old, call.config)
+        if _beginning(new) != _beginning(old):
+            check_beginning(call.engine, plan_response(new), "session")
         self._hear_in(wanted_language(new), old)
         call.session_config = new
         if not plan_response(old).sounds_like(plan_response(new)):

@@ -12,6 +12,7 @@ from duplex.protocol.session_config import (
     AudioFormat,
     AudioInput,
     AudioOutput,
+    DuplexOptions,
     Pcm,
     Pcma,
     Pcmu,
@@ -19,6 +20,7 @@ from duplex.protocol.session_config import (
     Transcription,
 )
 from duplex.protocol.tools import FunctionTool
+from duplex.sentences import NOT_UNDERSTOOD, several
 
 HANG_UP, TRANSFER, HOLD = "hang_up", "transfer", "hold"
 LINE_TOOLS = frozenset({HANG_UP, TRANSFER, HOLD})
@@ -65,14 +67,16 @@ def line_settings(
 
 
 def session_of(
+    config: Config,
     defaults: SessionConfig,
     assistant: AssistantConfig,
     encoding: Encoding,
     tools: tuple[FunctionTool, ...],
 ) -> SessionConfig:
     """Return the session that a call with the assistant begins with. It transcribes: the line needs
-    to know whether there were words in what the caller said."""
-    input_, output = defaults.audio.input, defaults.audio.output
+    to know whether there were words in what the caller said. And it never leaves them in silence: a
+    telephone has no screen."""
+    input_, output, phone = defaults.audio.input, defaults.audio.output, config.phone
     wire = format_of(encoding)
     audio = structs.replace(
         defaults.audio,
@@ -87,7 +91,13 @@ def session_of(
         instructions=assistant.instructions or defaults.instructions,
         audio=audio,
         tools=tools,
+        duplex=DuplexOptions(not_understood=_not_understood(config), no_answer=phone.no_answer),
     )
+
+
+def _not_understood(config: Config) -> tuple[str, ...]:
+    own, common = several(config.phone.not_understood), several(config.dialogue.not_understood)
+    return own or common or NOT_UNDERSTOOD
 
 
 def format_of(encoding: Encoding) -> AudioFormat:

@@ -93,7 +93,11 @@ class PhoneCalls:
         functions = self._functions[answering.functions]
         tools = tools_of(answering, transfers=switchboard is not None)
         session = session_of(
-            self._parts.defaults, answering, started.encoding, (*functions.tools, *tools)
+            self._config,
+            self._parts.defaults,
+            answering,
+            started.encoding,
+            (*functions.tools, *tools),
         )
         speed, output = self._config.voice.speed, session.audio.output
         speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)

@@ -30,6 +30,7 @@ class Code(StrEnum):
     BUFFER_FULL = "input_audio_buffer_full"
     COMMIT_EMPTY = "input_audio_buffer_commit_empty"
     RESPONSE_ACTIVE = "conversation_already_has_active_response"
+    CONTEXT_EXCEEDED = "context_length_exceeded"
     TOO_MANY_RESPONSES = "too_many_active_responses"
     INPUT_ITEM_INVALID = "response_input_invalid_item_id"
     RESPONSE_NOT_ACTIVE = "response_cancel_not_active"

@@ -6,7 +6,7 @@ from duplex.protocol import server_events as wire
 from duplex.protocol.client_events import ItemCreate, ItemDelete, ItemRetrieve
 from duplex.protocol.conversation import Conversation
 from duplex.protocol.ids import NewId
-from duplex.protocol.items import FunctionCallOutputParam, check_known_words
+from duplex.protocol.items import FunctionCallOutputParam, check_words
 from duplex.protocol.server_events import ServerEvent
 
 
@@ -20,7 +20,7 @@ def obey(
     """
     match event:
         case ItemCreate(item=param):
-            check_known_words(param)
+            check_words(param)
             if isinstance(param, FunctionCallOutputParam):
                 conversation.check_call(param.call_id)
             item = param.to_item(param.id or new_id("item"))

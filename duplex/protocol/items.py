@@ -188,8 +188,8 @@ def check_content(item: ItemParam, param: str = "item") -> None:
             )
 
 
-def check_known_words(item: ItemParam, param: str = "item") -> None:
-    """Refuse audio without a transcript: the history is words.
+def check_words(item: ItemParam, param: str = "item") -> None:
+    """Refuse speech of which there is neither a transcript nor the sound.
 
     Raises:
         ProtocolError: unsupported_content_type.
@@ -197,9 +197,9 @@ def check_known_words(item: ItemParam, param: str = "item") -> None:
     if not isinstance(item, MessageParam):
         return
     for index, part in enumerate(item.content):
-        if isinstance(part, InputAudio) and part.transcript is None:
+        if isinstance(part, InputAudio) and part.transcript is None and part.audio in (None, UNSET):
             raise ProtocolError(
-                "Audio in an item needs its transcript; speak through input_audio_buffer.append.",
+                "An input_audio part needs its audio or its transcript.",
                 code=Code.UNSUPPORTED_CONTENT_TYPE,
                 param=f"{param}.content[{index}].transcript",
             )

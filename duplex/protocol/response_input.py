@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
@@ -11,11 +11,13 @@ from duplex.protocol.conversation import Conversation
 from duplex.protocol.items import (
     FunctionCallOutputParam,
     FunctionCallParam,
+    InputAudio,
     Item,
     ItemId,
+    Message,
     MessageParam,
     check_content,
-    check_known_words,
+    check_words,
 )
 
 MAX_INPUT_ITEMS = 256
@@ -43,17 +45,18 @@ def check_input(items: Sequence[InputItem]) -> None:
 
 
 def resolve_input(items: Sequence[InputItem], conversation: Conversation) -> tuple[Item, ...]:
-    """Return ``items`` as they are now; those that are no references join no conversation.
+    """Return ``items`` as they are now; those that are no references join no conversation. They
+    keep the audio that is still to be heard.
 
     Raises:
-        ProtocolError: response_input_invalid_item_id, or unsupported_content_type for audio that
-            nobody has transcribed.
+        ProtocolError: response_input_invalid_item_id, or unsupported_content_type for words that
+            are neither there nor in audio.
     """
     resolved: list[Item] = []
     for index, item in enumerate(items):
         if not isinstance(item, ItemReference):
-            check_known_words(item, f"response.input[{index}]")
-            resolved.append(item.to_item(item.id or f"input_{index}"))
+            check_words(item, f"response.input[{index}]")
+            resolved.append(_with_audio(item, item.to_item(item.id or f"input_{index}")))
         elif item.id in conversation:
             resolved.append(conversation.retrieve(item.id))
         else:
@@ -63,3 +66,13 @@ def resolve_input(items: Sequence[InputItem], conversation: Conversation) -> tup
                 param=f"response.input[{index}].id",
             )
     return tuple(resolved)
+
+
+def _with_audio(param: InputItem, item: Item) -> Item:
+    if not isinstance(param, MessageParam) or not isinstance(item, Message):
+        return item
+    content = [
+        sent if isinstance(sent, InputAudio) and sent.transcript is None else kept
+        for sent, kept in zip(param.content, item.content, strict=True)
+    ]
+    return structs.replace(item, content=tuple(content))

@@ -12,6 +12,7 @@ from duplex.protocol.codes import Code
 from duplex.protocol.decoding import check_depth, protocol_errors
 from duplex.protocol.items import Text
 from duplex.protocol.tools import ToolChoice, Tools, check_tools
+from duplex.sentences import Sentence, Sentences
 
 Modality = Literal["audio", "text"]
 Modalities = tuple[Modality]
@@ -109,11 +110,14 @@ class AudioConfig(Struct, frozen=True):
 
 
 class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """Our own namespace: events that a client receives only if it asks for them."""
+    """Our own namespace: events that a client receives only if it asks for them, and words."""
 
     metrics: bool = False
     thoughts: bool = False
     resume: bool = False  # the call may be taken up again when its socket drops
+    # What is said in place of the brain; None: what the server's configuration says.
+    not_understood: Sentences | None = None
+    no_answer: Sentence | None = None
 
 
 class SessionConfig(Struct, frozen=True, kw_only=True):
@@ -177,6 +181,8 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         }
         if self.duplex == DuplexOptions():
             del whole["duplex"]
+        else:
+            whole["duplex"] = _without_nulls(whole["duplex"])
         return whole
 
 

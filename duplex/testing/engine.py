@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,15 @@ class Script:
     ``hears`` are the exact transcripts, one for each pass of the ear; the last repeats. ``says``
     are the answers, one for each reply; the last repeats. An answer is a text, or pieces where
     thoughts, calls or the pace matter. The ear takes ``ear_s`` for a pass, and each piece of an
-    answer comes ``piece_s`` after the one before.
+    answer comes ``piece_s`` after the one before. Passes without words have heard noise, or with
+    ``is_unclear`` somebody who spoke.
     """
 
     hears: Sequence[str] = ("What time is it?",)
     says: Sequence[Answer] = ((Speech("It is ten. "), Speech("Time for tea.")),)
     ear_s: float = 0.05
     piece_s: float = 0.02
+    is_unclear: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +96,8 @@ class ScriptedSession:
         await asyncio.sleep(self._script.ear_s)
         text = self._script.hears[min(self._passes, len(self._script.hears) - 1)]
         self._passes += 1
-        return self._transcript(text, stable=text)
+        is_unclear = self._script.is_unclear and not text
+        return replace(self._transcript(text, stable=text), is_unclear=is_unclear)
 
     async def prefill(self, history: Sequence[Message]) -> None:
         """Pass it on to the brain, if there is one."""

@@ -1,9 +1,37 @@
 """The part of a long conversation that fits the model's context window."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.errors import ContextExceeded
 from engine.types import Message
+
+_MOST_RESERVED_TOKENS = 256  # for the answer, in a context of at least four times that
+_TURN_TOKENS = 64  # of a short turn, in a context of at least 16 times that
+
+
+@dataclass(frozen=True, slots=True)
+class ContextUse:
+    """How much of a brain's context the instructions and the tools take."""
+
+    tokens: int
+    context_tokens: int
+
+    @property
+    def reserved_tokens(self) -> int:
+        """What is left for the conversation at the least: a short turn and its answer."""
+        turn = min(_TURN_TOKENS, self.context_tokens // 16)
+        return reserved_for_answer(self.context_tokens) + turn
+
+    @property
+    def fits(self) -> bool:
+        """Whether a conversation can be held after them."""
+        return self.tokens + self.reserved_tokens <= self.context_tokens
+
+
+def reserved_for_answer(context_tokens: int) -> int:
+    """The tokens of a context that no prompt may take."""
+    return min(_MOST_RESERVED_TOKENS, context_tokens // 4)
 
 
 def kept_messages(

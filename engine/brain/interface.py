@@ -1,8 +1,9 @@
 """The interface of a brain."""
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from engine.brain.context_window import ContextUse
 from engine.errors import EngineError
 from engine.types import GenerationOptions, Message, RawPiece
 
@@ -63,3 +64,16 @@ class Brain(Protocol):
 
     def close(self) -> None:
         """Free the weights and stop the worker thread. Called once, when the server ends."""
+
+
+@runtime_checkable
+class MeasuresContext(Protocol):
+    """What a session of a brain, or of an engine, may have besides: it knows its tokens."""
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse | None:
+        """How much of the context the instructions and tools take; None if that is not known.
+        Instructions that leave no room are then refused when they are set.
+
+        Raises:
+            EngineError: they cannot be written for this model.
+        """

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from engine.brain.chat_format import Renderer
+from engine.brain.context_window import ContextUse
 from engine.brain.interface import BrainError
 from engine.brain.prefill_task import PrefillTask
 from engine.brain.prompt_writer import PromptWriter
@@ -108,6 +109,10 @@ class LocalBrainSession:
                 yield part
         finally:
             self._generating = False
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse:
+        """See `MeasuresContext`."""
+        return self._prompts.measure(beginning)
 
     async def close(self) -> None:
         """Free the cache, after the step in flight if there is one. An answer that is still

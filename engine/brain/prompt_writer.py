@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from engine.brain.chat_format import Renderer
-from engine.brain.context_window import kept_messages
+from engine.brain.context_window import ContextUse, kept_messages, reserved_for_answer
 from engine.types import Message, Sound
 
 # A text of more characters per token of context than this cannot fit (short of pages of blanks),
 # and the event loop does not stop to find out how long it is.
 MAX_CHARACTERS_PER_TOKEN = 16
 _USUAL_CHARACTERS_PER_TOKEN = 4  # of English, to say how long it is about
-_MOST_RESERVED_TOKENS = 256  # for the answer, in a context of at least four times that
 
 
 class PromptWriter:
@@ -54,8 +53,8 @@ class PromptWriter:
             shown.append(self._open_message(partial))
             open_turn = self._opened(shown[-1])
             lengths.append(_length(shown[-1], open_turn))
-        reserve = min(_MOST_RESERVED_TOKENS, self._context_tokens // 4)
-        system, first = kept_messages(shown, lengths, self._context_tokens - reserve)
+        room = self._context_tokens - reserved_for_answer(self._context_tokens)
+        system, first = kept_messages(shown, lengths, room)
         assert open_turn is not None  # or it would have been too long
         ids = list(self._renderer.start)
         for message in (*messages[:system], *messages[first:]):
@@ -64,6 +63,16 @@ class PromptWriter:
             else:
                 ids += self._ids[message]
         return ids + open_turn
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse:
+        """How much of the context the ``beginning`` of a conversation takes: its instructions and
+        tools. What is too long to be tokenised is estimated.
+
+        Raises:
+            EngineError: there are tools, and the model cannot call any.
+        """
+        lengths = [_length(message, self._closed(message)) for message in beginning]
+        return ContextUse(len(self._renderer.start) + sum(lengths), self._context_tokens)
 
     def _render(self, messages: Sequence[Message]) -> None:
         """Make ``self._ids`` hold the ids of ``messages``, except those too long to be tokenised.

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from engine.brain.chat_format import Renderer
+from engine.brain.context_window import ContextUse
 from engine.brain.interface import BrainError
 from engine.brain.prefill_task import PrefillTask
 from engine.brain.prompt_writer import PromptWriter
@@ -135,6 +136,10 @@ class NativeBrainSession:
     async def _put_down(self, answering: Answering) -> None:
         self._held = [*answering.prompt.ids, *answering.said]
         self._log = await answering.close()
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse:
+        """See `MeasuresContext`."""
+        return self._prompts.measure(beginning)
 
     async def close(self) -> None:
         """Free the log, after the step in flight if there is one."""

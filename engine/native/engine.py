@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.brain.context_window import ContextUse
 from engine.brain.responder import Responder
 from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
@@ -43,11 +44,13 @@ class NativeEngine:
         self._tower = tower
         self._brain = brain
         self._ear_worker = Worker("ear", manners_of(ear).at_once)
+        # Of all calls: a call may show its brain a recording that another session has heard.
+        self._names = LatentNames()
 
     def open(self) -> "NativeSession":
         """Start a call."""
         words = TurnTranscriber(self._ear, self._ear_worker, self._meter)
-        return NativeSession(words, self._tower, self._brain)
+        return NativeSession(words, self._tower, self._brain, self._names)
 
     @property
     def is_alive(self) -> bool:
@@ -64,14 +67,16 @@ class NativeSession:
     """One call: its open turn as words and as latents, and its log. See
     `duplex.dialogue.interfaces`."""
 
-    def __init__(self, words: TurnTranscriber, tower: AudioTower, brain: NativeBrain) -> None:
+    def __init__(
+        self, words: TurnTranscriber, tower: AudioTower, brain: NativeBrain, names: LatentNames
+    ) -> None:
         self._words = words
         self._tower = tower
         self._scheduler = brain.scheduler
         assert brain.sound_marks is not None
         self._marks = brain.sound_marks
         self._brain: NativeBrainSession = brain.open()
-        self._names = LatentNames()
+        self._names = names
         self._turn = self._open_turn()
         self._closing: set[asyncio.Task[None]] = set()
         self._responder: Responder[str | Sound] = Responder(self._brain)
@@ -132,6 +137,10 @@ class NativeSession:
         async with aclosing(self._responder.respond(history, options)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def measure(self, beginning: Sequence[Message]) -> ContextUse:
+        """See `MeasuresContext`."""
+        return self._brain.measure(beginning)
 
     async def close(self) -> None:
         """Free all memory of the call."""

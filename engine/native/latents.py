@@ -20,7 +20,7 @@ class Latents:
 
 
 class LatentNames:
-    """Gives out the ids of one call's latents."""
+    """Gives out the ids of latents, no two the same."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)

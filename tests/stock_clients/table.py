@@ -7,9 +7,11 @@ from pathlib import Path
 
 def table(found: dict[str, dict[str, str]]) -> str:
     """A row for each client, a column for each feature."""
-    features = list(next(iter(found.values())))
+    features = list(dict.fromkeys(name for of in found.values() for name in of))
     head = ["client", *features]
-    rows = [[client, *(of[name] for name in features)] for client, of in found.items()]
+    rows = [
+        [client, *(of.get(name, "not tried") for name in features)] for client, of in found.items()
+    ]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

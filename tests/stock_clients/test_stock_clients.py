@@ -104,6 +104,12 @@ def results(urls: str) -> Iterator[Results]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("client", ["openai GA", "openai beta"])
+def test_a_recording_in_an_item_is_answered(client: str, results: Results) -> None:
+    assert results(client).get("recorded item") == "ok"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("feature", FEATURES)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_it_works(client: str, feature: str, results: Results) -> None:

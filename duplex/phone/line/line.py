@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from duplex.dialogue.misheard import FALLBACK
 from duplex.dialogue.reply import RESUMES
 from duplex.phone.assistants import HANG_UP, HOLD, TRANSFER, LineSettings
 from duplex.phone.events import CallerAudio, Encoding, KeyPressed, PhoneEvent, Played, Stopped
@@ -137,7 +138,8 @@ class PhoneLine:
     def _response_created(self, event: server_events.ResponseCreated, now_s: float) -> list[Action]:
         response, ending = event.response, self._ending
         is_deaf = self._held_until_s is not None or ending.is_over or self._says_last_words
-        is_rest = RESUMES in (response.metadata or {})  # it replies to nothing new
+        metadata = response.metadata or {}
+        is_rest = RESUMES in metadata or FALLBACK in metadata  # it replies to nothing new
         is_missing = self._pending.is_ignored and ending.phase is Phase.TALKING and not is_rest
         if is_deaf or is_missing:
             self._refused = response.id

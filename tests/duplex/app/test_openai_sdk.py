@@ -196,3 +196,28 @@ async def test_errors_carry_the_clients_event_id_and_the_call_goes_on() -> None:
         await connection.input_audio_buffer.commit()
         await connection.response.create()
         assert (await until(connection, "response.done"))[-1].response.status == "completed"
+
+
+async def test_a_recording_in_an_item_is_transcribed_and_answered() -> None:
+    async with sdk_call() as connection:
+        await connection.session.update(
+            session={"type": "realtime", "audio": {"input": {"transcription": {"model": "any"}}}}
+        )
+        content: Any = [
+            {"type": "input_text", "text": "Listen."},
+            {"type": "input_audio", "audio": audio(1.0)},
+        ]
+        await connection.conversation.item.create(
+            item={"type": "message", "role": "user", "content": content, "id": "recorded"}
+        )
+        await connection.response.create()
+        events = await until(connection, "response.done")
+        (heard,) = (e for e in events if e.type.endswith("input_audio_transcription.completed"))
+        assert (heard.item_id, heard.content_index) == ("recorded", 1)
+        assert heard.transcript == "What time is it?"
+        assert events[-1].response.status == "completed"
+        await connection.conversation.item.retrieve(item_id="recorded")
+        kept = (await until(connection, "conversation.item.retrieved"))[-1].item
+        assert [part.type for part in kept.content] == ["input_text", "input_audio"]
+        await connection.conversation.item.delete(item_id="recorded")
+        assert (await until(connection, "conversation.item.deleted"))[-1].item_id == "recorded"

@@ -266,7 +266,8 @@ async def test_a_client_that_leaves_minutes_of_audio_behind_is_not_heard_to_the_
     async with served(limits={"audio_rate": 0.1}) as (running, _):
         async with connect(running.url, max_size=None) as client:
             await until(client, "session.created")
-            await send(client, "input_audio_buffer.append", audio=tone(200, level=0))
+            for seconds in (320, 8.5):  # the second has to wait
+                await send(client, "input_audio_buffer.append", audio=tone(seconds, level=0))
             client.transport.abort()
         async with asyncio.timeout(90):
             while not running.engine.sessions[1].closed:

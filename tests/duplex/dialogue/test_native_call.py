@@ -159,6 +159,30 @@ async def test_a_turn_is_heard_as_latents_and_answered(tmp_path: Path, store: Mo
         await client.close()
 
 
+async def test_a_recording_in_an_item_is_heard_as_latents(
+    tmp_path: Path, store: ModelStore
+) -> None:
+    async with native_server(tmp_path, store) as (url, engine):
+        client = await connect(url)
+        await client.append(question("question_ocean"))  # a turn before it, with latents too
+        await until(client, "response.done")
+        pcm = (question() * 32767).astype("<i2").tobytes()
+        content = [
+            {"type": "input_text", "text": "Listen"},
+            {"type": "input_audio", "audio": base64.b64encode(pcm).decode()},
+        ]
+        item = {"type": "message", "role": "user", "content": content}
+        await client.send({"type": "conversation.item.create", "item": item})
+        await client.send({"type": "response.create"})
+        events = await until(client, "response.done")
+        assert events[-1]["response"]["status"] in ("completed", "incomplete")
+        log = text_of(engine.sessions[0])
+        _, shown = log.split("·human\nListen·")
+        seconds = len(question()) / 24_000
+        assert abs(shown.count(LATENT) - 12.5 * seconds) <= 2
+        await client.close()
+
+
 async def test_a_barge_in_cuts_the_cache_to_what_was_heard(
     tmp_path: Path, store: ModelStore
 ) -> None:

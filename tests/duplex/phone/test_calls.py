@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 import numpy as np
 import pytest
 
-from duplex.config import AssistantConfig, Config, PhoneConfig
+from duplex.config import AssistantConfig, Config, DialogueConfig, PhoneConfig
 from duplex.errors import ConfigError
 from duplex.testing.engine import Script
 from duplex.testing.virtual_time import virtual
 from duplex.testing.voice import ScriptedVoice
 from engine.errors import EngineError
-from engine.types import Piece, Speech
+from engine.types import Piece, Speech, Thought
 from tests._support.phones import GREETING, Phone, bakery, calling, loud, spoken_ms
 
 LONG = Script(says=((Speech("One two three four five six seven eight nine ten. " * 4),),))
@@ -344,5 +344,25 @@ def test_a_brain_with_a_voice_of_its_own_is_asked_to_greet_and_to_say_goodbye() 
             assert phone.heard_ms == pytest.approx(60 * len("Hello.Bye now."), abs=60)
             instructions = [h[0].text for h in phone.engine.sessions[0].histories]
             assert [text.rpartition(": ")[2] for text in instructions] == ["Hello.", "Time is up."]
+
+    virtual(scenario())
+
+
+@pytest.mark.parametrize("sentence", ["", "Pardon?"])
+def test_nobody_on_the_phone_is_left_in_silence(sentence: str) -> None:
+    """Whatever the server's other clients get: a telephone has no screen."""
+    phone_config = PhoneConfig(not_understood=sentence, no_answer="No idea.")
+    config = Config(phone=phone_config, dialogue=DialogueConfig(not_understood=""))
+    script = Script(hears=("", "What time is it?"), says=((Thought("Well."),),), is_unclear=True)
+
+    async def scenario() -> None:
+        async with calling(script, config) as phone:
+            await phone.speak(1)
+            await phone.hear_out()
+            said = sentence or "Sorry, I did not catch that."
+            assert phone.heard_ms == pytest.approx(60 * len(said), abs=150)
+            await phone.speak(1)
+            await phone.hear_out()
+            assert phone.heard_ms == pytest.approx(60 * len(said + "No idea."), abs=300)
 
     virtual(scenario())

@@ -291,7 +291,7 @@ class CallMachine(RuleBasedStateMachine):
         unfinished = [item.id for item in items if item.status == "in_progress"]
         running = self.active is not None and self.active.is_active
         assert len(unfinished) <= running
-        shown = messages_of(self.conversation.shown(), {})
+        shown = messages_of(self.conversation.shown(), {}, {})
         results = {result.call_id for message in shown for result in message.results}
         named = {item.call_id for item in items if isinstance(item, FunctionCall)}
         assert results <= named

@@ -166,7 +166,7 @@ def test_a_client_may_name_its_item() -> None:
 
 
 def test_audio_that_nobody_transcribed_is_refused() -> None:
-    ask = MessageParam(role="user", content=(InputAudio(audio=b"1234"),))
+    ask = MessageParam(role="user", content=(InputAudio(),))
     conversation = Conversation()
     with pytest.raises(ProtocolError) as caught:
         obey(ItemCreate(item=ask), conversation, counting_ids())

@@ -103,3 +103,14 @@ def test_an_answer_keeps_its_ids_after_a_sound() -> None:
     assert ids == [*held, *encode("<|im_end|>\n")]
     retold = writer().write([heard, Message("assistant", "xy")])
     assert tokenizer.token_to_id("xy") in retold
+
+
+def test_instructions_are_measured_as_they_are_written() -> None:
+    measured = writer(512).measure([SYSTEM])
+    assert measured.tokens == len(writer(512).write([SYSTEM]))
+    assert (measured.context_tokens, measured.reserved_tokens) == (512, 128 + 32)
+    fitting = Message("system", "a" * (512 - 160 - (measured.tokens - len(SYSTEM.text))))
+    assert writer(512).measure([fitting]).fits
+    assert writer(512).write([fitting, Message("user", "a")])
+    assert not writer(512).measure([Message("system", fitting.text + "a")]).fits
+    assert not writer(512).measure([Message("system", "word " * 100_000)]).fits

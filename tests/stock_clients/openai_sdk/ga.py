@@ -158,6 +158,20 @@ async def manual_turn(url: str) -> None:
         check(words(await until(connection, "response.done")) == ANSWER, "another answer")
 
 
+async def recorded_item(url: str) -> None:
+    async with call(url) as connection:
+        await update(connection, audio=TRANSCRIBED)
+        audio = base64.b64encode(pcm(1.0)).decode()
+        content: Any = [{"type": "input_audio", "audio": audio}]
+        item: Any = {"type": "message", "role": "user", "content": content}
+        await connection.conversation.item.create(item=item)
+        await connection.response.create()
+        events = await until(connection, "response.done")
+        heard = [e.transcript for e in events if e.type.endswith("transcription.completed")]
+        check(heard == [QUESTION], heard)
+        check(words(events) == ANSWER, words(events))
+
+
 if __name__ == "__main__":
     asyncio.run(
         run(
@@ -168,6 +182,7 @@ if __name__ == "__main__":
                 "barge-in": ("story", barge_in),
                 "tool call": ("weather", tool_call),
                 "manual turn": ("talk", manual_turn),
+                "recorded item": ("talk", recorded_item),
             },
         )
     )

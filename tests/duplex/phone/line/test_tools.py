@@ -288,11 +288,15 @@ def test_a_functions_result_is_not_told_over_the_caller(file: str) -> None:
     virtual(scenario())
 
 
-def test_neither_is_it_lost_if_the_caller_only_coughs(file: str) -> None:
+@pytest.mark.parametrize("is_unclear", [False, True])
+def test_neither_is_it_lost_if_the_caller_only_coughs_or_mumbles(
+    file: str, is_unclear: bool
+) -> None:
     async def scenario() -> None:
         script = Script(
             hears=("Look it up.", ""),
             says=(function_call("slow", before="Wait."), (Speech("It is there."),)),
+            is_unclear=is_unclear,
         )
         async with calling(script, bakery("", functions=file)) as phone:
             await phone.speak(1)
