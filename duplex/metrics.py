@@ -74,6 +74,7 @@ _COUNTERS = {
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
     "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),
     "duplex_responses_total": ("Responses, by how they ended.", ("ending",)),
+    "duplex_reopened_turns_total": ("Turns that went on after they had been ended.", ()),
     "duplex_interruptions_total": (
         "Sounds of a caller during a reply, by whether they were meant to interrupt it.",
         ("meant",),
