@@ -71,7 +71,7 @@ class OpenTurn:
         self.speculation: Speculation | None = None  # set while the caller pauses
         self.before = before  # None when it is known that the turn goes on with it
         # Where its audio begins.
-        self.from_sample = from_sample if before is None else before.turn.from_sample
+        self.from_sample: int = from_sample if before is None else before.turn.from_sample
         self._call = call
         self._item_id = item_id
         self._sent = ""  # the words that were sent as transcription deltas

@@ -241,13 +241,13 @@ def test_a_misheard_backchannel_is_known_by_its_sound(
     virtual(call())
 
 
-ASKING = (Speech("Shall I book the train? "), *ANSWER)  # it has asked after 1.4 s
+ASKING = (Speech("Shall I book the early train? "), *ANSWER)  # it has asked after 1.8 s
 
 
 @pytest.mark.parametrize("words", ["Yes.", "Okay.", "Mm-hm."])
 @pytest.mark.parametrize(
     ("heard_s", "is_answer"),
-    [(0.72, False), (1.1, True), (1.5, True), (3.5, False)],
+    [(0.8, False), (1.5, True), (1.9, True), (3.9, False)],
 )
 def test_a_short_yes_to_a_question_is_an_answer(
     words: str, heard_s: float, is_answer: bool
