@@ -29,6 +29,8 @@ from engine.types import Transcript
 
 # Of a reply: nobody has understood what they hear, and begun to answer it, before.
 _FRESH_MS = 700
+# Speech without words, such as a cough, is not longer.
+_SOUND_MS = 1200
 # After a turn that no reply comes to.
 _ALONE_MS = 1000
 
@@ -112,6 +114,8 @@ class Reopening:
             self._replies.settle(work, whole.text)
             return
         rest = _after(turn.before, whole)
+        if rest is not None and not rest.text and work.speech_ms > _SOUND_MS:
+            rest = None  # there were words, which the ear has missed
         if rest is not None:
             self._replies.settle(work, rest.text)
         if rest is not None and work.resumes:
