@@ -1,12 +1,12 @@
 """What becomes of a turn with a pause in it, over the wire, in real time.
 
-    python -m benchmarks.turn_taking.reopening --url ws://127.0.0.1:8765 --json out/reopening.json
+    python -m benchmarks.turn_taking.reopening --url 127.0.0.1:8765 --json out/reopening.json
 
-Sentences in two halves, spoken by the packaged voice with a pause of 500 to 900 ms between the halves; with
-``--speech DIR`` also recordings of people whose manifest names an inner pause of 400 to 1200 ms.
-Each is one call to a running server. Counted are the sentences that end up as more than one item
-of the caller's, those whose answer sounded into what followed the pause, those whose words are
-right and of one item, and those that were answered once, after their end.
+Sentences in two halves, spoken by the packaged voice with a pause of 500 to 900 ms between them;
+with ``--speech DIR`` also recordings of people whose manifest names an inner pause of 400 to
+1200 ms. Each is one call to a running server. Counted are the sentences that end up as more than
+one item of the caller's, those whose answer sounded into what followed the pause, those whose
+words are right and of one item, and those that were answered once, after their end.
 """
 
 import argparse
@@ -101,7 +101,9 @@ def synthetic(cache: Path) -> list[Case]:
     cases = []
     for index, (first, second) in enumerate(HALVES):
         pause_ms, voice = PAUSES_MS[index % len(PAUSES_MS)], VOICES[index % len(VOICES)]
-        one, two = (resample(voices.say(voice, half), 16_000, SAMPLE_RATE_HZ) for half in (first, second))
+        one, two = (
+            resample(voices.say(voice, half), 16_000, SAMPLE_RATE_HZ) for half in (first, second)
+        )
         pause = (len(one), len(one) + pause_ms * _STEP)
         sound = np.concatenate([one, np.zeros(pause_ms * _STEP, np.float32), two])
         cases.append(Case(f"halves-{index:02d}", f"{first} {second}", sound, (pause,), len(sound)))
@@ -148,22 +150,25 @@ class Talk:
         elif kind == "input_audio_buffer.speech_started":
             self.playout.interrupt(now)
         elif kind == "conversation.item.added":
-            item = event["item"]
-            if item.get("role") == "user":
-                self.items[item["id"]] = ""
-            elif item.get("role") == "assistant":
-                self.kept.add(item["id"])
+            self.added(event["item"])
         elif kind == "conversation.item.deleted":
             self.items.pop(event["item_id"], None)
             self.kept.discard(event["item_id"])
         elif kind == "conversation.item.input_audio_transcription.completed":
             if event["item_id"] in self.items:
-                self.items[event["item_id"]] = event["transcript"]
+                self.items[event["item_id"]] = event["transcript"].strip()
         elif kind in ("response.created", "response.done"):
             self.busy += 1 if kind == "response.created" else -1
         elif kind == "error":
             self.errors.append(event["error"]["message"])
         self.last = now
+
+    def added(self, item: dict[str, Any]) -> None:
+        """The conversation has another item."""
+        if item.get("role") == "user":
+            self.items[item["id"]] = ""
+        elif item.get("role") == "assistant":
+            self.kept.add(item["id"])
 
     def outcome(self) -> Outcome:
         case, begin = self.case, round(LEAD_S * SAMPLE_RATE_HZ)

@@ -101,6 +101,7 @@ class Reopening:
         if is_sure:
             await stop_task(before.work.task)
         turn = OpenTurn(self._call, item_id, from_sample, audio, before)
+        self._detector.count_from(turn.from_sample)
         if is_sure:
             self.reopen(turn)
         return turn
@@ -130,7 +131,6 @@ class Reopening:
             return
         before, turn.before = turn.before, None
         self.reopen(before.turn)
-        self._detector.count_from(turn.from_sample)
         call = self._call
         self._replies.withdraw(before.work.reply)
         call.sounds.pop(before.item_id, None)
