@@ -223,7 +223,9 @@ async def hold(url: str, case: Case, seed: int) -> Outcome:
     while True:
         chunk = said[position : position + CHUNK_SAMPLES]
         chunk = np.concatenate([chunk, np.zeros(CHUNK_SAMPLES - len(chunk), np.float32)])
-        await client.append(chunk + noise.normal(0, 10 ** (-65 / 20), CHUNK_SAMPLES))
+        await client.append(
+            (chunk + noise.normal(0, 10 ** (-65 / 20), CHUNK_SAMPLES)).astype(np.float32)
+        )
         position += CHUNK_SAMPLES
         await asyncio.sleep(max(0.0, began_s + position / SAMPLE_RATE_HZ - loop.time()))
         waited_s = (position - end) / SAMPLE_RATE_HZ

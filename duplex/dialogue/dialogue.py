@@ -2,7 +2,7 @@
 
 Read it from top to bottom: audio comes in; a turn opens; at a pause the dialogue speculates that
 the turn is over; at its end the turn is committed and the reply is released; the caller barges in;
-what was said shows whether they meant to. The client's commands come last.
+what was said shows whether they meant to (or, in `Reopening`, that their turn before goes on). The client's commands come last.
 
 What the floor does is decided by `TurnMachine`, how a reply lives by `ReplyState`. Here is what
 follows from them.
@@ -95,7 +95,7 @@ class Dialogue:
                 await self._follow(event)
             if self._commit_if_over():
                 await asyncio.sleep(0)  # its audio is taken before more is appended
-            self._give_up_if_meant()
+            self._reopening.speaks_on(self._turn)
             self._prompt_if_idle()
 
     async def _follow(self, event: SpeechEvent | BufferOpened | TurnDiscarded) -> None:
@@ -281,19 +281,7 @@ class Dialogue:
             )
             self._replies.prefill()  # of what is suspended, once the brain is done with it
 
-    # 6. Whether they meant to: the reply is resumed, or given up.
-
-    def _give_up_if_meant(self) -> None:
-        """A caller who speaks for long means it. The suspended reply is given up, so that work on
-        the next can begin while they speak."""
-        if self._replies.suspension is None:
-            return
-        if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:
-            self._reopening.reopen(self._turn)
-            self._replies.give_up(meant=True)
-            self._replies.prefill()
-
-    # 7. Nobody speaks.
+    # 6. Nobody speaks.
 
     def _prompt_if_idle(self) -> None:
         """Speak to a caller who has said nothing for too long since the last reply was heard."""
@@ -321,7 +309,7 @@ class Dialogue:
         """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
         return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
 
-    # 8. The client's commands.
+    # 7. The client's commands.
 
     async def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on. An open turn is discarded, and the client is

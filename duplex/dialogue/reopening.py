@@ -124,10 +124,20 @@ class Reopening:
         else:
             self.reopen(turn)
 
-    def reopen(self, turn: OpenTurn | None) -> None:
+    def speaks_on(self, turn: OpenTurn | None) -> None:
+        """A caller who speaks for long means it. The suspended reply is given up, so that work on
+        the next can begin while they speak."""
+        if turn is None or self._replies.suspension is None:
+            return
+        if self._detector.speaking_ms > self._call.config.turn.false_interruption_ms:
+            self.reopen(turn)
+            self._replies.give_up(meant=True)
+            self._replies.prefill()
+
+    def reopen(self, turn: OpenTurn) -> None:
         """The turn before, if there is one, goes on with ``turn``: take back its item and the
         reply to it."""
-        if turn is None or turn.before is None:
+        if turn.before is None:
             return
         before, turn.before = turn.before, None
         self.reopen(before.turn)
