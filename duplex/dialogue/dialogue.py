@@ -1,8 +1,8 @@
 """Both sides of one call in the order of time: the caller speaks, pauses, and is answered.
 
 Read it from top to bottom: audio comes in; a turn opens; at a pause the dialogue speculates that
-the turn is over; at its end the turn is committed and the reply is released; the caller barges in;
-what was said shows whether they meant to (or, in `Reopening`, that their turn before goes on). The client's commands come last.
+the turn is over; at its end the turn is committed and the reply is released; the caller barges in.
+The client's commands come last. Whether a turn goes on with the one before is for `Reopening`.
 
 What the floor does is decided by `TurnMachine`, how a reply lives by `ReplyState`. Here is what
 follows from them.

@@ -99,8 +99,8 @@ class Bot {
       .map((item) => item.content.map((part) => part.transcript ?? part.text ?? "").join("").trim());
   }
 
-  async say() {
-    const sound = Buffer.concat([Buffer.from(pcm(0.8)), Buffer.from(pcm(0.8, 0))]);
+  async say(silent = 0.8) {
+    const sound = Buffer.concat([Buffer.from(pcm(0.8)), Buffer.from(pcm(silent, 0))]);
     const size = (RATE_HZ * CHUNK_MS * 2) / 1000;
     for (let start = 0; start < sound.length; start += size) {
       this.session.sendAudio(new Uint8Array(sound.subarray(start, start + size)).buffer);
@@ -159,8 +159,8 @@ async function bargeIn(url) {
 
 async function goesOn(url) {
   await withBot(url, {}, async (bot) => {
-    await bot.say();
-    await bot.until(() => bot.audioBytes > 0);
+    await bot.say(0.4);
+    await bot.until(() => bot.events.some((event) => event.type === "response.created"));
     await bot.say();
     await bot.until(() => bot.done() === 2 && bot.said("user").includes(PRESENT));
     await bot.until(() => bot.said("assistant").includes(ANSWER));

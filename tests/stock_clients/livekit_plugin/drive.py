@@ -102,8 +102,8 @@ class Bot:
             if item.type == "message" and item.role == role
         ]
 
-    async def say(self) -> None:
-        async for chunk in speech():
+    async def say(self, pause: float = 0.8) -> None:
+        async for chunk in speech(pause=pause):
             self.microphone.say(chunk)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -172,7 +172,7 @@ async def barge_in(url: str) -> None:
 
 async def goes_on(url: str) -> None:
     async with bot(url) as it:
-        await it.say()
+        await it.say(0.4)
         await it.loudspeaker.sounding.wait()
         await it.say()
         await it.until(lambda: it.said("user")[-1:] == [PRESENT])

@@ -66,8 +66,8 @@ async def update(connection: AsyncRealtimeConnection, **session: Any) -> Any:
     return (await until(connection, "session.updated"))[-1].session
 
 
-async def say(connection: AsyncRealtimeConnection) -> None:
-    async for chunk in speech():
+async def say(connection: AsyncRealtimeConnection, pause: float = 0.8) -> None:
+    async for chunk in speech(pause=pause):
         await connection.input_audio_buffer.append(audio=base64.b64encode(chunk).decode())
 
 
@@ -126,8 +126,8 @@ async def barge_in(url: str) -> None:
 async def goes_on(url: str) -> None:
     async with call(url) as connection:
         await update(connection, audio=TRANSCRIBED)
-        await say(connection)
-        events = await until(connection, "response.output_audio.delta")
+        await say(connection, 0.4)
+        events = await until(connection, "response.created")
         await say(connection)
         while [e.type for e in events].count("response.done") < 2:
             events += await until(connection, "response.done")
