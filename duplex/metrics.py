@@ -78,6 +78,7 @@ _COUNTERS = {
         "Transcripts of turns, by whether the deltas that were sent before add up to them.",
         ("deltas",),
     ),
+    "duplex_reopened_turns_total": ("Turns that went on after they had been ended.", ()),
     "duplex_interruptions_total": (
         "Sounds of a caller during a reply, by whether they were meant to interrupt it.",
         ("meant",),

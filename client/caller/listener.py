@@ -91,8 +91,8 @@ class Listener:
         elif kind == "input_audio_buffer.committed":
             self.caller_heard = False
             self._input(event).committed = now
-        elif kind.startswith("conversation.item.input_audio_transcription."):
-            self._transcription(kind.rpartition(".")[2], event)
+        elif kind.startswith("conversation.item."):
+            self._item(kind.removeprefix("conversation.item."), event)
         elif kind.startswith("response."):
             self._response(kind, event, now)
         elif kind == "duplex.turn_metrics":
@@ -136,6 +136,12 @@ class Listener:
             }
             for item_id in cut
         ]
+
+    def _item(self, kind: str, event: Event) -> None:
+        if kind.startswith("input_audio_transcription."):
+            self._transcription(kind.rpartition(".")[2], event)
+        elif kind == "deleted" and (item := self.inputs.get(_text(event.get("item_id")))):
+            item.committed = None  # the turn goes on, as another item
 
     def _transcription(self, step: str, event: Event) -> None:
         item = self._input(event)

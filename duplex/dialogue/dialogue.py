@@ -1,8 +1,8 @@
 """Both sides of one call in the order of time: the caller speaks, pauses, and is answered.
 
 Read it from top to bottom: audio comes in; a turn opens; at a pause the dialogue speculates that
-the turn is over; at its end the turn is committed and the reply is released; the caller barges in;
-what was said shows whether they meant to. The client's commands come last.
+the turn is over; at its end the turn is committed and the reply is released; the caller barges in.
+The client's commands come last. Whether a turn goes on with the one before is for `Reopening`.
 
 What the floor does is decided by `TurnMachine`, how a reply lives by `ReplyState`. Here is what
 follows from them.
@@ -12,8 +12,9 @@ import asyncio
 
 from duplex.audio.formats import Samples
 from duplex.dialogue.call import CallContext, stop_task
-from duplex.dialogue.open_turn import OpenTurn, Speculation
+from duplex.dialogue.open_turn import EndedTurn, OpenTurn, Speculation
 from duplex.dialogue.out_of_band import OutOfBand
+from duplex.dialogue.reopening import Reopening
 from duplex.dialogue.replies import Replies
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
@@ -37,8 +38,8 @@ from duplex.turns.floor import (
     TurnMachine,
 )
 from duplex.turns.idle import IdleTimeout
-from duplex.turns.turn_detector import Sounding, TurnDetection, TurnDetector
-from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE
+from duplex.turns.turn_detector import TurnDetection, TurnDetector
+from duplex.turns.vad import SAMPLE_RATE
 from engine.types import Message
 
 
@@ -63,6 +64,7 @@ class Dialogue:
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
         vad, open_judge = call.parts.vad.open(), call.parts.open_judge
         self._detector = TurnDetector(vad, self._limit_samples, open_judge)
+        self._reopening = Reopening(call, self._replies, self._detector, self._limit_samples)
         self._detects = False  # whether turns are found in the audio, or ended by the client
         self._turn: OpenTurn | None = None  # set while a turn is open
         self._idle = IdleTimeout()
@@ -87,27 +89,29 @@ class Dialogue:
             if self._turn is None:
                 await self._follow(BufferOpened(self._detector.now_sample))
             self._call.engine.append_audio(samples)
-        for frame in self._detector.feed(samples, self._sounding):
+        for frame in self._detector.feed(samples, self._reopening.sounding):
             if self._detects and self._turn is not None:
                 self._call.engine.append_audio(frame.samples)
             for event in frame.events:
                 await self._follow(event)
             if self._commit_if_over():
                 await asyncio.sleep(0)  # its audio is taken before more is appended
-            self._give_up_if_meant()
+            self._reopening.speaks_on(self._turn)
             self._prompt_if_idle()
 
     async def _follow(self, event: SpeechEvent | BufferOpened | TurnDiscarded) -> None:
         """Move the floor, and do what follows."""
         reply = self._replies.current
         sounding_id = reply.response.response_id if reply is not None else None
+        started = event if isinstance(event, SpeechStarted) else None
+        before = None if started is None else self._reopening.take(started.at_sample)
         for action in self._floor.receive(event, sounding_id):
             match action:
                 case Interrupt():
-                    assert isinstance(event, SpeechStarted)
-                    await self._barge_in(event.from_sample)
+                    assert started is not None
+                    await self._barge_in(started.from_sample, before)
                 case BeginTurn():
-                    self._open_turn(event.from_sample if isinstance(event, SpeechStarted) else None)
+                    await self._open_turn(started, before)
                 case Speculate(at_sample):
                     self._speculate(at_sample, self._opened).marks.reach("pause")
                     await asyncio.sleep(0)  # its audio is taken before more is appended
@@ -124,20 +128,26 @@ class Dialogue:
 
     # 2. A turn opens.
 
-    def _open_turn(self, from_sample: int | None) -> None:
-        """Its audio begins at ``from_sample``; None: at what the client sends next."""
+    async def _open_turn(self, started: SpeechStarted | None, before: EndedTurn | None) -> None:
+        """It begins where speech ``started``; None: at what the client sends next. It may go on
+        with the turn ``before``."""
         self._idle.caller_spoke()
         suspension = self._replies.suspension
         if suspension is not None and suspension.by_item_id != self._input.item_id:
             self._replies.give_up(meant=True)  # by a turn before, whose words came too late
-        audio = None
-        if from_sample is not None:
+        audio, from_sample = None, self._detector.now_sample
+        if started is not None:
+            from_sample = started.from_sample
             if not self._input.is_speaking:
                 self._call.send(*self._input.speech_started(from_sample))
             audio = self._detector.since(from_sample)
         elif self._detects:  # the client commits what was not detected as speech
             audio = self._detector.since(0)
-        self._turn = OpenTurn(self._call, self._input.item_id, audio)
+        item_id = self._input.item_id
+        if before is not None:
+            self._turn = await self._reopening.open_turn(item_id, from_sample, before)
+        else:
+            self._turn = OpenTurn(self._call, item_id, from_sample, audio)
 
     # 3. The caller pauses: work on the turn as if it were over.
 
@@ -152,7 +162,7 @@ class Dialogue:
             speech_ms=self._detector.speech_ms(at_sample),
             sounds_false=self._detector.sounds_false,
         )
-        speculation.task = self._call.spawn(self._work_on(speculation))
+        speculation.task = self._call.spawn(self._work_on(speculation, turn))
         return speculation
 
     async def _drop_speculation(self, turn: OpenTurn) -> None:
@@ -168,15 +178,16 @@ class Dialogue:
         if reply is not None:
             await self._replies.discard(reply)
 
-    async def _work_on(self, speculation: Speculation) -> None:
+    async def _work_on(self, speculation: Speculation, turn: OpenTurn) -> None:
         """Find the words of a turn, and begin a reply to them. The turn may be committed in
         between, or before: then the speculation has its item's id."""
-        words = (await speculation.hear(self._call)).text
-        self._replies.settle(speculation, words)
+        words = await speculation.hear(self._call)
+        self._reopening.settle(turn, speculation)
         if speculation.item_id is not None:
             self._words_known(speculation, speculation.item_id)
         else:
-            self._detector.words_known(words, resumes=speculation.resumes)
+            words = speculation.transcript or words
+            self._detector.words_known(words.text, resumes=speculation.resumes)
             self._commit_if_over()
         if speculation.needs_reply:
             self._begin_reply(speculation)
@@ -231,6 +242,7 @@ class Dialogue:
         speculation.item_id, events = self._input.commit()
         self._call.send(*events)
         self._replies.last_turn = speculation
+        self._reopening.ended(turn, speculation, speculation.item_id, ended.at_sample)
         if speculation.transcript is None:
             return  # `_work_on` goes on when it is known
         self._words_known(speculation, speculation.item_id)
@@ -257,34 +269,20 @@ class Dialogue:
 
     # 5. The caller barges in.
 
-    def _sounding(self) -> Sounding | None:
-        """What speech would interrupt, if it did."""
-        reply = self._replies.current
-        if reply is None or reply.plan.modality != "audio" or not self._call.interrupts_responses:
-            return None
-        return Sounding(reply.delivery.sounding(FRAME_SAMPLES))
-
-    async def _barge_in(self, from_sample: int) -> None:
-        """The caller's speech begins over a reply."""
+    async def _barge_in(self, from_sample: int, before: EndedTurn | None) -> None:
+        """The caller's speech begins over a reply. It may go on with the turn ``before``."""
         # First: clients stop their playback on it.
         self._call.send(*self._input.speech_started(from_sample))
         if self._call.interrupts_responses:
             # A client that creates the replies itself would find one begun.
             may_resume = self._call.creates_responses
-            await self._replies.barge_in(self._input.item_id, may_resume=may_resume)
+            may_go_on = before is not None
+            await self._replies.barge_in(
+                self._input.item_id, may_resume=may_resume, may_go_on=may_go_on
+            )
             self._replies.prefill()  # of what is suspended, once the brain is done with it
 
-    # 6. Whether they meant to: the reply is resumed, or given up.
-
-    def _give_up_if_meant(self) -> None:
-        """A caller who speaks for long means it. The suspended reply is given up, so that work on
-        the next can begin while they speak."""
-        is_long = self._detector.speaking_ms > self._call.config.turn.false_interruption_ms
-        if is_long and self._replies.suspension is not None:
-            self._replies.give_up(meant=True)
-            self._replies.prefill()
-
-    # 7. Nobody speaks.
+    # 6. Nobody speaks.
 
     def _prompt_if_idle(self) -> None:
         """Speak to a caller who has said nothing for too long since the last reply was heard."""
@@ -312,7 +310,7 @@ class Dialogue:
         """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
         return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
 
-    # 8. The client's commands.
+    # 7. The client's commands.
 
     async def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on. An open turn is discarded, and the client is
@@ -362,6 +360,7 @@ class Dialogue:
             self._out_of_band.respond(plan, after=None if last is None else last.task)
             return
         self._replies.check_can_begin()
+        self._reopening.close()
         self._replies.give_up()
         if self._turn is not None and self._turn.speculation is not None:
             await self._discard_reply(self._turn.speculation)
@@ -388,6 +387,7 @@ class Dialogue:
 
     def forget(self, item_id: str) -> None:
         """The item was deleted."""
+        self._reopening.close()
         self._replies.forget(item_id)
         self._call.sounds.pop(item_id, None)
 

@@ -41,7 +41,8 @@ class EngineSession(Protocol):
 
     async def end_turn(self) -> Transcript:
         """The exact transcript of the audio so far. More audio may be appended afterwards, if the
-        pause was not the end of the turn.
+        pause was not the end of the turn. That may be found after the turn was answered: the turn
+        is over when the next one begins.
 
         Raises:
             EngineError: a model failed; the audio is kept.

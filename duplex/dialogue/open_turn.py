@@ -65,12 +65,24 @@ class OpenTurn:
     The dialogue has one while a turn is open, and None otherwise: nothing else says so there.
     """
 
-    def __init__(self, call: CallContext, item_id: str, audio: Samples | None) -> None:
-        """``item_id``: the turn's. ``audio``: its beginning, if that is known already."""
+    def __init__(
+        self,
+        call: CallContext,
+        item_id: str,
+        from_sample: int,
+        audio: Samples | None,
+        before: "EndedTurn | None" = None,
+    ) -> None:
+        """``item_id``: the turn's. ``audio``: its beginning, if that is known already. It
+        follows the audio of ``before`` in the engine, if the turn may go on with that one."""
         self.speculation: Speculation | None = None  # set while the caller pauses
+        self.before = before  # None when it is known that the turn goes on with it
+        # Where its audio begins.
+        self.from_sample: int = from_sample if before is None else before.turn.from_sample
         self._call = call
         self._item_id = item_id
-        call.engine.begin_turn()
+        if before is None:
+            call.engine.begin_turn()
         if audio is not None:
             call.engine.append_audio(audio)
         self._partials = call.spawn(self._send_partials())
@@ -93,3 +105,14 @@ class OpenTurn:
                 async for transcript in transcripts:
                     if call.transcribes:
                         call.send(*call.shown_words.show(self._item_id, transcript.stable))
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTurn:
+    """A turn that was committed, and that goes on if its end was wrong."""
+
+    turn: OpenTurn
+    work: Speculation  # on its words and its reply
+    item_id: str
+    silent_from: int  # where its speech ended
+    to_sample: int  # the engine has its audio up to there

@@ -1,16 +1,18 @@
 """The replies in the conversation of one call: which one is held, sounds, or is suspended.
 
 How one reply lives stands in `duplex.dialogue.reply_state`; here is what it means for the others
-and for history. A reply ends in one of four ways:
+and for history. A reply ends in one of five ways:
 
 - `discard`: it was held, and nobody heard of it.
 - `stop`: the caller or the client wants no more of the reply that sounds.
 - `barge_in` and then `give_up`: it was suspended, and is not resumed.
+- `withdraw`: the turn that it answers goes on.
 - it is heard out: nothing needs to be called.
 """
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from duplex.dialogue.call import CallContext, stop_task
@@ -40,6 +42,9 @@ from duplex.protocol.response_types import StatusDetails
 from engine.errors import EngineError
 from engine.types import Message
 
+# Items that were taken back are known for so long: a client may mean them that has not seen it.
+_WITHDRAWN = 8
+
 
 class Replies:
     """Begins, releases and ends replies. At most one sounds and at most one is suspended."""
@@ -59,6 +64,7 @@ class Replies:
         self._ledgers: dict[str, PlaybackLedger] = {}  # item id -> what was sent of it
         self._due: asyncio.Task[None] | None = None  # begins a reply when that is possible
         self._prefilling: asyncio.Task[None] | None = None
+        self._withdrawn: deque[str] = deque(maxlen=_WITHDRAWN)  # items, last to first
 
     # A reply's life, in the order of time.
 
@@ -108,19 +114,22 @@ class Replies:
         last = self._last
         return last if last is not None and last.state.phase in SOUNDING else None
 
-    async def barge_in(self, by_item_id: str, *, may_resume: bool) -> None:
+    async def barge_in(self, by_item_id: str, *, may_resume: bool, may_go_on: bool = False) -> None:
         """The caller's turn ``by_item_id`` interrupts the current reply. The client sees it end;
-        it is suspended if it can be resumed, and stopped if not."""
+        it is suspended if it can be resumed, and stopped if not. ``may_go_on``: it may go on with
+        the turn that is answered; then a reply that cannot be resumed is left to `withdraw`."""
         reply = self.current
         if reply is None:
             return
         is_plain = reply.plan.modality == "audio" and not reply.response.called
         if not (may_resume and is_plain and self._call.config.turn.resume_interrupted):
+            if may_go_on:
+                return
             self._count_barge_in(meant="yes")
             await self.stop(TURN_DETECTED)
             return
         heard_samples = reply.silence(BargedIn(), TURN_DETECTED)
-        self.suspension = Suspension(reply, heard_samples, by_item_id)
+        self.suspension = Suspension(reply, heard_samples, by_item_id, may_go_on)
         self._cut_item(reply, heard_samples)
 
     def resume(self, marks: TurnMarks, turn_item_id: str) -> None:
@@ -150,6 +159,29 @@ class Replies:
         self._leave(suspension.reply, Stopped())
         self._keep_unheard(suspension.reply, suspension.at_sample)
 
+    def withdraw(self, reply: Reply | None) -> None:
+        """The turn that it answers goes on: nothing of the reply is left, at the client neither.
+        None: it was not begun."""
+        if self._due is not None:
+            self._due.cancel()
+        if reply is None:
+            return
+        if self.suspension is not None and self.suspension.reply is reply:
+            self.suspension = None
+        if reply.state.phase in SOUNDING:
+            reply.silence(Stopped(), TURN_DETECTED)
+            self._let_go(reply)
+        elif reply.state.phase in (Phase.HELD, Phase.SUSPENDED):
+            self._leave(reply, Stopped())
+        if reply.is_rest:
+            self._unheard.keep(reply, 0)
+        item_id = reply.response.item_id
+        self._ledgers.pop(item_id, None)
+        if item_id in self._call.conversation:
+            self._call.conversation.delete(item_id)
+            self._withdrawn.append(item_id)
+            self._call.send(wire.ItemDeleted(item_id=item_id))
+
     async def stop(self, ending: StatusDetails) -> None:
         """End the current reply. History keeps what was heard of it by now."""
         reply = self.current
@@ -176,7 +208,7 @@ class Replies:
         ) or (asks_to_go_on(words) and self._can_go_on)
         if speculation.resumes:
             speculation.wants_reply = False
-        else:
+        elif not suspension.may_go_on:  # else the reply is withdrawn
             self.give_up(meant=True)
 
     def rest_for(self, plan: ResponsePlan) -> UnheardRest | None:
@@ -248,6 +280,8 @@ class Replies:
         Raises:
             ProtocolError: there is no such audio.
         """
+        if item_id in self._withdrawn:
+            return
         self._call.conversation.check_truncate(item_id, content_index)
         ledger = self._ledgers.get(item_id)
         if ledger is None:
@@ -327,6 +361,9 @@ class Replies:
     def _leave(self, reply: Reply, move: Stopped | HeardOut) -> None:
         """End a reply without waiting for its work to stop; `_left_engine` does."""
         reply.state.move(move)
+        self._let_go(reply)
+
+    def _let_go(self, reply: Reply) -> None:
         reply.task.cancel()
         self._leaving.add(reply.task)
         reply.task.add_done_callback(self._leaving.discard)

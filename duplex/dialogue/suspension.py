@@ -26,6 +26,7 @@ class Suspension:
     reply: Reply
     at_sample: int  # of its item; what follows was not heard
     by_item_id: str  # the caller's turn that interrupted it
+    may_go_on: bool = False  # whether that may go on with the turn before; see `Reopening`
 
     @property
     def has_more(self) -> bool:

@@ -19,7 +19,8 @@ Answer = str | Sequence[Piece]
 class Script:
     """What happens in a call. Durations are in seconds of the event loop's clock.
 
-    ``hears`` are the exact transcripts, one for each pass of the ear; the last repeats. ``says``
+    ``hears`` are the exact transcripts, one for each pass of the ear; the last repeats. A pass is
+    over the whole turn, also when the turn goes on after it was ended too early. ``says``
     are the answers, one for each reply; the last repeats. An answer is a text, or pieces where
     thoughts, calls or the pace matter. The ear takes ``ear_s`` for a pass, and each piece of an
     answer comes ``piece_s`` after the one before. Passes without words have heard noise, or with

@@ -55,6 +55,8 @@ class _Speech:
 
     phase: _Phase = _Phase.IDLE
     started: SpeechStarted | None = None  # None while IDLE
+    is_fresh: bool = False  # whether it began when the reply had just begun
+    counted_from: int | None = None  # where the turn began; None: where the speech ``started``
     own_from: int | None = None  # where it was first known to be the caller's own voice
     wait_ms: int | None = None  # of silence; None: the words before it are not known
 
@@ -70,9 +72,11 @@ class DetectedFrame:
 @dataclass(frozen=True, slots=True)
 class Sounding:
     """A reply sounds, and speech over it may interrupt it. ``audio`` is what of it is believed
-    to sound during one frame of the caller's."""
+    to sound during one frame of the caller's. ``is_fresh``: it has just begun, so that speech may
+    well be the rest of what it answers; then less proof is needed."""
 
     audio: Samples | None
+    is_fresh: bool = False
 
 
 class TurnDetector:
@@ -159,11 +163,16 @@ class TurnDetector:
         if wait_ms is None:
             wait_ms = silence_to_end_ms(None, self._detection.endpoint)
         is_over = not self._detector.is_speaking and silence >= wait_ms * _MS
-        is_too_long = self.now_sample - speech.started.at_sample > self._max_turn_samples
+        began = speech.started.at_sample if speech.counted_from is None else speech.counted_from
+        is_too_long = self.now_sample - began > self._max_turn_samples
         if not (is_over or is_too_long):
             return None
         self.end_turn()
         return TurnEnded(self.now_sample - silence)
+
+    def count_from(self, sample: int) -> None:
+        """The open turn goes on with one that began at ``sample``: its length counts from there."""
+        self._speech.counted_from = sample
 
     def end_turn(self) -> None:
         """The turn is over; what comes next is another."""
@@ -229,6 +238,7 @@ class TurnDetector:
         for event in shown:
             if isinstance(event, SpeechStarted):
                 speech.phase, speech.started = _Phase.DOUBTFUL, event
+                speech.is_fresh = sounding is not None and sounding.is_fresh
         audio = None if sounding is None else sounding.audio
         interrupts = self._judge.hear(frame, probability, audio)
         if sounding is not None:
@@ -239,6 +249,8 @@ class TurnDetector:
             speech.own_from = self.now_sample
         if speech.started is None:
             return []
+        if speech.is_fresh and self._judge.heard_caller:
+            interrupts = True
         if interrupts or self._outlasts_reply():
             return self._report(speech.started, interrupts=interrupts)
         is_past = self.now_sample - self._reply_end >= _ECHO_MS * _MS

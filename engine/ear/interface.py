@@ -43,6 +43,7 @@ def manners_of(ear: Ear) -> Manners:
     return manners
 
 
+@dataclass(frozen=True, slots=True)
 class Heard:
     """The words of a clip and the code of their language, such as "en"."""
 

@@ -38,6 +38,7 @@ KEY = "what-stock-clients-have"
 HEARD: Mapping[str, Sequence[str]] = {  # turn by turn; the last repeats
     "talk": ("What time is it?",),
     "story": ("Tell me a story.", "What time is it?"),
+    "present": ("I want to buy a present for you.", "I want to buy a present for my brother."),
     "weather": ("How is the weather in Paris?",),
 }
 GREETING = ("Hello there. ", "How can I help you?")

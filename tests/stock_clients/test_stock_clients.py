@@ -21,6 +21,7 @@ ENVIRONMENTS = ROOT / ".venv-clients"
 FOUND = ROOT / "out" / "clients.json"
 LIMIT_S = 240
 FEATURES = ("greeting", "spoken turn", "barge-in", "tool call", "manual turn")
+GOES_ON = "turn that goes on"  # of clients that follow the deletion of items
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,9 @@ def test_a_recording_in_an_item_is_answered(client: str, results: Results) -> No
 @pytest.mark.parametrize("client", CLIENTS)
 def test_it_works(client: str, feature: str, results: Results) -> None:
     assert results(client)[feature] == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["openai GA", "livekit", "agents-js", "agents-js beta"])
+def test_a_turn_may_go_on(client: str, results: Results) -> None:
+    assert results(client)[GOES_ON] == "ok"

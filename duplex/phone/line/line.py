@@ -80,6 +80,7 @@ class PhoneLine:
             server_events.SpeechStopped: self._speech_stopped,
             server_events.TranscriptionCompleted: self._transcribed,
             server_events.TranscriptionFailed: self._not_transcribed,
+            server_events.ItemDeleted: self._item_deleted,
             server_events.FunctionArgumentsDone: self._function_called,
             server_events.Error: self._error_came,
         }
@@ -204,6 +205,11 @@ class PhoneLine:
         self, event: server_events.TranscriptionFailed, now_s: float
     ) -> list[Action]:
         return self._turn_over(event.item_id, "", now_s)
+
+    def _item_deleted(self, event: server_events.ItemDeleted, now_s: float) -> list[Action]:
+        """A turn goes on: its words are known with those of another item."""
+        self._pending.turn_known(event.item_id)
+        return []
 
     def _turn_over(self, item_id: str, words: str, now_s: float) -> list[Action]:
         """What the caller said is known; the session answers words by itself."""

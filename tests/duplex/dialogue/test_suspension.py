@@ -84,7 +84,9 @@ def test_nothing_is_lost_or_said_twice_wherever_it_is_cut(
 ) -> None:
     async def call() -> tuple[list[bytes], list[int], str]:
         config = Config(server=ServerConfig(playout_lead_s=lead_s))
-        async with Caller(falsely(), config) as caller:
+        # Right at the beginning of an answer, the ear hears the turn before again.
+        words = "Mm-hm." if heard_s[0] else f"{QUESTION} Mm-hm."
+        async with Caller(Script((QUESTION, words), (ANSWER,)), config) as caller:
             await ask(caller, 0.0)
             for seconds in heard_s:
                 await caller.pause(seconds)
@@ -253,7 +255,7 @@ def test_metadata_of_the_client_stays_with_what_is_resumed() -> None:
 
 def test_an_answer_that_has_no_words_yet_is_told_whole_after_a_false_interruption() -> None:
     async def call() -> None:
-        script = Script((QUESTION, "Mm-hm."), (ANSWER,), piece_s=2.0)
+        script = Script((QUESTION, f"{QUESTION} Mm-hm."), (ANSWER,), piece_s=2.0)
         async with Caller(script) as caller:
             await caller.speak(1.0)
             await caller.pause(0.5)
@@ -327,7 +329,8 @@ def test_an_answer_that_was_cut_after_its_last_word_counts_as_heard() -> None:
 
 def test_what_is_resumed_is_released_with_its_first_audio_and_measures_no_stage() -> None:
     async def call() -> None:
-        async with Caller(falsely(says=(ANSWER[:1],))) as caller:
+        script = Script((QUESTION, f"{QUESTION} Mm-hm."), (ANSWER[:1],))
+        async with Caller(script) as caller:
             session = caller.engine.sessions[0]
             respond, goes_on = session.respond, asyncio.Event()
 

@@ -20,6 +20,8 @@ const RATE_HZ = 24000;
 const CHUNK_MS = 20;
 const FEATURE_MS = 120000;
 const GREETING = "Hello there. How can I help you?";
+const PRESENT = "I want to buy a present for my brother."; // first heard as "... for you."
+const PLAYED_MS = 1500; // of the story, before it is interrupted
 const QUESTION = "What time is it?";
 const ANSWER = "It is ten. Time for tea.";
 const WEATHER = "It is sunny in Paris.";
@@ -97,8 +99,8 @@ class Bot {
       .map((item) => item.content.map((part) => part.transcript ?? part.text ?? "").join("").trim());
   }
 
-  async say() {
-    const sound = Buffer.concat([Buffer.from(pcm(0.8)), Buffer.from(pcm(0.8, 0))]);
+  async say(silent = 0.8) {
+    const sound = Buffer.concat([Buffer.from(pcm(0.8)), Buffer.from(pcm(silent, 0))]);
     const size = (RATE_HZ * CHUNK_MS * 2) / 1000;
     for (let start = 0; start < sound.length; start += size) {
       this.session.sendAudio(new Uint8Array(sound.subarray(start, start + size)).buffer);
@@ -146,11 +148,24 @@ async function bargeIn(url) {
   await withBot(url, {}, async (bot) => {
     await bot.say();
     await bot.until(() => bot.audioBytes > 0);
+    await pause(PLAYED_MS);
     await bot.say();
     await bot.until(() => bot.done() === 2 && bot.said("assistant").includes(ANSWER));
     check(bot.interrupted > 0, "not interrupted");
     const [story] = bot.said("assistant");
     check(story && STORY.startsWith(story), `the story was kept as ${JSON.stringify(story)}`);
+  });
+}
+
+async function goesOn(url) {
+  await withBot(url, {}, async (bot) => {
+    await bot.say(0.4);
+    await bot.until(() => bot.events.some((event) => event.type === "response.created"));
+    await bot.say();
+    await bot.until(() => bot.done() === 2 && bot.said("user").includes(PRESENT));
+    await bot.until(() => bot.said("assistant").includes(ANSWER));
+    check(bot.said("user").length === 1, bot.said("user"));
+    check(bot.said("assistant").length === 1, bot.said("assistant"));
   });
 }
 
@@ -209,6 +224,7 @@ async function main() {
     greeting: ["talk", greeting],
     "spoken turn": ["talk", spokenTurn],
     "barge-in": ["story", bargeIn],
+    "turn that goes on": ["present", goesOn],
     "tool call": ["weather", toolCall],
     "manual turn": ["talk", manualTurn],
   };

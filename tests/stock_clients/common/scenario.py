@@ -20,6 +20,7 @@ KEY = URLS.pop("key")
 
 GREETING = "Hello there. How can I help you?"
 QUESTION = "What time is it?"
+PRESENT = "I want to buy a present for my brother."  # first heard as "... for you."
 ANSWER = "It is ten. Time for tea."
 WEATHER = "It is sunny in Paris."  # once the tool has said so
 STORY = " ".join(f"This is sentence {n} of it." for n in range(12))  # its beginning

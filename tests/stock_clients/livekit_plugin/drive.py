@@ -18,6 +18,8 @@ from scenario import (
     ANSWER,
     GREETING,
     KEY,
+    PLAYED_S,
+    PRESENT,
     QUESTION,
     RATE_HZ,
     WEATHER,
@@ -100,8 +102,8 @@ class Bot:
             if item.type == "message" and item.role == role
         ]
 
-    async def say(self) -> None:
-        async for chunk in speech():
+    async def say(self, pause: float = 0.8) -> None:
+        async for chunk in speech(pause=pause):
             self.microphone.say(chunk)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -160,11 +162,21 @@ async def barge_in(url: str) -> None:
     async with bot(url) as it:
         await it.say()
         await it.loudspeaker.sounding.wait()
+        await asyncio.sleep(PLAYED_S)
         await it.say()
         await it.until(lambda: len(it.said("assistant")) == 2)
         story, answer = it.said("assistant")
         check(answer == ANSWER, answer)
         check_cut(story)
+
+
+async def goes_on(url: str) -> None:
+    async with bot(url) as it:
+        await it.say(0.4)
+        await it.loudspeaker.sounding.wait()
+        await it.say()
+        await it.until(lambda: it.said("user")[-1:] == [PRESENT])
+        await it.until(lambda: it.said("assistant")[-1:] == [ANSWER])
 
 
 @function_tool
@@ -205,6 +217,7 @@ if __name__ == "__main__":
                 "greeting": ("talk", greeting),
                 "spoken turn": ("talk", spoken_turn),
                 "barge-in": ("story", barge_in),
+                "turn that goes on": ("present", goes_on),
                 "tool call": ("weather", tool_call),
                 "manual turn": ("talk", manual_turn),
             },

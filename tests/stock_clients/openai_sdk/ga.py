@@ -17,6 +17,7 @@ from scenario import (
     HEARD_MS,
     KEY,
     PLAYED_S,
+    PRESENT,
     QUESTION,
     WEATHER,
     check,
@@ -65,8 +66,8 @@ async def update(connection: AsyncRealtimeConnection, **session: Any) -> Any:
     return (await until(connection, "session.updated"))[-1].session
 
 
-async def say(connection: AsyncRealtimeConnection) -> None:
-    async for chunk in speech():
+async def say(connection: AsyncRealtimeConnection, pause: float = 0.8) -> None:
+    async for chunk in speech(pause=pause):
         await connection.input_audio_buffer.append(audio=base64.b64encode(chunk).decode())
 
 
@@ -120,6 +121,22 @@ async def barge_in(url: str) -> None:
         await connection.conversation.item.retrieve(item_id=item)
         kept = (await until(connection, "conversation.item.retrieved"))[-1].item
         check_cut(kept.content[0].transcript, HEARD)
+
+
+async def goes_on(url: str) -> None:
+    async with call(url) as connection:
+        await update(connection, audio=TRANSCRIBED)
+        await say(connection, 0.4)
+        events = await until(connection, "response.created")
+        await say(connection)
+        while [e.type for e in events].count("response.done") < 2:
+            events += await until(connection, "response.done")
+        gone = {e.item_id for e in events if e.type == "conversation.item.deleted"}
+        added = [e.item for e in events if e.type == "conversation.item.added"]
+        roles = sorted(item.role for item in added if item.id not in gone)
+        check(roles == ["assistant", "user"], roles)
+        heard = [e.transcript for e in events if e.type.endswith("transcription.completed")]
+        check(heard[-1] == PRESENT, heard)
 
 
 async def tool_call(url: str) -> None:
@@ -180,6 +197,7 @@ if __name__ == "__main__":
                 "greeting": ("talk", greeting),
                 "spoken turn": ("talk", spoken_turn),
                 "barge-in": ("story", barge_in),
+                "turn that goes on": ("present", goes_on),
                 "tool call": ("weather", tool_call),
                 "manual turn": ("talk", manual_turn),
                 "recorded item": ("talk", recorded_item),

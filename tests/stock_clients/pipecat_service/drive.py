@@ -33,6 +33,7 @@ from scenario import (
     ANSWER,
     GREETING,
     KEY,
+    PLAYED_S,
     QUESTION,
     RATE_HZ,
     WEATHER,
@@ -165,6 +166,7 @@ async def barge_in(url: str) -> None:
         await it.say()
         while "sentence" not in it.speaker.words:
             await it.changed()
+        await asyncio.sleep(PLAYED_S)
         story = it.items[-1]
         await it.say()
         await it.until_said(ANSWER)
