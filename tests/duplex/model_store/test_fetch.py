@@ -146,8 +146,10 @@ def test_the_manifest_has_the_models_of_the_reference() -> None:
         "whisper-base",
         "qwen2.5-coder-0.5b",
         "qwen2.5-coder-1.5b",
+        "hibari-heart",
         "piper-joe",
         "g2p-en",
+        "kokoro",
     ]
     brain = models["qwen2.5-coder-1.5b"]
     assert len(brain.requirements) == 22
