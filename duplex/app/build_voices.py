@@ -150,7 +150,6 @@ def _load(
 
 
 def _voice(loaded: "HibariVoice | KokoroModel | PiperVoice", name: VoiceName) -> "PlainVoice":
-    from tts.hibari.voice import HibariVoice
     from tts.kokoro.voice import DEFAULT_SPEAKER, KokoroModel
     from tts.shifted import ShiftedVoice
 
@@ -158,11 +157,7 @@ def _voice(loaded: "HibariVoice | KokoroModel | PiperVoice", name: VoiceName) ->
         plain: PlainVoice = loaded.speaker(name.speaker or DEFAULT_SPEAKER)
     else:
         plain = loaded
-    if not name.semitones:
-        return plain
-    if isinstance(plain, HibariVoice):
-        return plain.shifted(name.semitones)
-    return ShiftedVoice(plain, name.semitones)
+    return ShiftedVoice(plain, name.semitones) if name.semitones else plain
 
 
 def _check_pace(name: str, voice: "PlainVoice") -> None:

@@ -8,6 +8,7 @@ import re
 
 # The words a and an keep the letter that others lose.
 _ARTICLE = re.compile(r"(?<![^ ])ɐ(?=n?(?![^ ,.;:!?]))")
+_KEPT = "\ue000"  # stands for that letter meanwhile
 _CONSONANTS = "bdfhjklmnpstvwzðŋɡɾʃʒʔθ"
 _SYLLABIC = re.compile(rf"(?<=[{_CONSONANTS}])ə(?=l(?:[{_CONSONANTS}]|(?![^ ,.;:!?])))")
 _RULES = (
@@ -26,5 +27,5 @@ def to_kokoro(sounds: str) -> str:
     sounds = _SYLLABIC.sub("ᵊ", sounds)
     for ipa, letters in _RULES:
         sounds = sounds.replace(ipa, letters)
-    kept = _ARTICLE.sub("\0", sounds)
-    return kept.translate(_LETTERS).replace("\0", "ɐ")
+    kept = _ARTICLE.sub(_KEPT, sounds)
+    return kept.translate(_LETTERS).replace(_KEPT, "ɐ")

@@ -54,9 +54,9 @@ class Vocoder:
         drawn = np.random.default_rng(seed).standard_normal((_NOISE_FRAMES, 2 * BINS), np.float32)
         self._noise = drawn.view(np.complex64)  # [512, 601]
 
-    def open(self, frames: Frames, factor: float = 1.0) -> "Rendering":
-        """Begin to render; ``factor`` multiplies the pitch."""
-        return Rendering(frames, self._noise, pulses(frames.pitch * np.float32(factor)))
+    def open(self, frames: Frames) -> "Rendering":
+        """Begin to render."""
+        return Rendering(frames, self._noise, pulses(frames.pitch))
 
 
 class Rendering:

@@ -6,7 +6,6 @@ is; `tts.hibari.vocoder` makes the sound, piece by piece.
 
 import json
 from collections.abc import Iterator
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ _ONSET_FRAMES, _RELEASE_FRAMES = 12, 12
 # What is heard first takes little time to make; more than the other at once would hold the thread
 # of the voice against other calls.
 FIRST_FRAMES, PIECE_FRAMES = 40, 80
-_GAIN = 1.0  # as loud as the Piper voice
+_GAIN = 1.11  # as loud as the Piper voice: 0.9 dB, benchmarks/results/voices.json
 _LOUDEST = 0.98
 
 
@@ -66,13 +65,6 @@ class HibariVoice:
         self._vocoder = Vocoder(seed)
         self._phonemizer = phonemizer
         self._locale = locale
-        self._pitch = 1.0
-
-    def shifted(self, semitones: int) -> "HibariVoice":
-        """The same voice, that many semitones higher. It shares the weights."""
-        other = copy(self)
-        other._pitch = self._pitch * 2.0 ** (semitones / 12)
-        return other
 
     def open(self, speed: float = 1.0) -> TextUtterance:
         """Begin an answer."""
@@ -117,7 +109,7 @@ class HibariVoice:
         return Frames(*(part[0] for part in spectra)), bounds.tolist()
 
     def _pieces(self, frames: Frames, start: int, stop: int) -> Iterator[tuple[Array, bool]]:
-        rendering = self._vocoder.open(frames, self._pitch)
+        rendering = self._vocoder.open(frames)
         size = FIRST_FRAMES
         while start < stop:
             # The last piece is long enough that silence is not all there is in it.
