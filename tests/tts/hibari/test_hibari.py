@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tts.g2p.g2p import G2P
-from tts.hibari.voice import FIRST_FRAMES, PIECE_FRAMES, HibariVoice
 from tts.hibari.vocoder import FRAME_SAMPLES
+from tts.hibari.voice import FIRST_FRAMES, PIECE_FRAMES, HibariVoice
 from tts.types import AudioChunk
 
 TEXTS = (

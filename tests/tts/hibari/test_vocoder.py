@@ -1,5 +1,7 @@
 """The vocoder: what a frame says is what sounds, and pieces joined are the whole."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,9 +45,7 @@ def test_the_pulses_are_the_sum_of_the_harmonics() -> None:
     train = pulses(np.full(count, hz, np.float32))
     turns = np.arange(1, count * FRAME_SAMPLES + 1) * hz / SAMPLE_RATE
     harmonics = np.arange(1, 111)[:, None]
-    np.testing.assert_allclose(
-        train, np.cos(2 * np.pi * harmonics * turns).sum(axis=0), atol=0.05
-    )
+    np.testing.assert_allclose(train, np.cos(2 * np.pi * harmonics * turns).sum(axis=0), atol=0.05)
 
 
 @pytest.mark.parametrize("pitch", [0.0, -1.0, 39.0])
@@ -57,11 +57,11 @@ def test_what_is_no_voice_has_no_pulses(pitch: float) -> None:
 def test_pieces_joined_are_the_whole(cuts: list[int], seed: int) -> None:
     drawn = np.random.default_rng(seed)
     shape = (BINS, 40)
-    parts = [drawn.standard_normal(shape, np.float32) - 1 for _ in range(5)]
-    any_frames = Frames(*parts, pitch=drawn.uniform(0, 300, 40).astype(np.float32))
+    a, b, c, d, e = (drawn.standard_normal(shape, np.float32) - 1 for _ in range(5))
+    any_frames = Frames(a, b, c, d, e, drawn.uniform(0, 300, 40).astype(np.float32))
     rendering = Vocoder(seed).open(any_frames)
     bounds = [0, *sorted(cuts), 40]
-    pieces = [rendering.render(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [rendering.render(a, b) for a, b in itertools.pairwise(bounds)]
     np.testing.assert_allclose(np.concatenate(pieces), rendering.render(0, 40), atol=1e-5)
 
 
