@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from duplex.audio.resample import resample
+from engine.ear.whisper import WhisperEar
 from tts.g2p.g2p import G2P
 from tts.hibari.vocoder import FRAME_SAMPLES
 from tts.hibari.voice import FIRST_FRAMES, PIECE_FRAMES, HibariVoice
@@ -134,3 +136,14 @@ def test_sounds_that_the_network_does_not_know_are_left_out(
     odd = HibariVoice(models("hibari-heart") / "hibari.onnx", phonemizer)
     assert joined(list(odd.synthesize("hello"))).size
     assert re.search("left out 3 letters", caplog.text)
+
+
+@pytest.mark.slow
+def test_words_end_where_they_are_heard_to_end(voice: HibariVoice, ear: WhisperEar) -> None:
+    """Cut at the end of a word, the audio holds the words up to it and not the next."""
+    chunks = list(voice.synthesize("Apples, bananas, oranges, cherries, potatoes and tomatoes."))
+    for count in (2, 3, 4):
+        heard = joined(chunks)[: ends(chunks)[count - 1]]
+        heard = np.pad(heard, (0, voice.sample_rate // 2))  # else the ear repeats itself
+        text = ear.transcribe(resample(heard, voice.sample_rate, 16_000)).lower()
+        assert re.findall(r"[a-z]+", text) == ["apples", "bananas", "oranges", "cherries"][:count]
