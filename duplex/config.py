@@ -28,7 +28,7 @@ KINDS = {
     "engine": ("built-in",),
     "ear": ("whisper", "openai"),
     "brain": ("embedded", "native", "huggingface", "openai"),
-    "voice": ("piper", "openai"),
+    "voice": ("built-in", "piper", "openai"),
     "vad": ("silero",),
 }
 
@@ -158,14 +158,14 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
-    kind: str = "piper"  # or "openai" (an endpoint), "plugin:NAME"
+    kind: str = "built-in"  # "piper": `model` must be one; "openai": an endpoint; "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
-    model: str = "piper-joe"  # a Piper voice, or VOICE@+4: four semitones higher
+    model: str = "hibari-heart"  # or a Piper voice, kokoro/SPEAKER; VOICE@+4: 4 semitones higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
     locale: str = "en-US"  # how dates are read: 5/6 is in May, and elsewhere in June
-    threads: Positive = 2
+    threads: NonNegative = 0  # 0: as the voice is best, 1 or 2
     name: str = ""  # kind "openai": the voice of `model`; `others` are voices of it, too
     instructions: str = ""  # kind "openai": how it is to speak, for models that obey some
     base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1

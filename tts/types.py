@@ -38,6 +38,16 @@ class AudioChunk:
     words: tuple[SpokenWord, ...]
 
 
+def check_speed(speed: float) -> None:
+    """Refuse a rate that no voice speaks at.
+
+    Raises:
+        ValueError: ``speed`` is outside 0.25 to 4.
+    """
+    if not MIN_SPEED <= speed <= MAX_SPEED:
+        raise ValueError(f"speed must be {MIN_SPEED} to {MAX_SPEED}, not {speed}")
+
+
 class Utterance(Protocol):
     """One answer being spoken; belongs to one call."""
 

@@ -29,7 +29,7 @@ from client.bench.questions import load_questions, record
 from duplex.app.build import load_voice
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
-from duplex.config import Config
+from duplex.config import Config, VoiceConfig
 from duplex.model_store import ModelStore, Progress, default_root
 from engine.features import STEP_AUDIO_RIGHT_ZEROS, log_mel, normalize
 from engine.native.audio_stream import AudioConfig, AudioStream, EncodeRequest
@@ -161,7 +161,7 @@ def check(encoder: Encoder, directory: Path, pcm: Samples) -> float:
 
 def utterances(store: ModelStore) -> list[Samples]:
     """Sentences of the benchmark's callers at 16 kHz, some with pauses in them."""
-    voice = load_voice(Config(), store, Progress(None))
+    voice = load_voice(Config(voice=VoiceConfig(model=VOICE[0])), store, Progress(None))
 
     def speak(text: str) -> Samples:
         samples = np.concatenate([chunk.samples for chunk in voice.synthesize(text)])

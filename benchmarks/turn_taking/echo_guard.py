@@ -27,7 +27,7 @@ from client.live.echo_canceller import EchoGuard, WebRtcCanceller
 from duplex.app import build
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
-from duplex.config import Config
+from duplex.config import Config, VoiceConfig
 from duplex.model_store import Progress
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
@@ -133,8 +133,9 @@ def main() -> None:
     """Measure, print a table and write JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--voice", default=VoiceConfig().model, help="of the answers")
     options = parser.parse_args()
-    config = Config()
+    config = Config(voice=VoiceConfig(model=options.voice))
     store, progress = build.open_store(config), Progress(None)
     voice = build.load_voice(config, store, progress)
     vad = SileroVad(store.path("silero-vad") / "silero_vad.onnx")
@@ -149,6 +150,7 @@ def main() -> None:
     if options.out:
         report = {
             "machine": platform.processor() or platform.machine(),
+            "voice": options.voice,
             "livekit": version("livekit"),
             "results": [asdict(result) for result in results],
         }

@@ -21,6 +21,7 @@ from duplex.app.build_remote import (
     load_remote_voices,
     speakers,
 )
+from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
 from duplex.app.ear_choice import VOICE_LANGUAGES, ear_model, tell_choice, tell_unspoken
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
@@ -29,6 +30,7 @@ from duplex.model_store import ModelStore, Progress, parse_source
 from duplex.model_store.manifest import load_manifest
 
 if TYPE_CHECKING:
+    from duplex.app.build_voices import PlainVoice
     from duplex.dialogue.interfaces import Engine
     from duplex.dialogue.parts import Parts
     from duplex.protocol.session_config import SessionConfig
@@ -38,11 +40,7 @@ if TYPE_CHECKING:
     from engine.ear.interface import Ear
     from engine.types import GenerationOptions
     from tts.openai.voice import OpenAIVoice
-    from tts.piper.shifted import ShiftedVoice
-    from tts.piper.voice import PiperVoice
     from tts.types import Voice
-
-    PlainVoice = PiperVoice | ShiftedVoice
 
 VAD = "silero-vad"
 G2P = "g2p-en"
@@ -74,8 +72,7 @@ def install(
         ModelError: something could not be fetched or is not what it should be.
     """
     store.ensure(_references(config, given), progress)
-    for voice in _models_of_voices(config, given):
-        _voice_dir(voice, store, progress)
+    convert_voices(_models_of_voices(config, given), store, progress)
     if config.brain.kind == "embedded" and is_made(config, given, "brain"):
         for brain in (config.brain.model, *config.brain.others):
             _brain_dir(brain, store, progress)
@@ -255,51 +252,35 @@ def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = No
 
 
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":
-    """The Piper voice that ``voice.model`` names, installed if it is missing.
+    """The voice that ``voice.model`` names, installed if it is missing.
 
     Raises:
-        ConfigError: espeak is asked for and not installed.
+        ConfigError: espeak is asked for and not installed, or the voice cannot be used.
         ModelError: it cannot be installed.
     """
     if config.voice.kind == REMOTE:
         return load_remote_voices(config)[0]
-    store.ensure([G2P], progress)
+    store.ensure([G2P, *models_of(structs.replace(config.voice, others=()))], progress)
     return load_voices(config, [config.voice.model], store, progress)[0]
 
 
 def load_voices(
     config: Config, names: Sequence[str], store: ModelStore, progress: Progress
 ) -> "list[PlainVoice]":
-    """The Piper voices of those names, which must be installed. Names that differ only in pitch
-    share one model.
+    """The voices of those names, which must be installed.
 
     Raises:
-        ConfigError: espeak is asked for and not installed.
+        ConfigError: espeak is asked for and not installed, or a voice is not what it should be.
     """
     from tts.g2p.espeak import Espeak
     from tts.g2p.g2p import G2P as DictionaryG2P
-    from tts.piper.shifted import ShiftedVoice
-    from tts.piper.voice import PiperVoice
 
     try:
         espeak = config.voice.g2p == "espeak"
         phonemizer = Espeak() if espeak else DictionaryG2P(store.path(G2P))
     except ImportError as error:
         raise ConfigError(f"voice.g2p: {error}") from error
-    shifts = [_shift(name) for name in names]
-    loaded = {
-        model: PiperVoice(
-            _voice_dir(model, store, progress),
-            phonemizer,
-            locale=config.voice.locale,
-            threads=config.voice.threads,
-        )
-        for model in {model for model, _ in shifts}
-    }
-    return [
-        ShiftedVoice(loaded[model], semitones) if semitones else loaded[model]
-        for model, semitones in shifts
-    ]
+    return load_all(names, config.voice, phonemizer, store, progress)
 
 
 def _load_voices(
@@ -312,30 +293,9 @@ def _load_voices(
         return load_own_voice(config, store), {}
     if config.voice.kind == REMOTE:
         return load_remote_voices(config)
-    names = _voices(config)
+    names = names_of(config.voice)
     first, *others = load_voices(config, names, store, progress)
     return first, dict(zip(names[1:], others, strict=True))
-
-
-def _voices(config: Config) -> list[str]:
-    """The names of all voices; first, that of calls that name none."""
-    model = config.voice.model
-    plain = _shift(model)[0]
-    return [model, *(plain + o if o.startswith("@") else o for o in config.voice.others)]
-
-
-def _shift(name: str) -> tuple[str, int]:
-    """Split ``VOICE@+4`` into the voice's name and the semitones, 0 if there are none.
-
-    Raises:
-        ConfigError: the pitch is moved too far.
-    """
-    from tts.piper.shifted import parse_shift
-
-    try:
-        return parse_shift(name)
-    except ValueError as error:
-        raise ConfigError(f"voice: {error}") from error
 
 
 def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain":
@@ -381,19 +341,9 @@ def _references(config: Config, given: Given) -> list[str]:
 
 
 def _models_of_voices(config: Config, given: Given) -> list[str]:
-    """The Piper voices that are needed."""
-    if not is_made(config, given, "voice") or config.voice.kind == REMOTE:
-        return []
-    return list(dict.fromkeys(_shift(name)[0] for name in _voices(config)))
-
-
-def _voice_dir(model: str, store: ModelStore, progress: Progress) -> Path:
-    from tts.piper.split import RECIPE, split
-
-    def build(target: Path, progress: Progress) -> None:
-        split(_only(store.path(model), "*.onnx"), target)
-
-    return store.derived(f"{model}-split", RECIPE, [model], build, progress)
+    """The models of the voices that are needed."""
+    is_made_here = is_made(config, given, "voice") and config.voice.kind != REMOTE
+    return models_of(config.voice) if is_made_here else []
 
 
 def _brain_dir(model: str, store: ModelStore, progress: Progress) -> Path:

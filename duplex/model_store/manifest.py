@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from importlib import resources
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*")
+_REQUIREMENT = re.compile(r"(?:npm:)?[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!]*")
+NPM = "npm:"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A member of a wheel; ``requirement`` is ``distribution==version``."""
+    """A member of a wheel, ``distribution==version``, or of an npm package, which has `NPM` in
+    front of its ``requirement``."""
 
     requirement: str
     member: str
@@ -79,8 +81,9 @@ def load_manifest(text: str | None = None) -> dict[str, Model]:
 
 
 def _part(reference: str) -> Part:
-    requirement, _, member = reference.partition(":")
-    return Part(_matching(_REQUIREMENT, requirement), member)
+    registry = NPM if reference.startswith(NPM) else ""
+    requirement, _, member = reference.removeprefix(registry).partition(":")
+    return Part(_matching(_REQUIREMENT, registry + requirement), member)
 
 
 def _matching(pattern: re.Pattern[str], text: str) -> str:

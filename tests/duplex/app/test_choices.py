@@ -14,7 +14,7 @@ from duplex.testing.voice import ScriptedVoice
 from engine.types import Speech
 from tests._support.servers import running_server
 from tests._support.wire import say, say_something, send, until
-from tts.piper.shifted import ShiftedVoice
+from tts.shifted import ShiftedVoice
 
 pytestmark = pytest.mark.realtime
 

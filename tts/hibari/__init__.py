@@ -1,0 +1,1 @@
+"""The hibari voice: a small network and a vocoder in numpy."""
