@@ -113,7 +113,13 @@ def _weather(question: str, city: str, unit: str, degrees: int, sky: str) -> Cas
 
 def _timer(question: str, minutes: int, label: str | None, ends: str) -> Case:
     arguments: Schema = {"minutes": minutes} | ({"label": label} if label else {})
-    return Case(question, "set_timer", arguments, {"status": "running", "ends_at": ends}, (ends,))
+    return Case(
+        question,
+        "set_timer",
+        arguments,
+        {"status": "running", "ends_at": ends},
+        (ends.lstrip("0"),),
+    )
 
 
 def _table(question: str, when: tuple[str, str], people: int, name: str, code: str) -> Case:

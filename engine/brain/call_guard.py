@@ -36,7 +36,7 @@ Bits = NDArray[np.uint8]  # [V / 8], a bit for each token, the lowest first
 
 MAX_CALLS = 16  # of one answer: a small model makes calls without end
 _MAY_BEGIN_CALL = frozenset("<{`")
-_BEGINS_NO_SPEECH = ("{", "[", "`", "<tool")
+_NOT_SPOKEN = frozenset("{}[]<>`_=|\\*#")
 
 
 class Words(Protocol):
@@ -98,7 +98,7 @@ class CallGuard:
         self._between = between
         self._state = _State.FREE
         self._filter = AnswerFilter(expects_calls=offers)
-        self._lead = ""  # what is said, while that may still begin something that is no speech
+        self._has_word = False
         self._parser: LLMatcher | None = None  # of the open call
         self._is_bare = False
         self._call: list[int] = []  # the tokens of the open call
@@ -153,8 +153,8 @@ class CallGuard:
         if self._state is not _State.FREE or token in self._words.stop_ids:
             return False
         text = self._words.token_text(token)
-        if self._must_speak and _begins_no_speech(self._lead, text):
-            return True
+        if self._must_speak:
+            return self._is_no_speech(text)
         if self._filter.is_clear and not _MAY_BEGIN_CALL.intersection(text):
             return False
         trial = copy.deepcopy(self._filter)
@@ -171,6 +171,13 @@ class CallGuard:
         parser = self._parsers.bare if is_bare else self._parsers.tagged
         read = self._words.call_tokens(rest)
         return parser.deep_copy().try_consume_tokens(read) < len(read)
+
+    def _is_no_speech(self, text: str) -> bool:
+        """Whether ``text`` cannot be part of an answer that has to be spoken: a sentence begins
+        with a letter or a digit, and has no signs of code."""
+        begins = text.strip()[:1]
+        wrong = not self._has_word and begins and not begins.isalnum()
+        return bool(wrong) or bool(_NOT_SPOKEN.intersection(text))
 
     def take(self, token: int) -> None:
         """Note that ``token`` came."""
@@ -191,8 +198,7 @@ class CallGuard:
                 pass
 
     def _watch(self, text: str) -> None:
-        if len(self._lead) < len(max(_BEGINS_NO_SPEECH, key=len)):
-            self._lead = (self._lead + text).lstrip()
+        self._has_word = self._has_word or bool(text.strip())
         self._filter.feed(text)
         if (begun := self._filter.begun) is not None:
             self._is_bare, rest = begun
@@ -266,8 +272,3 @@ def _packed(tokens: Collection[int]) -> Bits:
     for token in tokens:
         bits[token // 8] |= 1 << token % 8
     return bits
-
-
-def _begins_no_speech(lead: str, text: str) -> bool:
-    """Whether ``text`` makes the beginning of the answer, ``lead``, one that is not spoken."""
-    return (lead + text).lstrip().startswith(_BEGINS_NO_SPEECH)

@@ -82,7 +82,9 @@ class CallLanguage:
         schemas = []
         for tool in tools:
             room -= len(tool.parameters)
-            schemas.append(self._schema(tokenizer, tool) if room >= 0 else json.dumps(ANY_OBJECT))
+            if room < 0:
+                logger.warning("the schema of %r is not obeyed: too long", tool.name)
+            schemas.append(json.dumps(ANY_OBJECT) if room < 0 else self._schema(tokenizer, tool))
         made = self._parsers(tokenizer, tools, schemas)
         if made.tagged.is_error() or made.bare.is_error():
             logger.warning("the schemas of %d functions are too much together", len(tools))
@@ -111,8 +113,7 @@ class CallLanguage:
         for index, variant in enumerate(variants(tool)):
             text = json.dumps(variant)
             parser = _parser(tokenizer, grammar([("", "")], [text]))
-            # Some schemas are refused only when the first tokens are looked for.
-            if not parser.is_error() and parser.compute_bitmask() and not parser.is_error():
+            if _can_begin(parser, tokenizer.greedy_tokenize("{")):
                 if (why and index > 1) or variant is ANY_OBJECT:
                     what = "is not obeyed" if variant is ANY_OBJECT else "is obeyed in parts"
                     logger.warning("the schema of %r %s: %s", tool.name, what, why or "unreadable")
@@ -135,6 +136,15 @@ def grammar(around: Sequence[tuple[str, str]], schemas: Sequence[str]) -> str:
         parts += [json.dumps(after)] if after else []
         lines += [f"call_{index}: {' '.join(parts)}", f"arguments_{index}: %json {schema}"]
     return "\n".join(lines)
+
+
+def _can_begin(parser: LLMatcher, brace: list[int]) -> bool:
+    """Whether an object can be begun. A schema that never ends is refused only then."""
+    if parser.is_error() or not parser.consume_tokens(brace):
+        return False
+    parser.compute_ff_tokens()
+    parser.compute_bitmask()
+    return not parser.is_error()
 
 
 def _parser(tokenizer: LLTokenizer, lark: str) -> LLMatcher:

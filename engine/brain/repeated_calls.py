@@ -21,7 +21,13 @@ from engine.types import (
     ToolCall,
 )
 
-Answer = Callable[[GenerationOptions], AsyncGenerator[Piece, None]]
+Answer = Callable[[Sequence[Message], GenerationOptions], AsyncGenerator[Piece, None]]
+
+# Without it the smallest models tell of the JSON in place of what it means.
+REPORT = Message(
+    "system",
+    "The function has returned. Tell the user its result in one short sentence, with its values.",
+)
 
 
 def answered_calls(messages: Sequence[Message]) -> set[tuple[str, str]]:
@@ -57,7 +63,7 @@ async def without_repeats(
     else:
         answered = answered_calls(messages)
     calls = _Calls(answered)
-    async with aclosing(answer(options)) as pieces:
+    async with aclosing(answer(messages, options)) as pieces:
         async for piece in pieces:
             for passed in calls.take(piece):
                 yield passed
@@ -65,7 +71,7 @@ async def without_repeats(
                 break
     if calls.has_repeated:
         spoken = replace(options, calls=replace(options.calls, may=False))
-        async with aclosing(answer(spoken)) as pieces:
+        async with aclosing(answer([*messages, REPORT], spoken)) as pieces:
             async for piece in pieces:
                 yield piece
 

@@ -53,8 +53,10 @@ class Responder(Generic[P]):
         self._responding = True
         try:
 
-            def answer(options: GenerationOptions) -> AsyncGenerator[Piece, None]:
-                return sorted_pieces(self._brain.generate(history, options), history, options)
+            def answer(
+                messages: Sequence[Message], options: GenerationOptions
+            ) -> AsyncGenerator[Piece, None]:
+                return sorted_pieces(self._brain.generate(messages, options), messages, options)
 
             async with aclosing(without_repeats(answer, history, options)) as pieces:
                 async for piece in pieces:
