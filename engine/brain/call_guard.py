@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 Bits = NDArray[np.uint8]  # [V / 8], a bit for each token, the lowest first
 
 MAX_CALLS = 16  # of one answer: a small model makes calls without end
+_MOST_FORCED = 64  # tokens of one step
 _MAY_BEGIN_CALL = frozenset("<{`")
 _NOT_SPOKEN = frozenset("{}[]<>`_=|\\*#")
 
@@ -128,7 +129,7 @@ class CallGuard:
         """The tokens that have to come next, as far as that is known."""
         if self._state is _State.CALL and self._parser is not None:
             ids: list[int] = self._parser.compute_ff_tokens()
-            return ids
+            return ids[:_MOST_FORCED]
         return tuple(self._forced)
 
     def mask(self) -> Bits | None:

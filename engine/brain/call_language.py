@@ -27,6 +27,9 @@ MAX_KEPT = 32  # compiled offers; each holds the states of its parser, some mega
 _LIMITS = LLParserLimits(max_lexer_states=20_000, verbose_errors=False)
 
 
+_MOST_FORCED = 1000  # tokens without a choice; a schema that asks for itself has no end
+
+
 class CallFormat(Protocol):
     """How calls are written; a part of `engine.brain.chat_format.ToolFormat`."""
 
@@ -142,7 +145,8 @@ def _can_begin(parser: LLMatcher, brace: list[int]) -> bool:
     """Whether an object can be begun. A schema that never ends is refused only then."""
     if parser.is_error() or not parser.consume_tokens(brace):
         return False
-    parser.compute_ff_tokens()
+    if len(parser.compute_ff_tokens()) > _MOST_FORCED:
+        return False
     parser.compute_bitmask()
     return not parser.is_error()
 

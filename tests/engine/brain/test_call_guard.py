@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -238,9 +237,8 @@ def test_joined_parts_stay_open() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _warnings(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _warnings(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    yield
 
 
 def test_a_model_without_calls_has_no_language() -> None:
