@@ -121,7 +121,7 @@ class CallLanguage:
                     what = "is not obeyed" if variant is ANY_OBJECT else "is obeyed in parts"
                     logger.warning("the schema of %r %s: %s", tool.name, what, why or "unreadable")
                 break
-            why = why or parser.get_error().splitlines()[0][:200]
+            why = why or (parser.get_error() or "it has no end").splitlines()[0][:200]
         with self._gate:
             self._schemas[tool] = text
             while len(self._schemas) > MAX_KEPT * 8:
