@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from benchmarks.brain.function_call_cases import CASES, SCHEMAS, TOOLS, Case
 from duplex.app.build import load_brain

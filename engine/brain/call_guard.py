@@ -43,7 +43,7 @@ _NOT_SPOKEN = frozenset("{}[]<>`_=|\\*#")
 class Words(Protocol):
     """The part of `engine.brain.chat_format.Renderer` that a guard needs."""
 
-    stop_ids: Collection[int]
+    stop_ids: frozenset[int]
 
     def plain(self, text: str) -> list[int]:
         """Ids of ``text``."""
