@@ -229,7 +229,7 @@ async def test_few_offers_are_kept() -> None:
 
 
 def test_joined_parts_stay_open() -> None:
-    part = {"properties": {"a": {}}}
+    part: dict[str, Any] = {"properties": {"a": {}}}
     assert closed({"properties": {"x": part}})["properties"]["x"]["additionalProperties"] is False
     assert closed({"allOf": [part, part]}) == {"allOf": [part, part]}
     assert "additionalProperties" not in closed({**part, "$ref": "#/$defs/b"})

@@ -69,7 +69,7 @@ def said(pieces: list[Piece]) -> str:
     return "".join(piece.text for piece in pieces if isinstance(piece, Speech))
 
 
-SPOKEN = ([], "It is ten.")
+SPOKEN: tuple[list[str], str] = ([], "It is ten.")
 # A, then B, then A again: for ever, if only the last call counted.
 AGAIN = {
     "the same": call("a"),
