@@ -127,12 +127,13 @@ class CallRule:
     """Rules for the functions that are offered to the model.
 
     ``must``: it has to call one, the one of that ``name`` if given. Without ``many`` it may call at
-    most one.
+    most one, and without ``may`` none: it has to speak.
     """
 
     must: bool = False
     name: str | None = None
     many: bool = True
+    may: bool = True
 
 
 @dataclass(frozen=True, slots=True)

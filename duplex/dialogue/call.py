@@ -151,12 +151,22 @@ class CallContext:
         return beginning_of(plan) + messages_of(items, self.sounds, self.recorded) + notes
 
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
-        """How a reply is decoded: the client's limit within the server's."""
-        rule = CallRule(plan.must_call, plan.call_name, plan.parallel_calls)
+        """How a reply is decoded: the client's limit within the server's.
+
+        A session's choice that a function must be called is for what the caller says. If it held
+        for results of calls too, the caller would never hear one.
+        """
+        must = plan.must_call and (plan.must_after_result or not self._answers_result(plan))
+        rule = CallRule(must, plan.call_name if must else None, plan.parallel_calls)
         options = replace(self.parts.generation, calls=rule)
         if plan.max_output_tokens == "inf":
             return options
         return replace(options, max_tokens=min(options.max_tokens, plan.max_output_tokens))
+
+    def _answers_result(self, plan: ResponsePlan) -> bool:
+        """Whether the last thing that a response by ``plan`` is shown is the result of a call."""
+        items = self.conversation.shown() if plan.input is None else plan.input
+        return bool(items) and isinstance(items[-1], FunctionCallOutput)
 
 
 async def stop_task(task: asyncio.Task[None]) -> None:

@@ -40,6 +40,7 @@ class ResponsePlan:
     thoughts: bool
     tools: tuple[FunctionTool, ...] = ()  # empty if the model may not call any
     must_call: bool = False  # call one of ``tools``
+    must_after_result: bool = False  # also to a call's result: this response asked for it itself
     call_name: str | None = None  # the one that it must call
     parallel_calls: bool = True
     in_conversation: bool = True
@@ -90,6 +91,7 @@ def plan_response(
         thoughts=config.duplex.thoughts,
         tools=() if choice == "none" else tools,
         must_call=name is not None or (choice == "required" and bool(tools)),
+        must_after_result=own.tool_choice is not None,
         call_name=name,
         parallel_calls=parallel,
         in_conversation=own.conversation != "none",

@@ -11,8 +11,10 @@ from typing import Protocol
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from engine.brain.call_guard import CallGuard
+from engine.brain.call_language import CallLanguage, CallParsers
 from engine.errors import EngineError
-from engine.text.tool_calls import HermesTools
+from engine.text.tool_calls import CALL_OPEN, HermesTools
 from engine.types import CallRule, Message
 
 
@@ -23,8 +25,15 @@ class ToolFormat(Protocol):
         """``message`` as (role, text) blocks; the `ChatFormat` has an opening for each role. An
         assistant's message is one block."""
 
+    @property
+    def between(self) -> str:
+        """The text from the end of a call to the end of the opening tag of the next."""
+
     def opening(self, name: str | None) -> str:
         """The beginning of an answer that has to be a call, of ``name`` if that is given."""
+
+    def around(self, name: str) -> tuple[str, str]:
+        """The text of a call of ``name`` between its tags, before and after its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ class Renderer:
         self.opening = {role: self._encode(text) for role, text in chat_format.opening.items()}
         self.closing = {role: self._encode(text) for role, text in chat_format.closing.items()}
         tokenizer.encode_special_tokens = True
+        tools = chat_format.tools
+        self._calls = CallLanguage(tokenizer, self.stop_ids, tools) if tools else None
 
     def open_message(self, role: str, text: str = "") -> list[int]:
         """Ids of a message that is not finished."""
@@ -100,6 +111,27 @@ class Renderer:
         if not rule.must or not names or self._tools is None:
             return ""
         return self._tools.opening(names[0] if len(names) == 1 else rule.name)
+
+    async def call_parsers(self, messages: Sequence[Message], rule: CallRule) -> CallParsers | None:
+        """See `CallLanguage.parsers`."""
+        return None if self._calls is None else await self._calls.parsers(messages, rule)
+
+    def call_guard(
+        self, messages: Sequence[Message], rule: CallRule, parsers: CallParsers | None
+    ) -> CallGuard:
+        """The guard of one answer to ``messages``; ``parsers`` are theirs."""
+        offers = any(message.tools for message in messages)
+        between = CALL_OPEN if self._tools is None else self._tools.between
+        return CallGuard(self, self.stream(), parsers, rule, offers=offers, between=between)
+
+    def call_tokens(self, text: str) -> list[int]:
+        """See `CallLanguage.tokens`."""
+        return [] if self._calls is None else self._calls.tokens(text)
+
+    def token_text(self, token: int) -> str:
+        """The text of ``token`` by itself."""
+        text: str = self._tokenizer.decode([token], skip_special_tokens=True)
+        return text
 
     def _blocks(self, message: Message) -> list[tuple[str, str]]:
         if self._tools is not None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from engine.brain.call_guard import CallGuard, unpacked
 from engine.brain.chat_format import Renderer
 from engine.brain.context_window import ContextUse
 from engine.brain.interface import BrainError
@@ -15,8 +16,7 @@ from engine.brain.prompt_writer import PromptWriter
 from engine.brain.sampling import sample
 from engine.brain.token_log import TokenLog, common_prefix
 from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
-from engine.text.tool_calls import CALL_CLOSE, begins_call
-from engine.types import Finished, GenerationOptions, Message
+from engine.types import CallRule, Finished, GenerationOptions, Message
 from engine.worker import Priority, Worker
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class LocalBrainSession:
         if self._generating or self._closed:
             return  # superseded while it waited
         ids = self._prompts.write(messages, partial, self._log.tokens)
-        await self._prefill.run(self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND))
+        await self._prefill.run(self._ahead(messages, ids))
 
     async def generate(
         self, messages: Sequence[Message], options: GenerationOptions
@@ -99,13 +99,16 @@ class LocalBrainSession:
             if options.think_tokens:
                 async for piece in self._think(ids, options):
                     yield piece
+            parsers = await self._renderer.call_parsers(messages, options.calls)
+            guard = self._renderer.call_guard(messages, options.calls, parsers)
             forced = self._renderer.call_opening(messages, options.calls)
             if forced:
                 yield forced
+                guard.begin(forced)
                 ids += self._renderer.plain(forced)
             if len(ids) > prompt:
                 await self._bring_up_to(ids, REPLY_CHUNK_TOKENS, Priority.REPLY)
-            async for part in self._decode(prompt, len(ids), cached, options, forced):
+            async for part in self._decode(prompt, len(ids), cached, options, guard):
                 yield part
         finally:
             self._generating = False
@@ -122,6 +125,10 @@ class LocalBrainSession:
         self._closed = True
         await self._prefill.stop()
         await self._worker.run(self._log.close)
+
+    async def _ahead(self, messages: Sequence[Message], ids: list[int]) -> None:
+        await self._renderer.call_parsers(messages, CallRule())
+        await self._bring_up_to(ids, AHEAD_CHUNK_TOKENS, Priority.BACKGROUND)
 
     def _check_free(self) -> None:
         if self._closed:
@@ -179,12 +186,12 @@ class LocalBrainSession:
         yield text.finish() + THINK_CLOSE
 
     async def _decode(
-        self, prompt: int, held: int, cached: int, options: GenerationOptions, said: str
+        self, prompt: int, held: int, cached: int, options: GenerationOptions, guard: CallGuard
     ) -> AsyncGenerator[str | Finished, None]:
         """Yield the answer to the ``prompt`` tokens.
 
-        The log holds ``held`` tokens: the prompt, the thoughts, and the beginning of the answer
-        (``said``). The latter two count as output, but not against the answer's limit.
+        The log holds ``held`` tokens: the prompt, the thoughts, and the beginning of the answer,
+        which ``guard`` knows. The latter two count as output, but not against the answer's limit.
         """
         limit = held - prompt + min(options.max_tokens, self._context_tokens - held)
         text = self._renderer.stream()
@@ -196,10 +203,9 @@ class LocalBrainSession:
 
         # Small models take the end of their thoughts for the end of their turn: after thoughts
         # something has to be said.
-        is_said = held == prompt or bool(said)
-        # A call has to repeat itself: brackets, quotes, what the caller said.
-        steps = self._steps(options, lambda: is_said, lambda: begins_call(said))
-        while output < limit:
+        is_said = held == prompt and options.calls.may
+        steps = self._steps(options, lambda: is_said or guard.in_call, guard)
+        while output < limit and not stopped:
             token = await self._run(lambda: next(steps), priority())
             if token in self._renderer.stop_ids:
                 stopped = True
@@ -207,11 +213,8 @@ class LocalBrainSession:
             output += 1
             if piece := text.feed(token):
                 is_said = is_said or bool(piece.strip())
-                said += piece
                 yield piece
-                if CALL_CLOSE in said and not options.calls.many:
-                    stopped = True
-                    break
+            stopped = guard.is_over
         if rest := text.finish():
             yield rest
         yield Finished("stop" if stopped else "length", prompt, cached, output)
@@ -220,25 +223,50 @@ class LocalBrainSession:
         self,
         options: GenerationOptions,
         may_stop: Callable[[], bool] = lambda: True,
-        may_repeat: Callable[[], bool] = lambda: False,
+        guard: CallGuard | None = None,
     ) -> Iterator[int]:
-        """Yield tokens without end; each is appended to the log when the next is asked for.
+        """Yield tokens without end; they are appended to the log when the next one is asked for
+        that does not follow from them.
 
-        No stop token comes before ``may_stop`` is true. Repetition has a penalty until
-        ``may_repeat`` is true.
+        No stop token comes before ``may_stop`` is true. Repetition has a penalty, but not in a
+        call. ``guard`` has been told of each token when it is yielded.
         """
         seen: set[int] = set()
         while True:
+            tokens = guard.forced() if guard is not None else ()
+            if not tokens:
+                tokens = [self._choose(options, seen, guard, may_stop=may_stop())]
+            for token in tokens:
+                if guard is not None:
+                    guard.take(token)
+                yield token
+            seen.update(tokens)
             with _model_failures():
-                scores = self._log.logits()
-            if not may_stop():
-                scores = scores.copy()
-                scores[list(self._renderer.stop_ids)] = -np.inf
-            token = sample(scores, options, () if may_repeat() else seen, self._random)
-            yield token
-            seen.add(token)
-            with _model_failures():
-                self._log.append([token])
+                self._log.append(tokens)
+
+    def _choose(
+        self,
+        options: GenerationOptions,
+        seen: set[int],
+        guard: CallGuard | None,
+        *,
+        may_stop: bool,
+    ) -> int:
+        """The next token, chosen from the log's scores."""
+        with _model_failures():
+            scores = self._log.logits()
+        if not may_stop:
+            scores = scores.copy()
+            scores[list(self._renderer.stop_ids)] = -np.inf
+        if guard is None:
+            return sample(scores, options, seen, self._random)
+        if (bits := guard.mask()) is not None:
+            scores = np.where(unpacked(bits, len(scores)), scores, -np.inf)
+        penalised = () if guard.in_call else seen
+        while guard.refuses(token := sample(scores, options, penalised, self._random)):
+            scores = scores.copy()
+            scores[token] = -np.inf
+        return token
 
 
 @contextlib.contextmanager

@@ -158,7 +158,9 @@ def _offer(messages: Sequence[Message], rule: CallRule) -> dict[str, Any]:
     if not tools:
         return {}
     choice: Any = "required" if rule.must else "auto"
-    if rule.name is not None:
+    if not rule.may:
+        choice = "none"
+    elif rule.name is not None:
         choice = {"type": "function", "function": {"name": rule.name}}
     offer = {"tools": tools, "tool_choice": choice}
     return offer if rule.many else {**offer, "parallel_tool_calls": False}

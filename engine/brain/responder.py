@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
+from engine.brain.repeated_calls import without_repeats
 from engine.text.answer_filter import sorted_pieces
 from engine.types import GenerationOptions, Message, Piece, RawPiece
 
@@ -51,8 +52,13 @@ class Responder(Generic[P]):
         """
         self._responding = True
         try:
-            raw = self._brain.generate(history, options)
-            async with aclosing(sorted_pieces(raw, history, options)) as pieces:
+
+            def answer(
+                messages: Sequence[Message], options: GenerationOptions
+            ) -> AsyncGenerator[Piece, None]:
+                return sorted_pieces(self._brain.generate(messages, options), messages, options)
+
+            async with aclosing(without_repeats(answer, history, options)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:

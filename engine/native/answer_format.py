@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engine.brain.call_guard import CallGuard
 from engine.brain.chat_format import Renderer
 from engine.native.kv_cache import Log
 from engine.native.minds import Pace
@@ -32,7 +33,11 @@ class AnswerFormat:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """What both brains of one answer share: the prompt, the call's log, and the device."""
+    """What both brains of one answer share: the prompt, the call's log, and the device.
+
+    ``open_guard`` makes the guard of its calls of functions, at the beginning of the answer; None
+    if it comes to none. With ``must_say`` it does not end before a word.
+    """
 
     format: AnswerFormat
     scheduler: Scheduler
@@ -40,6 +45,8 @@ class Decoding:
     prompt: Prompt
     sampling: Sampling
     inbox: Inbox
+    open_guard: Callable[[], CallGuard] | None = None
+    must_say: bool = False
 
     def generation(
         self,
@@ -51,6 +58,7 @@ class Decoding:
         before: Sequence[int] = (),
         forks: bool = False,
         must_say: Callable[[int], bool] | None = None,
+        guard: CallGuard | None = None,
     ) -> Generation:
         """A generation of what follows the prompt and ``ids``, not started yet; its tokens come to
         the inbox. See `Scheduler.generate`."""
@@ -63,5 +71,6 @@ class Decoding:
             before=before,
             forks=forks,
             must_say=must_say,
+            guard=guard,
             inbox=self.inbox,
         )

@@ -33,8 +33,9 @@ An answer is in one of three states: not begun (`pieces` was not iterated), unde
 Await `close` in each of them: it stops both brains and returns the log that the call goes on with.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
+from engine.brain.call_guard import CallGuard
 from engine.errors import ContextExceeded
 from engine.native.answer_format import AnswerFormat, Decoding
 from engine.native.articulation import Articulation
@@ -91,13 +92,20 @@ class Answering:
     """One answer of one call; used once."""
 
     def __init__(
-        self, answer_format: AnswerFormat, scheduler: Scheduler, log: Log, prompt: Prompt
+        self,
+        answer_format: AnswerFormat,
+        scheduler: Scheduler,
+        log: Log,
+        prompt: Prompt,
+        open_guard: Callable[[], CallGuard] | None = None,
     ) -> None:
-        """``log`` is the call's; ``prompt`` ends with the opening of the answer."""
+        """``log`` is the call's; ``prompt`` ends with the opening of the answer. ``open_guard``
+        makes the guard of its calls, if it may come to any."""
         self._format = answer_format
         self._scheduler = scheduler
         self._log = log
         self.prompt = prompt
+        self._open_guard = open_guard
         self._brains: _Brains | None = None  # None: not begun
 
     @property
@@ -118,7 +126,16 @@ class Answering:
         sampling = Sampling(options.temperature, options.top_p, options.repetition_penalty)
         minds = self._schedule(options, room)
         inbox = self._scheduler.open_inbox()
-        decoding = Decoding(self._format, self._scheduler, self._log, self.prompt, sampling, inbox)
+        decoding = Decoding(
+            self._format,
+            self._scheduler,
+            self._log,
+            self.prompt,
+            sampling,
+            inbox,
+            self._open_guard,
+            must_say=not options.calls.may,
+        )
         brains = self._brains = _Brains(decoding, minds)
         cached: int | None = None
         while True:

@@ -7,6 +7,7 @@ call's own log. What it says is read as text, or as text and codes (ta4).
 
 from collections.abc import Callable
 
+from engine.brain.call_guard import CallGuard
 from engine.native.answer_format import Decoding
 from engine.native.kv_cache import Log
 from engine.native.minds import Minds, Speak
@@ -46,7 +47,7 @@ class Articulation:
         thoughts = self._minds.formulation[: step.shared]
         # Small models take the end of their thoughts for the end of their turn: after all thoughts
         # something has to be said.
-        must_speak = bool(step.shared) and self._minds.knows_all
+        must_speak = self._decoding.must_say or (bool(step.shared) and self._minds.knows_all)
         self._generation = self._decoding.generation(
             log,
             [*thoughts, *step.prefill],
@@ -55,6 +56,7 @@ class Articulation:
             before=tuple(self.said),
             forks=log is self._decoding.log and not self._minds.never_thinks,
             must_say=self._lacks_word() if must_speak else None,
+            guard=self._guard(),
         )
         self._generation.start()
 
@@ -106,6 +108,15 @@ class Articulation:
         self._generation = None  # its log must not be used after this
         await self._decoding.scheduler.run(spoken.close)
         return self._decoding.log
+
+    def _guard(self) -> CallGuard | None:
+        """The guard of what is said next; one that was asked on the device's thread is ahead."""
+        if self._decoding.open_guard is None:
+            return None
+        guard = self._decoding.open_guard()
+        for token in self.said:
+            guard.take(token)
+        return guard
 
     def _lacks_word(self) -> Callable[[int], bool] | None:
         """Whether an id that is said next completes the first word, asked in order; None if a word

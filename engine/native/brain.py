@@ -3,10 +3,11 @@
 `engine.native.answering` says how an answer is made.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from engine.brain.call_guard import CallGuard
 from engine.brain.chat_format import Renderer
 from engine.brain.context_window import ContextUse
 from engine.brain.interface import BrainError
@@ -17,7 +18,7 @@ from engine.native.answering import Answering
 from engine.native.latents import LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
-from engine.types import GenerationOptions, Message, RawPiece, Sound
+from engine.types import CallRule, GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
 
 
@@ -118,9 +119,12 @@ class NativeBrainSession:
             ids = [*prompt.ids, *self._brain.renderer.opening["assistant"]]
             room = self._brain.context_tokens - len(ids)
             forced = self._brain.renderer.call_opening(messages, options.calls)
-            answer_format = self._brain.beginning(forced)
             answering = Answering(
-                answer_format, self._scheduler, self._log, Prompt(ids, prompt.sounds)
+                self._brain.beginning(forced),
+                self._scheduler,
+                self._log,
+                Prompt(ids, prompt.sounds),
+                await self._guarded(messages, options.calls, forced),
             )
             try:
                 if forced:
@@ -132,6 +136,23 @@ class NativeBrainSession:
                 await uncancelled(self._put_down(answering))
         finally:
             self._generating = False
+
+    async def _guarded(
+        self, messages: Sequence[Message], rule: CallRule, forced: str
+    ) -> Callable[[], CallGuard] | None:
+        """What opens the guard of an answer that begins with ``forced``; None for a conversation
+        in which there is no call to be begun or imitated."""
+        renderer = self._brain.renderer
+        if not any(message.tools or message.calls for message in messages):
+            return None
+        parsers = await renderer.call_parsers(messages, rule)
+
+        def open_guard() -> CallGuard:
+            guard = renderer.call_guard(messages, rule, parsers)
+            guard.begin(forced)
+            return guard
+
+        return open_guard
 
     async def _put_down(self, answering: Answering) -> None:
         self._held = [*answering.prompt.ids, *answering.said]

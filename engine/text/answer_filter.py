@@ -67,6 +67,19 @@ class AnswerFilter:
         self._lead = ""  # the speech so far, if it may turn out to begin such a call
         self._is_broken = False
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is held back that may become the beginning of a call."""
+        return not (self._held or self._lead)
+
+    @property
+    def begun(self) -> tuple[bool, str | None] | None:
+        """If a call is open: whether it has no tags, and what was read of it, after its opening
+        tag and up to its arguments; None once they have begun."""
+        if self._call is not None:
+            return False, self._call.head
+        return None if self._bare is None else (True, self._bare.head)
+
     def feed(self, text: str) -> list[TextPiece]:
         """Take the next raw text; return the pieces that are certain now, in order."""
         pieces: list[TextPiece] = []

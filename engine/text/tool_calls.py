@@ -43,6 +43,11 @@ class CallReader:
         self._held = ""  # in HEAD and TAIL: text that is not understood yet
         self._value = _JsonValue()  # the arguments
 
+    @property
+    def head(self) -> str | None:
+        """What was read, up to the arguments; None once they have begun."""
+        return self._held if self._at is _At.HEAD else None
+
     def feed(self, text: str) -> tuple[list[CallPiece | None], str | None]:
         """Take the next text. Returns the pieces that are certain, and the text after the closing
         tag once that has come. A piece of None stands for a call that cannot be read."""
@@ -171,11 +176,17 @@ class HermesTools:
             case role:
                 return [(role, message.text)]
 
+    between = f"\n{CALL_OPEN}"
+
     def opening(self, name: str | None) -> str:
         """See `ToolFormat`."""
         if name is None:
             return f'{CALL_OPEN}\n{{"name":'
         return f'{CALL_OPEN}\n{{"name": {json.dumps(name)}, "arguments":'
+
+    def around(self, name: str) -> tuple[str, str]:
+        """See `ToolFormat`."""
+        return f'\n{{"name": {json.dumps(name)}, "arguments": ', "}\n"
 
 
 def _unescaped(text: str) -> str | None:

@@ -86,9 +86,15 @@ class StepTools:
             case role:
                 return [(role, message.text)]
 
+    between = _CALL
+
     def opening(self, name: str | None) -> str:
         """See `ToolFormat`."""
         return f"{_CALL}{_KIND}" if name is None else f"{_CALL}{_KIND}{name}\n"
+
+    def around(self, name: str) -> tuple[str, str]:
+        """See `ToolFormat`."""
+        return f"{_KIND}{name}\n", ""
 
 
 def with_tools(chat_format: ChatFormat) -> ChatFormat:

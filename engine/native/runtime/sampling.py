@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.brain.call_guard import Bits
+
 # A nucleus is looked for among so many likeliest tokens: what is left out has no share worth
 # sorting 158,720 scores for.
 NUCLEUS_CANDIDATES = 1024
@@ -29,17 +31,20 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Chooser:
-    """One row of a step: its options, the answer's tokens so far, and the tokens forbidden now."""
+    """One row of a step: its options, the answer's tokens so far, the tokens forbidden now, and
+    those allowed, if not all others are."""
 
     sampling: Sampling
     seen: Sequence[int]
     forbidden: Sequence[int] = ()
+    allowed: Bits | None = None
 
 
 def choose(logits: Tensor, rows: Sequence[Chooser], generator: torch.Generator) -> list[int]:
     """One token for each row of ``logits`` [R, V] (fp32; changed in place)."""
     _penalise(logits, rows)
     _forbid(logits, rows)
+    _keep_allowed(logits, rows)
     if all(chooser.sampling.temperature == 0 for chooser in rows):
         return _as_list(logits.argmax(-1))
     warm = _column([chooser.sampling.temperature for chooser in rows], logits)
@@ -74,6 +79,18 @@ def _forbid(logits: Tensor, rows: Sequence[Chooser]) -> None:
     if at:
         where = torch.tensor(at, device=logits.device)
         logits[where[:, 0], where[:, 1]] = -torch.inf
+
+
+def _keep_allowed(logits: Tensor, rows: Sequence[Chooser]) -> None:
+    """Rows without a mask are not touched. The masks go to the device packed, a bit for a token."""
+    for row, chooser in zip(logits, rows, strict=True):
+        if chooser.allowed is None:
+            continue
+        packed = torch.from_numpy(chooser.allowed.copy()).to(logits.device, non_blocking=True)
+        bits = packed[:, None] >> torch.arange(8, device=logits.device, dtype=torch.uint8) & 1
+        allowed = bits.flatten()[: len(row)].bool()
+        row[: len(allowed)].masked_fill_(~allowed, -torch.inf)
+        row[len(allowed) :] = -torch.inf
 
 
 def _column(values: Sequence[float], like: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import torch
 
+from engine.brain.call_guard import CallGuard
 from engine.errors import EngineError
 from engine.native.kv_cache import Log
 from engine.native.runtime.generation import Generation, Inbox, LoopCallbacks
@@ -131,6 +132,7 @@ class Scheduler:
         before: Sequence[int] = (),
         forks: bool = False,
         must_say: Callable[[int], bool] | None = None,
+        guard: CallGuard | None = None,
         inbox: Inbox | None = None,
     ) -> Generation:
         """Bring ``log`` up to ``prompt`` and decode from there; see `Generation`.
@@ -138,11 +140,13 @@ class Scheduler:
         ``before``: tokens of the same answer that the prompt holds, for the repetition penalty.
         ``forks``: leave ``log`` alone and work on a fork of it, made between two steps when the
         work begins. ``must_say`` is called with every token, on the device's thread, which runs
-        ahead of the reader; no stop token comes before it has returned true.
+        ahead of the reader; no stop token comes before it has returned true. ``guard`` is used on
+        that thread as well.
         """
         work = self._work(log, prompt, Priority.REPLY)
         work.sampling, work.stop_ids, work.limit = sampling, stop_ids, limit
-        work.must_say, work.forks, work.before = must_say, forks, before
+        work.must_say, work.guard = must_say, guard
+        work.forks, work.before = forks, before
         return Generation(self, work, inbox or self.open_inbox())
 
     def open_inbox(self) -> Inbox:

@@ -193,17 +193,16 @@ class Stepper:
     def _choose(self, scores: torch.Tensor | None, works: Sequence[Work]) -> list[int]:
         if scores is None or not works:
             return []
-        choosers = [
-            Chooser(
-                work.sampling,
-                [*work.before, *work.made],
-                () if work.must_say is None else tuple(work.stop_ids),
-            )
-            for work in works
-            if work.sampling is not None
-        ]
+        choosers = [chooser for work in works if (chooser := work.chooser()) is not None]
         with torch.inference_mode():
-            return choose(scores, choosers, self._generator)
+            tokens = choose(scores, choosers, self._generator)
+            for index, work in enumerate(works):
+                while work.guard is not None and work.guard.refuses(tokens[index]):
+                    # What was penalised and masked stays so in the scores.
+                    scores[index, tokens[index]] = -torch.inf
+                    again = Chooser(choosers[index].sampling, ())
+                    [tokens[index]] = choose(scores[index : index + 1], [again], self._generator)
+            return tokens
 
     def _retire(self) -> None:
         for work in self._works:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from engine.brain.call_guard import CallGuard
 from engine.brain.token_log import common_prefix
 from engine.native.kv_cache import Log
 from engine.native.latents import LatentSound, rows_of
 from engine.native.runtime.planning import Candidate
 from engine.native.runtime.runner import StepInput
-from engine.native.runtime.sampling import Sampling
+from engine.native.runtime.sampling import Chooser, Sampling
 from engine.worker import Priority
 
 # A row this many tokens ahead of its reader rests, so an answer that is cut wastes no more.
@@ -48,6 +49,7 @@ class Work:
     consumed: int = 0
     served: int = 0  # number of its last turn to decode, among those of all rows
     must_say: Callable[[int], bool] | None = None  # no stop token before it was true of a token
+    guard: CallGuard | None = None  # of its calls of functions, if it may come to any
     forks: bool = False  # until admitted, `log` is another's, which is only read
     waits: bool = False  # until another work ends: the cache has no room for both
 
@@ -90,6 +92,18 @@ class Work:
         pending = len(self.pending) if takes_part else 0
         return Candidate(pending, self.decodes and takes_part, self.rank, self.served)
 
+    def chooser(self) -> Chooser | None:
+        """How its next token is chosen; None if it only prefills."""
+        if self.sampling is None:
+            return None
+        seen = [*self.before, *self.made]
+        forbidden = () if self.must_say is None else tuple(self.stop_ids)
+        if self.guard is None:
+            return Chooser(self.sampling, seen, forbidden)
+        if not self.guard.in_call:
+            return Chooser(self.sampling, seen, forbidden, self.guard.mask())
+        return Chooser(self.sampling, (), (), self.guard.mask())  # a call has to repeat itself
+
     def feed(self, count: int) -> StepInput:
         """The next ``count`` of its pending ids; their scores are wanted after the last."""
         entries = self.pending[:count]
@@ -109,6 +123,8 @@ class Work:
     def take(self, token: int) -> None:
         """Note that ``token`` was decoded, and deliver it."""
         self.made.append(token)
+        if self.guard is not None:
+            self.guard.take(token)
         assert self.deliver is not None
         self.deliver(token)
         if self.must_say is not None and self.must_say(token):

@@ -71,3 +71,13 @@ def test_draws_follow_temperature_and_nucleus_and_mix_with_greedy_rows() -> None
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Sampling(**options)
+
+
+def test_a_mask_is_for_its_own_row() -> None:
+    import numpy as np
+
+    logits = torch.arange(12.0).repeat(3, 1)
+    allowed = np.array([0b100100], np.uint8)  # tokens 2 and 5; those past the mask are not allowed
+    greedy = Sampling(temperature=0)
+    rows = [Chooser(greedy, ()), Chooser(greedy, (), (), allowed), Chooser(greedy, ())]
+    assert choose(logits, rows, torch.Generator()) == [11, 5, 11]
