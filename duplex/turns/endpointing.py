@@ -6,22 +6,27 @@ of another language are judged by their punctuation.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Eagerness = Literal["low", "medium", "high", "auto"]
+Curve = Literal["quick", "usual", "patient"]  # of `duplex.turns.end_judge`
 _COMMA_MS = 150
+_FINISHED_MS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
     """Silence that ends a turn: when the words say that it is finished, and when not.
 
-    Decision record 0002 compares the defaults with other policies.
+    With a ``curve`` the judge of the end decides in their place, where there is one, and waits
+    ``longer_ms`` longer than the curve. Decision records 0002 and 0080 compare both.
     """
 
-    finished_ms: int = 300
+    finished_ms: int = _FINISHED_MS
     unfinished_ms: int = 1000
+    curve: Curve | None = None
+    longer_ms: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.finished_ms <= self.unfinished_ms:
@@ -55,7 +60,11 @@ def resuming_ms(is_hum: bool, config: EndpointConfig) -> int:
 
 def from_silence_duration(silence_duration_ms: int, default: EndpointConfig) -> EndpointConfig:
     """The policy for a client's server_vad ``silence_duration_ms``: its value where the words
-    are finished, and as much longer where not as by ``default``."""
+    are finished, and as much longer where not as by ``default``. A client that leaves the default
+    as it is has asked for nothing: the judge decides."""
+    if silence_duration_ms == default.finished_ms:
+        longer_ms = default.finished_ms - _FINISHED_MS
+        return replace(default, curve="usual", longer_ms=longer_ms)
     finished_ms = max(1, silence_duration_ms)
     return EndpointConfig(finished_ms, finished_ms + default.unfinished_ms - default.finished_ms)
 
@@ -66,10 +75,10 @@ def from_eagerness(eagerness: Eagerness) -> EndpointConfig:
 
 
 _EAGERNESS = {
-    "low": EndpointConfig(finished_ms=600, unfinished_ms=3000),
-    "medium": EndpointConfig(),
-    "auto": EndpointConfig(),
-    "high": EndpointConfig(finished_ms=200, unfinished_ms=600),
+    "low": EndpointConfig(finished_ms=600, unfinished_ms=3000, curve="patient"),
+    "medium": EndpointConfig(curve="usual"),
+    "auto": EndpointConfig(curve="usual"),
+    "high": EndpointConfig(finished_ms=200, unfinished_ms=600, curve="quick"),
 }
 
 
@@ -122,15 +131,21 @@ def looks_unfinished(transcript: str) -> bool:
     """Whether the words so far call for more.
 
     Unfinished is: no full stop, question or exclamation mark at the end, or three dots (Whisper
-    writes so what trails off); a last word that cannot be last, such as an article, a conjunction
-    or a filler; an opener or a subordinate clause with nothing after it; a number that is being
-    read out.
+    writes so what trails off); or what `ends_openly` finds.
     """
+    text = transcript.strip()
+    if not text:
+        return False
+    return text[-1] not in _FINISHED_MARKS or text.endswith("..") or ends_openly(text)
+
+
+def ends_openly(transcript: str) -> bool:
+    """Whether the last words call for more, whatever mark stands behind them: a last word that
+    cannot be last, such as an article, a conjunction or a filler; an opener or a subordinate clause
+    with nothing after it; a number that is being read out."""
     text = transcript.strip().lower().replace("’", "'")
     if not text:
         return False
-    if text[-1] not in _FINISHED_MARKS or text.endswith(".."):
-        return True
     sentence = re.split(r"(?<=[.?!])\s+", text)[-1]
     words = re.findall(r"[a-z0-9']+", sentence)
     if len(words) > 1 and words[0] in _JOINING:

@@ -1,0 +1,62 @@
+"""The judge of a turn's end: what it is told, what it makes of it, and its file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duplex.errors import ModelError
+from duplex.turns.end_judge import NAMES, TurnSoFar, end_judge, features, load
+from duplex.turns.end_sound import SOUND_NAMES, sound_of
+
+RATE = 16_000
+
+
+def turn(speech_ms: float = 1500, pauses_ms: tuple[float, ...] = ()) -> TurnSoFar:
+    return TurnSoFar(speech_ms, speech_ms, pauses_ms, sound_of(voice(200, 160)).tolist())
+
+
+def voice(first_hz: float, last_hz: float, ms: int = 1000) -> np.ndarray:
+    """A tone with overtones that glides."""
+    pitch = np.linspace(first_hz, last_hz, ms * RATE // 1000)
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    return sum(np.sin(n * phase) / n for n in (1, 2, 3)).astype(np.float32) * 0.2  # type: ignore[no-any-return,attr-defined]
+
+
+def test_a_falling_voice_has_a_falling_pitch_at_any_level() -> None:
+    at = SOUND_NAMES.index("pitch_slope")
+    falling = sound_of(voice(220, 150))
+    assert falling[at] < -0.2 < 0.2 < sound_of(voice(150, 220))[at]
+    np.testing.assert_allclose(sound_of(0.1 * voice(220, 150)), falling, atol=0.05)
+
+
+@pytest.mark.parametrize("samples", [0, 100, 3000, 32000])
+def test_silence_and_scraps_of_sound_have_features_too(samples: int) -> None:
+    assert np.isfinite(sound_of(np.zeros(samples, np.float32))).all()
+
+
+def test_features_are_named_and_finite() -> None:
+    for words in ("", "Yes.", "¿Qué hora es?", "5", "...", "今天天气怎么样？"):
+        found = features(words, turn(0.0))
+        assert found.shape == (len(NAMES),)
+        assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("words", ["Yes.", "I would like to", "What time is it?", "My name is"])
+def test_the_eager_wait_no_longer_than_the_patient(words: str) -> None:
+    waits = [end_judge().wait_ms(words, turn(), curve) for curve in ("quick", "usual", "patient")]  # type: ignore[arg-type]
+    assert waits == sorted(waits)
+
+
+def test_what_is_open_waits_longer_than_what_is_done() -> None:
+    judge = end_judge()
+    assert judge.wait_ms("What time is it?", turn()) < judge.wait_ms("What time is the", turn())
+    assert judge.wait_ms("It's 42.", turn()) < judge.wait_ms("It's 415.", turn())
+
+
+def test_a_file_that_is_missing_or_changed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is missing"):
+        load(tmp_path / "none.json")
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ModelError, match="sha256"):
+        load(tmp_path / "other.json")
