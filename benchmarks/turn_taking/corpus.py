@@ -1,17 +1,17 @@
 """Recordings of people as the server hears them: the pauses of each, and what is known at each.
 
 A folder holds a `manifest.jsonl`, a line a recording: `file`, and what is known of `kind`,
-`language`, `speaker`, `transcript`, `transcript_by`, `speech_end_s`. Nothing but `file` must be there.
+`language`, `speaker`, `transcript`, `transcript_by`, `speech_end_s`. Only `file` must be there.
 
-silero finds the pauses, with the server's settings. The ear hears the turn up to each pause that lasts
-150 ms or longer. What both found is kept in the user's cache, by the hash of the file.
+silero finds the pauses, with the server's settings. The ear hears the turn up to each pause that
+lasts 150 ms or longer. What both found is kept in the user's cache, by the hash of the file.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from duplex.turns.end_judge import COUNTED_MS
 from duplex.turns.end_sound import HEARD_MS, sound_of
 from duplex.turns.events import PauseStarted, SpeechResumed, SpeechStarted
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
-from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad, TelephoneBass
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroStream, SileroVad, TelephoneBass
 from engine.ear.whisper import WhisperEar
 
 TAIL_SAMPLES = 2 * SAMPLE_RATE
@@ -149,60 +149,81 @@ def with_tail(samples: Samples) -> Samples:
     return np.concatenate([samples, (np.percentile(levels, 5) * noise).astype(np.float32)])
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Where a pause began, where the server knew of it, where speech resumed (None: never), and
+    where the turn and the phrase before it began, in samples."""
+
+    at: int
+    known: int
+    resumed: int | None
+    began: int
+    phrase: int
+
+
 def listen(
     samples: Samples, end: int | None, listener: Listener, bass: TelephoneBass | None
 ) -> tuple[int, list[Pause]]:
     """How many times speech is found in a recording if no pause ends a turn, 0 or 1, and its
     pauses. ``end``: the true end of speech, where it is known; pauses behind it are of no turn."""
+    turns, found = silences(samples, listener.vad.open(), bass)
+    if end is not None:  # what sounds after the end of speech is no speech
+        inner = [s for s in found if s.resumed is not None and s.at < end - SAMPLE_RATE // 20]
+        found = inner + [replace(s, resumed=None) for s in found[len(inner) :][:1]]
+    pauses: list[Pause] = []
+    before: list[float] = []
+    for silence in found:
+        pauses.append(known_at(silence, samples, end, tuple(before), listener))
+        if silence.resumed is not None:
+            before.append((silence.resumed - silence.at) / _MS)
+    return turns, pauses
+
+
+def silences(
+    samples: Samples, stream: SileroStream, bass: TelephoneBass | None
+) -> tuple[int, list[Silence]]:
+    """How many times speech begins, and the silences that are long enough to count."""
     detector = SpeechDetector(DetectorConfig(pause_ms=32))
-    stream = listener.vad.open()
-    began = spoke = 0
-    turns = 0
+    began = phrase = turns = 0
     paused: tuple[int, int] | None = None  # where, and where the server knew
-    found: list[tuple[int, int, int | None, int]] = []
-    whole = len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
-    for start in range(0, whole, FRAME_SAMPLES):
+    found: list[Silence] = []
+    for start in range(0, len(samples) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
         frame = samples[start : start + FRAME_SAMPLES]
         for event in detector.feed(stream.feed(bass.feed(frame) if bass else frame)):
             match event:
                 case SpeechStarted():
-                    began, spoke, turns = event.from_sample, event.at_sample, turns + 1
+                    began, phrase, turns = event.from_sample, event.at_sample, turns + 1
                 case PauseStarted(at):
                     paused = at, start + FRAME_SAMPLES
                 case SpeechResumed(at) if paused:
                     if at - paused[0] >= COUNTED_MS * _MS:
-                        found.append((*paused, at, spoke))
-                        spoke = at
+                        found.append(Silence(*paused, at, began, phrase))
+                        phrase = at
                     paused = None
     if paused:
-        found.append((*paused, None, spoke))
-    if end is not None:  # what sounds after the end of speech is no speech
-        inner = [one for one in found if one[2] is not None and one[0] < end - SAMPLE_RATE // 20]
-        last = found[len(inner)] if len(found) > len(inner) else None
-        found = [*inner, (last[0], last[1], None, last[3])] if last else inner
-    pauses: list[Pause] = []
-    silences: list[float] = []
-    for at, known, resumed, phrase in found:
-        lag = None
-        if resumed is None:
-            lag = 0.0 if end is None else (at - end) / _MS
-        sound = sound_of(samples[max(began, at - HEARD_MS * _MS) : at])
-        complete = None
-        if listener.smart_turn is not None:
-            complete = listener.smart_turn.completeness(samples[began : at + SAMPLE_RATE // 5])
-        silence = None if resumed is None else (resumed - at) / _MS
-        pauses.append(
-            Pause(
-                listener.ear.transcribe(samples[began:known]),
-                silence,
-                lag,
-                (at - began) / _MS,
-                (at - phrase) / _MS,
-                tuple(silences),
-                tuple(round(float(value), 4) for value in sound),
-                complete,
-            )
-        )
-        if silence is not None:
-            silences.append(silence)
-    return turns, pauses
+        found.append(Silence(*paused, None, began, phrase))
+    return turns, found
+
+
+def known_at(
+    silence: Silence,
+    samples: Samples,
+    end: int | None,
+    before: tuple[float, ...],
+    listener: Listener,
+) -> Pause:
+    """What the server knows at a pause. ``before``: the pauses before it, in ms."""
+    at, began, resumed = silence.at, silence.began, silence.resumed
+    complete = None
+    if listener.smart_turn is not None:  # pipecat asks after 200 ms of silence
+        complete = listener.smart_turn.completeness(samples[began : at + SAMPLE_RATE // 5])
+    return Pause(
+        listener.ear.transcribe(samples[began : silence.known]),
+        None if resumed is None else (resumed - at) / _MS,
+        None if resumed is not None else 0.0 if end is None else (at - end) / _MS,
+        (at - began) / _MS,
+        (at - silence.phrase) / _MS,
+        before,
+        tuple(round(float(x), 4) for x in sound_of(samples[max(began, at - HEARD_MS * _MS) : at])),
+        complete,
+    )

@@ -1,7 +1,7 @@
 """Dictations in groups, as the ear writes them up to each pause between groups.
 
-A dictation is cut if one of its pauses is taken for its end, by `is_dictating` and the words' rules.
-The texts stand for what tiny.en writes of digits, letters and addresses that are said in groups.
+A dictation is cut if one of its pauses is taken for its end, by `is_dictating` and the words'
+rules. The texts stand for what tiny.en writes of digits, letters and addresses in groups.
 """
 
 from duplex.turns.dictation import is_dictating
@@ -15,13 +15,21 @@ DICTATIONS: tuple[tuple[str, ...], ...] = (
     ("A, B, C.", "A, B, C. D, E, F."),
     ("My email is John.", "My email is John. Dot Smith.", "My email is John Dot Smith at gmail."),
     ("415.", "415, 555.", "415, 555, 0."),
-    ("My card number is 4242.", "My card number is 4242. 4242.", "My card number is 4242, 4242, 4242."),
+    (
+        "My card number is 4242.",
+        "My card number is 4242. 4242.",
+        "My card number is 4242, 4242, 4242.",
+    ),
     ("The number is 0207.", "The number is 0207. 946."),
     ("That's spelled S, M.", "That's spelled S, M, Y, T."),
     ("My address is 221.", "My address is 221. Baker Street."),
     ("My zip code is 94.",),
     ("Plus 44.", "Plus 44. 7700.", "Plus 44, 7700, 900."),
-    ("The account number is 12.", "The account number is 12. 34.", "The account number is 12, 34, 56."),
+    (
+        "The account number is 12.",
+        "The account number is 12. 34.",
+        "The account number is 12, 34, 56.",
+    ),
     ("You can reach me at my mobile number 555.", "You can reach me at my mobile number 555. 01."),
     ("It's anna at.", "My email address is anna at example."),
     ("My name is spelled J. O.", "My name is spelled J. O. A."),

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks.turn_taking.corpus import Clip, Pause, cache_dir, clips
 from benchmarks.turn_taking.policies import default_listener, judged, score
-from duplex.turns.endpointing import Curve
 from duplex.turns.end_judge import NAMES, EndJudge, features
+from duplex.turns.endpointing import Curve
 
 WEIGHTS = Path(__file__).parents[2] / "duplex" / "turns" / "end_judge.json"
 MEAN_MS: dict[Curve, int] = {"quick": 330, "usual": 440, "patient": 690}  # of delay, of each curve
@@ -43,7 +43,7 @@ def fit(rows: Rows) -> tuple[Array, Array, Array, float]:
     inputs = np.stack([features(p.words, judged(p)) for _, p in rows])
     ends = np.array([p.silence_ms is None for _, p in rows], float)
     shares = np.array([min(1.0, max(0.1, ((p.silence_ms or 800) - 150) / 300)) for _, p in rows])
-    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
+    mean, scale = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), 0.05)
     x = np.column_stack([(inputs - mean) / scale, np.ones(len(inputs))])
     ridge = np.diag([*np.full(len(NAMES), PENALTY), 0.0])
     weight = np.zeros(x.shape[1])
@@ -142,7 +142,9 @@ def cross_validated(heard: Sequence[Clip], group: Callable[[Clip], str]) -> dict
         if out.any():
             seen = [row for row, is_out in zip(rows, out, strict=True) if not is_out]
             judge = EndJudge(trained(seen, group))
-            judges |= {clip.file: judge for (clip, _), is_out in zip(rows, out, strict=True) if is_out}
+            judges |= {
+                clip.file: judge for (clip, _), is_out in zip(rows, out, strict=True) if is_out
+            }
     return {
         name: score(
             heard, lambda p, clip, name=name: judges[clip.file].wait_ms(p.words, judged(p), name)

@@ -6,10 +6,9 @@ e-mail address its domain. Until then a pause is one between groups.
 
 import re
 
-_NUMBER_WORDS = {
-    word: str(digit)
-    for digit, word in enumerate("zero one two three four five six seven eight nine".split())
-} | {"oh": "0", "double": "", "triple": ""}
+_DIGIT_NAMES = "zero one two three four five six seven eight nine"
+_NUMBER_WORDS = {word: str(digit) for digit, word in enumerate(_DIGIT_NAMES.split())}
+_NUMBER_WORDS |= {"oh": "0", "double": "", "triple": ""}
 _LEAD = re.compile(
     r"\b(?:(?:phone|telephone|mobile|cell|card|account|order|reference|tracking|booking|policy"
     r"|member\w*|confirmation|serial|social|passport|security|routing|code|pin|zip|id)\b"
@@ -22,15 +21,16 @@ _NUMBER_NAMED = re.compile(
 _CARD_NAMED = re.compile(r"\b(?:card|credit|debit|iban)\b")
 _MAIL_NAMED = re.compile(r"\be-? ?mail\b(?! (?:me|him|her|them|us|you|the|to)\b)|\bat sign\b")
 _MAIL_ENDS = re.compile(
-    r"(?:\.|\bdot )(?:com|org|net|edu|gov|io|co|uk|de|fr|es|it|nl|eu|ca|au|us|info|biz|me|ai|app|dev)\W*$"
+    r"(?:\.|\bdot )(?:com|org|net|edu|gov|io|co|uk|de|fr|es|it|nl|eu|ca|au|us"
+    r"|info|biz|me|ai|app|dev)\W*$"
 )
 _MAIL_AT = re.compile(r"@|\bat \w+(?: ?dot\b|\.\w)|\bdot \w+\W*$")
 _MAIL_BEGUN = re.compile(r"mail(?: address)?(?:'s| is| would be|:)|\bit's \w+(?: dot \w+)* at\b")
 _SPELLED_NAMED = re.compile(r"\bspel(?:l|t|led|ling)\b")
 _STREET_BEGUN = re.compile(
-    r"\b(?:address is|live (?:at|on)|address:|deliver(?:y)? (?:it )?to|ship (?:it )?to|send it to)\b"
+    r"\b(?:address is|live (?:at|on)|address:|deliver(?:y)? (?:it )?to"
+    r"|ship (?:it )?to|send it to)\b"
 )
-_STREET_NUMBER = re.compile(r"(?:^|\b(?:is|at|to)\s)\W*\d{1,5}\W*$")
 _POSTCODE = re.compile(r"\b\d{5}(?:-\d{4})?\W*$|\b[a-z]{1,2}\d[a-z\d]? ?\d[a-z]{2}\W*$")
 _PHONE_DIGITS, _CARD_DIGITS = 10, 15
 

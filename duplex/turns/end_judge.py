@@ -74,7 +74,7 @@ def features(words: str, turn: TurnSoFar) -> NDArray[np.float64]:
     last = sentences[-1] if sentences else ""
     said = re.findall(r"[^\W_]+(?:'[^\W_]+)?", last)
     count = len(re.findall(r"[^\W_]+", text))
-    trails = text.endswith(("..", "…")) or bool(text) and text[-1] not in ".?!,。？！"
+    trails = text.endswith(("..", "…")) or (bool(text) and text[-1] not in ".?!,。？！")
     of_words = (
         not text,
         text.endswith((".", "!", "。", "！")) and not trails,
@@ -113,9 +113,7 @@ class EndJudge:
         self._weight = np.array(weights["weight"]) / np.array(weights["scale"])
         (self._bias,) = weights["bias"]
         self._scores = np.array(weights["scores"])
-        self._waits = {
-            name: np.array(weights[f"{name}_ms"]) for name in get_args(Curve)
-        }
+        self._waits = {name: np.array(weights[f"{name}_ms"]) for name in get_args(Curve)}
 
     def score(self, words: str, turn: TurnSoFar) -> float:
         """The log odds that the turn ends at this pause."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from duplex.turns.endpointing import (
@@ -86,8 +88,12 @@ def test_the_client_sets_the_wait() -> None:
     added = default.unfinished_ms - default.finished_ms
     assert from_silence_duration(500, default) == EndpointConfig(500, 500 + added)
     assert from_silence_duration(0, default) == EndpointConfig(1, 1 + added)
-    assert from_silence_duration(default.finished_ms, default) == default
-    assert from_eagerness("auto") == from_eagerness("medium") == default
+    assert from_silence_duration(default.finished_ms, default) == replace(default, curve="usual")
+    longer = from_silence_duration(700, EndpointConfig(700, 2000))
+    assert longer == EndpointConfig(700, 2000, "usual", longer_ms=400)
+    assert from_eagerness("auto") == from_eagerness("medium") == replace(default, curve="usual")
+    assert from_eagerness("low").curve == "patient"
+    assert from_eagerness("high").curve == "quick"
     waits = [from_eagerness(eagerness) for eagerness in ("high", "medium", "low")]
     assert sorted(waits, key=lambda c: (c.finished_ms, c.unfinished_ms)) == waits
     for config, limit_ms in zip(waits, (2000, 4000, 8000), strict=True):
