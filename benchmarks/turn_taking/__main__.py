@@ -5,9 +5,7 @@
 ``DIR`` holds recordings and a `manifest.jsonl`, see `benchmarks.turn_taking.corpus`. Everything is
 in sample time: the real detector, and the real ear on what was said up to each pause, with no time
 for computing. A pause is cut off if the policy's wait at it is not longer than the pause. The delay
-is from the end of speech to the end of the turn. The default judge was trained on recordings: on
-those it is better than on others, see `benchmarks.turn_taking.train_endpointing` for figures on
-speakers that it has not heard.
+is from the end of speech to the end of the turn.
 """
 
 import argparse
@@ -74,8 +72,7 @@ def plot(found: dict[str, dict[str, Any]]) -> str:
         if row["cut_share"] is None or row["delay_mean_ms"] is None:
             continue
         at = row["delay_mean_ms"], 100 * row["cut_share"]
-        is_judge = name in ("quick", "default", "patient")
-        colour = figures.BLUE if is_judge else figures.GREY
+        colour = figures.BLUE if name == "default" else figures.GREY
         axes.scatter(*at, s=90 if name == "default" else 30, color=colour, zorder=3)
         axes.annotate(name, at, (5, 4), textcoords="offset points", fontsize=8)
     axes.set_xlim(left=0)

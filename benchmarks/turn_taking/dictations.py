@@ -1,10 +1,9 @@
 """Dictations in groups, as the ear writes them up to each pause between groups.
 
-A dictation is cut if one of its pauses is taken for its end, by `is_dictating` and the words'
-rules. The texts stand for what tiny.en writes of digits, letters and addresses in groups.
+A dictation is cut if the words let one of its pauses pass for its end. The texts stand for what
+tiny.en writes of digits, letters and addresses in groups.
 """
 
-from duplex.turns.dictation import is_dictating
 from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
 
 LONGEST_PAUSE_MS = 700
@@ -40,9 +39,7 @@ DICTATIONS: tuple[tuple[str, ...], ...] = (
 def cut_dictations() -> int:
     """How many are cut at a pause of `LONGEST_PAUSE_MS`."""
     config = EndpointConfig()
-
-    def is_cut(words: str) -> bool:
-        wait_ms = 1000 if is_dictating(words) else silence_to_end_ms(words, config)
-        return wait_ms <= LONGEST_PAUSE_MS
-
-    return sum(any(is_cut(words) for words in groups) for groups in DICTATIONS)
+    return sum(
+        any(silence_to_end_ms(words, config) <= LONGEST_PAUSE_MS for words in groups)
+        for groups in DICTATIONS
+    )

@@ -6,16 +6,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.turn_taking.corpus import Clip, Listener, Pause
+from benchmarks.turn_taking.end_judge import COUNTED_MS, TurnSoFar
 from benchmarks.turn_taking.endpointing import FRAME_MS, SmartTurn
 from duplex.model_store import ModelStore, default_root
-from duplex.turns.end_judge import COUNTED_MS, TurnSoFar, end_judge
 from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
 from duplex.turns.vad import SileroVad
 from engine.ear.whisper import WhisperEar
 
 Policy = Callable[[Pause, Clip], float]
 MODELS = ["silero-vad", "smart-turn-v3", "whisper-tiny.en"]
-WORDS = EndpointConfig(300, 1000)
 
 
 def default_listener() -> Listener:
@@ -37,12 +36,8 @@ def judged(pause: Pause) -> TurnSoFar:
 
 def policies() -> dict[str, Policy]:
     """Name -> the silence to wait, in ms."""
-    judge = end_judge()
     rows: dict[str, Policy] = {
-        "default": lambda p, _: judge.wait_ms(p.words, judged(p)),
-        "quick": lambda p, _: judge.wait_ms(p.words, judged(p), "quick"),
-        "patient": lambda p, _: judge.wait_ms(p.words, judged(p), "patient"),
-        "words 300/1000": lambda p, _: silence_to_end_ms(p.words, WORDS),
+        "default": lambda p, _: silence_to_end_ms(p.words, EndpointConfig()),
         "smart turn 300/1000": lambda p, _: 300 if (p.completeness or 0) >= 0.5 else 1000,
     }
     for ms in (300, 500, 700, 1000):

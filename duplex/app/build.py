@@ -80,7 +80,6 @@ def load(
         ModelError: as `install`.
     """
     from duplex.dialogue.parts import Parts
-    from duplex.turns.end_judge import end_judge
     from engine.worker import Worker
 
     defaults = defaults_of(config, given)
@@ -92,17 +91,7 @@ def load(
         voice, voices = _load_voices(config, store, progress, given)
         vad = _load_vad(store) if given.vad is None else given.vad
     worker = Worker("voice")
-    return Parts(
-        engine,
-        vad,
-        voice,
-        worker,
-        defaults,
-        generation(config),
-        engines,
-        voices,
-        end_judge=end_judge(),
-    )
+    return Parts(engine, vad, voice, worker, defaults, generation(config), engines, voices)
 
 
 def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":

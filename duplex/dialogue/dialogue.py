@@ -60,8 +60,8 @@ class Dialogue:
         self._out_of_band = OutOfBand(call)
         self._input = InputStream(call.conversation, call.new_id, SAMPLE_RATE)
         self._limit_samples = round(call.config.turn.max_turn_s * SAMPLE_RATE)
-        parts, limit = call.parts, self._limit_samples
-        self._detector = TurnDetector(parts.vad.open(), limit, parts.open_judge, parts.end_judge)
+        vad, open_judge = call.parts.vad.open(), call.parts.open_judge
+        self._detector = TurnDetector(vad, self._limit_samples, open_judge)
         self._detects = False  # whether turns are found in the audio, or ended by the client
         self._turn: OpenTurn | None = None  # set while a turn is open
         self._idle = IdleTimeout()

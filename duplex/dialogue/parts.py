@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from duplex.dialogue.interfaces import Engine, Steps
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
 from duplex.protocol.session_config import SessionConfig
-from duplex.turns.end_judge import EndJudge
 from duplex.turns.interfaces import Judge, Vad
 from engine.types import GenerationOptions
 from tts.types import Voice
@@ -28,7 +27,6 @@ class Parts:
     engines: Mapping[str, Engine] = field(default_factory=dict)
     voices: Mapping[str, Voice] = field(default_factory=dict)
     open_judge: Callable[[InterruptionConfig], Judge] = InterruptionJudge
-    end_judge: EndJudge | None = None  # None: the rules on the words alone say when a turn is over
 
     def engine_of(self, model: str) -> Engine:
         """The engine of that name. Clients made for other servers name models that are not here:

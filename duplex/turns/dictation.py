@@ -25,7 +25,10 @@ _MAIL_ENDS = re.compile(
     r"|info|biz|me|ai|app|dev)\W*$"
 )
 _MAIL_AT = re.compile(r"@|\bat \w+(?: ?dot\b|\.\w)|\bdot \w+\W*$")
-_MAIL_BEGUN = re.compile(r"mail(?: address)?(?:'s| is| would be|:)|\bit's \w+(?: dot \w+)* at\b")
+_MAIL_BEGUN = re.compile(
+    r"mail(?: address)?(?:'s| is| would be|:)|^(?:it's|it is) \w+(?: dot \w+)* at\b"
+    r"(?: (?:gmail|hotmail|yahoo|outlook|icloud))?\W*$"
+)
 _SPELLED_NAMED = re.compile(r"\bspel(?:l|t|led|ling)\b")
 _STREET_BEGUN = re.compile(
     r"\b(?:address is|live (?:at|on)|address:|deliver(?:y)? (?:it )?to"
@@ -70,6 +73,8 @@ def _number_goes_on(text: str) -> bool:
         return len(digits) < (5 if "zip" in lead else 4)
     if not lead and re.fullmatch(r"(?:19|20)\d\d", digits):
         return False  # a year
+    if re.search(r"\b(?:call|reach|text|phone)\b.*\b(?:on|at)$", lead) and len(digits) > 2:
+        return True
     is_bare = not lead or bool(_LEAD.search(lead) and len(words[:at]) <= 4)
     if groups == 1:
         return is_bare and (len(digits) >= 3 or "plus" in lead)
@@ -86,7 +91,7 @@ def _spelling_goes_on(text: str) -> bool:
 
 
 def _mail_goes_on(text: str) -> bool:
-    if not (_MAIL_NAMED.search(text) or "@" in text):
+    if not (_MAIL_NAMED.search(text) or _MAIL_BEGUN.search(text) or "@" in text):
         return False
     if _MAIL_ENDS.search(text):
         return False

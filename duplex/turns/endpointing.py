@@ -6,27 +6,24 @@ of another language are judged by their punctuation.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from duplex.turns.dictation import is_dictating
+
 Eagerness = Literal["low", "medium", "high", "auto"]
-Curve = Literal["quick", "usual", "patient"]  # of `duplex.turns.end_judge`
 _COMMA_MS = 150
-_FINISHED_MS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
     """Silence that ends a turn: when the words say that it is finished, and when not.
 
-    With a ``curve`` the judge of the end decides in their place, where there is one, and waits
-    ``longer_ms`` longer than the curve. Decision records 0002 and 0080 compare both.
+    Decision record 0002 compares the defaults with other policies.
     """
 
-    finished_ms: int = _FINISHED_MS
+    finished_ms: int = 300
     unfinished_ms: int = 1000
-    curve: Curve | None = None
-    longer_ms: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.finished_ms <= self.unfinished_ms:
@@ -60,11 +57,7 @@ def resuming_ms(is_hum: bool, config: EndpointConfig) -> int:
 
 def from_silence_duration(silence_duration_ms: int, default: EndpointConfig) -> EndpointConfig:
     """The policy for a client's server_vad ``silence_duration_ms``: its value where the words
-    are finished, and as much longer where not as by ``default``. A client that leaves the default
-    as it is has asked for nothing: the judge decides."""
-    if silence_duration_ms == default.finished_ms:
-        longer_ms = default.finished_ms - _FINISHED_MS
-        return replace(default, curve="usual", longer_ms=longer_ms)
+    are finished, and as much longer where not as by ``default``."""
     finished_ms = max(1, silence_duration_ms)
     return EndpointConfig(finished_ms, finished_ms + default.unfinished_ms - default.finished_ms)
 
@@ -75,10 +68,10 @@ def from_eagerness(eagerness: Eagerness) -> EndpointConfig:
 
 
 _EAGERNESS = {
-    "low": EndpointConfig(finished_ms=600, unfinished_ms=3000, curve="patient"),
-    "medium": EndpointConfig(curve="usual"),
-    "auto": EndpointConfig(curve="usual"),
-    "high": EndpointConfig(finished_ms=200, unfinished_ms=600, curve="quick"),
+    "low": EndpointConfig(finished_ms=600, unfinished_ms=3000),
+    "medium": EndpointConfig(),
+    "auto": EndpointConfig(),
+    "high": EndpointConfig(finished_ms=200, unfinished_ms=600),
 }
 
 
@@ -124,25 +117,26 @@ _AUXILIARIES = _words(
     "is are was were am do does did has have had can could will would should may might must shall"
 )
 _FINISHED_MARKS = ".?!"
-_DIGIT_LIST = re.compile(r"\d(?:[-., ]+\d)+\W*$|(?:number|code|pin|zip)\b.*\d\W*$")
 
 
 def looks_unfinished(transcript: str) -> bool:
     """Whether the words so far call for more.
 
-    Unfinished is: no full stop, question or exclamation mark at the end, or three dots (Whisper
-    writes so what trails off); or what `ends_openly` finds.
+    Unfinished is: no full stop, question or exclamation mark at the end of two words or more, or
+    three dots (Whisper writes so what trails off); or what `ends_openly` finds. Whisper leaves the
+    mark of a single word out, so that it says nothing there.
     """
     text = transcript.strip()
     if not text:
         return False
-    return text[-1] not in _FINISHED_MARKS or text.endswith("..") or ends_openly(text)
+    is_marked = text[-1] in _FINISHED_MARKS and not text.endswith("..")
+    return not (is_marked or text.isalnum()) or ends_openly(text)
 
 
 def ends_openly(transcript: str) -> bool:
     """Whether the last words call for more, whatever mark stands behind them: a last word that
     cannot be last, such as an article, a conjunction or a filler; an opener or a subordinate clause
-    with nothing after it; a number that is being read out."""
+    with nothing after it; a dictation that goes on."""
     text = transcript.strip().lower().replace("’", "'")
     if not text:
         return False
@@ -156,7 +150,7 @@ def ends_openly(transcript: str) -> bool:
         return True
     if words[-1] in _PREPOSITIONS and not (words[0] in _QUESTION_WORDS and text[-1] == "?"):
         return True
-    return bool(_DIGIT_LIST.search(sentence)) or _only_leads_up(words, sentence)
+    return is_dictating(text) or _only_leads_up(words, sentence)
 
 
 def _only_leads_up(words: list[str], sentence: str) -> bool:

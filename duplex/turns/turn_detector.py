@@ -15,8 +15,6 @@ import numpy as np
 from duplex.audio.formats import Framer, Samples
 from duplex.interruption.judge import InterruptionConfig
 from duplex.interruption.words import is_hum
-from duplex.turns.end_judge import COUNTED_MS, EndJudge, TurnSoFar
-from duplex.turns.end_sound import HEARD_MS, sound_of
 from duplex.turns.endpointing import EndpointConfig, resuming_ms, silence_to_end_ms
 from duplex.turns.events import PauseStarted, SpeechEvent, SpeechStarted, TurnEnded
 from duplex.turns.interfaces import Judge, VadStream
@@ -59,9 +57,6 @@ class _Speech:
     started: SpeechStarted | None = None  # None while IDLE
     own_from: int | None = None  # where it was first known to be the caller's own voice
     wait_ms: int | None = None  # of silence; None: the words before it are not known
-    phrase_from: int = 0  # where speech began, or resumed after the last pause that counts
-    paused_from: int = 0  # where the last pause began
-    pauses_ms: tuple[float, ...] = ()  # those that count, before the one that lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +89,10 @@ class TurnDetector:
         vad: VadStream,
         max_turn_samples: int,
         open_judge: Callable[[InterruptionConfig], Judge],
-        end_judge: EndJudge | None = None,
     ) -> None:
-        """``end_judge`` None: the rules on the words alone decide when a turn is over."""
         self.now_sample = 0  # of the call, after the last whole frame
         self._vad = vad
         self._open_judge = open_judge
-        self._end_judge = end_judge
         self._max_turn_samples = max_turn_samples
         self._framer = Framer(FRAME_SAMPLES)
         self._speech = _Speech()
@@ -140,7 +132,6 @@ class TurnDetector:
                 events = self._reported(shown, frame, probability, sounding())
                 if events:
                     self._speech.wait_ms = None  # the words before are not all
-                    self._count_pauses(events)
             yield DetectedFrame(frame, tuple(events))
 
     def since(self, sample: int) -> Samples:
@@ -155,34 +146,8 @@ class TurnDetector:
             endpoint = self._detection.endpoint
             if resumes:
                 self._speech.wait_ms = resuming_ms(is_hum(words), endpoint)
-            elif endpoint.curve is None or self._end_judge is None or not words:
+            else:
                 self._speech.wait_ms = silence_to_end_ms(words, endpoint)
-            else:
-                wait_ms = self._end_judge.wait_ms(words, self._turn_so_far(), endpoint.curve)
-                self._speech.wait_ms = max(1, wait_ms + endpoint.longer_ms)
-
-    def _turn_so_far(self) -> TurnSoFar:
-        """The open turn up to the pause that lasts, or that ended last."""
-        speech = self._speech
-        began = 0 if speech.started is None else speech.started.from_sample
-        at = speech.paused_from
-        heard = self.since(max(began, at - HEARD_MS * _MS))
-        sound = sound_of(heard[: max(0, len(heard) - (self.now_sample - at))])
-        spoken_ms, phrase_ms = (at - began) / _MS, (at - speech.phrase_from) / _MS
-        return TurnSoFar(spoken_ms, phrase_ms, speech.pauses_ms, sound.tolist())
-
-    def _count_pauses(self, events: list[SpeechEvent]) -> None:
-        speech = self._speech
-        for event in events:
-            if isinstance(event, PauseStarted):
-                speech.paused_from = event.at_sample
-            elif isinstance(event, SpeechStarted):
-                speech.phrase_from = event.at_sample
-            else:
-                silence_ms = (event.at_sample - speech.paused_from) / _MS
-                if silence_ms >= COUNTED_MS:
-                    speech.phrase_from = event.at_sample
-                    speech.pauses_ms = (*speech.pauses_ms, silence_ms)
 
     def take_end(self) -> TurnEnded | None:
         """The end of the open turn, if it is over by now; what comes next is another turn."""

@@ -18,6 +18,8 @@ from duplex.turns.dictation import is_dictating
         "My phone number is",
         "That's spelled S.",
         "oh two oh.",
+        "You can call me on 07700.",
+        "It's mary at hotmail.",
     ],
 )
 def test_a_dictation_goes_on(words: str) -> None:
@@ -44,6 +46,8 @@ def test_a_dictation_goes_on(words: str) -> None:
         "My address is 221 Baker Street, London NW1 6XE.",
         "Email me tomorrow.",
         "What is your number?",
+        "It's noon.",
+        "Call me at 5.",
     ],
 )
 def test_what_is_complete_or_no_dictation_is_over(words: str) -> None:

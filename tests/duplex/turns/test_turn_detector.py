@@ -18,7 +18,6 @@ from duplex.protocol.session_config import (
     Pcmu,
     SessionConfig,
 )
-from duplex.turns.end_judge import TurnSoFar
 from duplex.turns.endpointing import EndpointConfig
 from duplex.turns.events import PauseStarted, SpeechEvent, SpeechResumed, SpeechStarted, TurnEnded
 from duplex.turns.speech_detector import DetectorConfig
@@ -277,38 +276,3 @@ def test_who_sends_g711_is_on_the_telephone(audio_format: AudioFormat, is_teleph
     detection = turn_detection(SessionConfig(model="m", instructions="", audio=audio), Config())
     assert detection is not None
     assert detection.is_telephone is is_telephone
-
-
-class EndJudge:
-    """Waits 500 ms, and keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, TurnSoFar, str]] = []
-
-    def wait_ms(self, words: str, turn: TurnSoFar, curve: str = "usual") -> int:
-        self.told.append((words, turn, curve))
-        return 500
-
-
-def test_the_judge_of_the_end_is_told_of_the_turn_and_decides_the_wait() -> None:
-    judge = EndJudge()
-    hearing = TurnDetector(LoudVad(), 10**9, lambda _: Judge(), judge)  # type: ignore[arg-type,return-value]
-    config = EndpointConfig(300, 1000, curve="patient", longer_ms=12)
-    hearing.configure(TurnDetection(DetectorConfig(pause_ms=32), config))
-
-    def hear(frames: int, level: float) -> None:
-        for _ in range(frames):
-            list(hearing.feed(np.full(FRAME_SAMPLES, level, np.float32), lambda: None))
-
-    for frames, level in ((20, 0.0), (30, 0.5), (10, 0.0), (20, 0.5), (2, 0.0)):
-        hear(frames, level)
-    hearing.words_known("Tell me")
-    (words, turn, curve), *_ = judge.told
-    assert (words, curve, turn.pauses_ms) == ("Tell me", "patient", (10 * FRAME_MS,))
-    assert turn.phrase_ms == 20 * FRAME_MS
-    assert turn.speech_ms == 60 * FRAME_MS + 300  # with its prefix
-    hear(13, 0.0)  # 480 ms
-    assert hearing.take_end() is None
-    hear(1, 0.0)  # 512 ms
-    assert hearing.take_end() is not None
-    assert len(judge.told) == 1

@@ -25,6 +25,7 @@ SOUND_NAMES = (
 _RATE = 16_000
 _HOP, _WIDTH = 320, 640  # 20 and 40 ms
 _LOWEST_HZ, _HIGHEST_HZ = 70, 400
+_OCTAVE_COST = 0.1
 _VOICED = 0.5  # of the normalised autocorrelation
 
 
@@ -71,7 +72,9 @@ def _pitch(frames: NDArray[np.float64], loud: NDArray[np.bool_]) -> NDArray[np.f
     first, last = _RATE // _HIGHEST_HZ, _RATE // _LOWEST_HZ
     ratio = correlation[:, : last + 1] / np.maximum(correlation[:, :1], 1e-12)
     ratio = ratio / np.maximum(own[: last + 1] / own[0], 1e-3)
-    best = ratio[:, first:].argmax(axis=1) + first
+    # A voice repeats after two periods as well as after one: the shorter is preferred.
+    cost = _OCTAVE_COST * np.log2(np.arange(first, last + 1) / first)
+    best = (ratio[:, first:] - cost).argmax(axis=1) + first
     strength = ratio[np.arange(len(best)), best]
     pitch = np.log2(_RATE / best)
     pitch[(strength < _VOICED) | ~loud] = np.nan

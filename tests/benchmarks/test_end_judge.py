@@ -1,13 +1,10 @@
-"""The judge of a turn's end: what it is told, what it makes of it, and its file."""
-
-from pathlib import Path
+"""What a judge of a turn's end is told."""
 
 import numpy as np
 import pytest
 
-from duplex.errors import ModelError
-from duplex.turns.end_judge import NAMES, TurnSoFar, end_judge, features, load
-from duplex.turns.end_sound import SOUND_NAMES, sound_of
+from benchmarks.turn_taking.end_judge import NAMES, TurnSoFar, features
+from benchmarks.turn_taking.end_sound import SOUND_NAMES, sound_of
 
 RATE = 16_000
 
@@ -40,23 +37,3 @@ def test_features_are_named_and_finite() -> None:
         found = features(words, turn(0.0))
         assert found.shape == (len(NAMES),)
         assert np.isfinite(found).all()
-
-
-@pytest.mark.parametrize("words", ["Yes.", "I would like to", "What time is it?", "My name is"])
-def test_the_eager_wait_no_longer_than_the_patient(words: str) -> None:
-    waits = [end_judge().wait_ms(words, turn(), curve) for curve in ("quick", "usual", "patient")]  # type: ignore[arg-type]
-    assert waits == sorted(waits)
-
-
-def test_what_is_open_waits_longer_than_what_is_done() -> None:
-    judge = end_judge()
-    assert judge.wait_ms("What time is it?", turn()) < judge.wait_ms("What time is the", turn())
-    assert judge.wait_ms("It's 42.", turn()) < judge.wait_ms("It's 415.", turn())
-
-
-def test_a_file_that_is_missing_or_changed_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is missing"):
-        load(tmp_path / "none.json")
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ModelError, match="sha256"):
-        load(tmp_path / "other.json")

@@ -6,27 +6,21 @@ turns that into a silence to wait. A sure end is answered soon. An unsure one wa
 silence that lasts is evidence itself. `benchmarks/turn_taking/train_endpointing.py` trains it.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from duplex.errors import ModelError
+from benchmarks.turn_taking.end_sound import SOUND_NAMES
 from duplex.turns.dictation import is_dictating
-from duplex.turns.end_sound import SOUND_NAMES
-from duplex.turns.endpointing import Curve, ends_openly
+from duplex.turns.endpointing import ends_openly
+
+Curve = Literal["quick", "usual", "patient"]
 
 COUNTED_MS = 150  # a shorter silence is no pause
-SHA256 = "0" * 64  # of end_judge.json, entered when it is trained
 
 WORD_NAMES = (
     "no_words",
@@ -124,28 +118,3 @@ class EndJudge:
         waits = self._waits[curve]
         wait = np.interp(self.score(words, turn), self._scores, waits)
         return round(float(max(wait, waits[0]) if is_dictating(words) else wait))
-
-
-@cache
-def end_judge() -> EndJudge:
-    """The one that comes with the package.
-
-    Raises:
-        ModelError: its file is missing or was changed.
-    """
-    return load(resources.files("duplex.turns") / "end_judge.json")
-
-
-def load(file: Traversable | Path, expected: str = SHA256) -> EndJudge:
-    """Read weights.
-
-    Raises:
-        ModelError: the file is missing, or has another sha256 than is expected.
-    """
-    if not file.is_file():
-        raise ModelError(f"{file} is missing. Install the package again.")
-    data = file.read_bytes()
-    found = sha256(data).hexdigest()
-    if found != expected:
-        raise ModelError(f"{file} has the sha256 {found}, and {expected} is expected.")
-    return EndJudge(json.loads(data))
