@@ -58,7 +58,7 @@ def sound_of(samples: Samples) -> NDArray[np.float32]:
 
 def _slope(values: NDArray[np.float64]) -> float:
     at = np.arange(len(values)) - (len(values) - 1) / 2
-    return float(at @ values / max(at @ at, 1e-9))
+    return float(at @ values / max(float(at @ at), 1e-9))
 
 
 def _pitch(frames: NDArray[np.float64], loud: NDArray[np.bool_]) -> NDArray[np.float64]:
