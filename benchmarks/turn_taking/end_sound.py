@@ -34,8 +34,8 @@ def sound_of(samples: Samples) -> NDArray[np.float32]:
     found = np.zeros(len(SOUND_NAMES), np.float32)
     if len(samples) < 5 * _WIDTH:
         return found
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WIDTH)
-    frames = frames[(len(samples) - _WIDTH) % _HOP :: _HOP].astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, _WIDTH)
+    frames = windows[(len(samples) - _WIDTH) % _HOP :: _HOP].astype(np.float64)
     level = 10 * np.log10((frames**2).mean(axis=1) + 1e-10)
     loudest = np.sort(level)[-5:].mean()
     found[0] = level[-5:].mean() - loudest
