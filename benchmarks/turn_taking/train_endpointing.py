@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,13 @@ def trained(rows: Rows, group: Callable[[Clip], str]) -> dict[str, list[float]]:
     mean, scale, weight, bias = fit(rows)
     tables = {name: table(rows, given, ms) for name, ms in MEAN_MS.items()}
     centres = tables["usual"][0]
-    named = {"mean": mean, "scale": scale, "weight": weight, "bias": [bias], "scores": centres}
+    named: dict[str, Any] = {
+        "mean": mean,
+        "scale": scale,
+        "weight": weight,
+        "bias": [bias],
+        "scores": centres,
+    }
     named |= {f"{name}_ms": waits for name, (_, waits) in tables.items()}
     return {name: [round(float(value), 5) for value in values] for name, values in named.items()}
 
@@ -144,7 +151,8 @@ def cross_validated(heard: Sequence[Clip], group: Callable[[Clip], str]) -> dict
             }
     return {
         name: score(
-            heard, lambda p, clip, name=name: judges[clip.file].wait_ms(p.words, judged(p), name)
+            heard,
+            lambda p, clip, name=name: judges[clip.file].wait_ms(p.words, judged(p), name),  # type: ignore[misc]
         )
         for name in MEAN_MS
     }
