@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from duplex.turns.dictation import is_dictating
+
 Eagerness = Literal["low", "medium", "high", "auto"]
 _COMMA_MS = 150
 
@@ -115,22 +117,29 @@ _AUXILIARIES = _words(
     "is are was were am do does did has have had can could will would should may might must shall"
 )
 _FINISHED_MARKS = ".?!"
-_DIGIT_LIST = re.compile(r"\d(?:[-., ]+\d)+\W*$|(?:number|code|pin|zip)\b.*\d\W*$")
 
 
 def looks_unfinished(transcript: str) -> bool:
     """Whether the words so far call for more.
 
-    Unfinished is: no full stop, question or exclamation mark at the end, or three dots (Whisper
-    writes so what trails off); a last word that cannot be last, such as an article, a conjunction
-    or a filler; an opener or a subordinate clause with nothing after it; a number that is being
-    read out.
+    Unfinished is: no full stop, question or exclamation mark at the end of two words or more, or
+    three dots (Whisper writes so what trails off); or what `ends_openly` finds. Whisper leaves the
+    mark of a single word out, so that it says nothing there.
     """
+    text = transcript.strip()
+    if not text:
+        return False
+    is_marked = text[-1] in _FINISHED_MARKS and not text.endswith("..")
+    return not (is_marked or text.isalnum()) or ends_openly(text)
+
+
+def ends_openly(transcript: str) -> bool:
+    """Whether the last words call for more, whatever mark stands behind them: a last word that
+    cannot be last, such as an article, a conjunction or a filler; an opener or a subordinate clause
+    with nothing after it; a dictation that goes on."""
     text = transcript.strip().lower().replace("’", "'")
     if not text:
         return False
-    if text[-1] not in _FINISHED_MARKS or text.endswith(".."):
-        return True
     sentence = re.split(r"(?<=[.?!])\s+", text)[-1]
     words = re.findall(r"[a-z0-9']+", sentence)
     if len(words) > 1 and words[0] in _JOINING:
@@ -141,7 +150,7 @@ def looks_unfinished(transcript: str) -> bool:
         return True
     if words[-1] in _PREPOSITIONS and not (words[0] in _QUESTION_WORDS and text[-1] == "?"):
         return True
-    return bool(_DIGIT_LIST.search(sentence)) or _only_leads_up(words, sentence)
+    return is_dictating(text) or _only_leads_up(words, sentence)
 
 
 def _only_leads_up(words: list[str], sentence: str) -> bool:
