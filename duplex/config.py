@@ -14,7 +14,6 @@ from duplex.errors import ConfigError
 from duplex.model_store import default_root
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
 from duplex.toml_file import convert, read_toml
-from duplex.toml_file import parse_assignment as parse_assignment
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -143,12 +142,10 @@ class NativeConfig(Section, frozen=True):
     prefill_tokens: Positive = 128  # in a step between those of replies: how long these wait
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
-    # exact_end: encode anew at a turn's end, as the published code does; exact: only then
-    hearing: Literal["incremental", "exact_end", "exact"] = "incremental"
-    # None: as the checkpoint's generation_config.json says, or as is published for it
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    repetition_penalty: PositiveFloat | None = None  # over all tokens of an answer
+    hearing: Literal["incremental", "exact_end", "exact"] = "incremental"  # docs/native.md
+    temperature: Annotated[float, Meta(ge=0, le=2)] | Literal["auto"] = "auto"  # the checkpoint's
+    top_p: Annotated[float, Meta(gt=0, le=1)] | Literal["auto"] = "auto"
+    repetition_penalty: PositiveFloat | Literal["auto"] = "auto"  # over all tokens of an answer
     thought_tokens: Positive = 80  # of one segment (Tc)
     speech_tokens: NonNegative = 0  # of one segment (Tr); 0: 20, or 100 if the model `speaks`
     speak_margin_s: PositiveFloat = 1.5  # speech left when the next segment is begun

@@ -15,13 +15,14 @@ from duplex import logs
 from duplex.app import build
 from duplex.app.build import VAD
 from duplex.app.server import DialogueServer
-from duplex.config import load_config, parse_assignment
+from duplex.config import load_config
 from duplex.dialogue.parts import Parts
 from duplex.model_store import Progress
 from duplex.protocol.session_config import SessionConfig
 from duplex.server import memory
 from duplex.testing.engine import Script, ScriptedSession
 from duplex.testing.voice import ScriptedVoice
+from duplex.toml_file import parse_assignment
 from duplex.turns.vad import SileroVad
 from engine.types import Speech
 from engine.worker import Worker

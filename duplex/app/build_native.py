@@ -100,7 +100,7 @@ def native_sampling(config: Config, checkpoint: Path | None) -> "SamplingDefault
     except (ValueError, OSError) as error:
         raise ModelError(f"{checkpoint}: {error}") from error
     options = {name: getattr(config.native, name) for name in asdict(found)}
-    return replace(found, **{name: value for name, value in options.items() if value is not None})
+    return replace(found, **{name: value for name, value in options.items() if value != "auto"})
 
 
 def fit_table(checkpoint: str, gpu_gb: float) -> list[str]:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from duplex.config import Config, load_config, parse_assignment
+from duplex.config import Config, load_config
 from duplex.errors import ConfigError
+from duplex.toml_file import parse_assignment
 
 Run = Callable[[argparse.Namespace], int]
 """A command: its options in, exit code out."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from duplex.config import Config, load_config, parse_assignment
+from duplex.config import Config, load_config
 from duplex.errors import ConfigError, DuplexError
+from duplex.toml_file import parse_assignment
 from tts.text.segment import Segmenter
 from tts.text.unspoken import speech
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from duplex.config import Config, load_config, parse_assignment
+from duplex.config import Config, load_config
 from duplex.errors import ConfigError
+from duplex.toml_file import parse_assignment
 
 
 def test_without_a_file_the_defaults_hold() -> None:

@@ -61,6 +61,7 @@ def test_the_page_has_these_names_each_with_its_type_and_what_it_means() -> None
         "duplex_responses": "counter",
         "duplex_interruptions": "counter",
         "duplex_reopened_turns": "counter",
+        "duplex_transcripts": "counter",
         "duplex_stage_seconds": "histogram",
         "duplex_event_loop_lag_seconds": "histogram",
     }

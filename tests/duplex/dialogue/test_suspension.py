@@ -132,6 +132,8 @@ def test_a_false_interruption_at_the_last_word_leaves_nothing_to_say() -> None:
 
 
 def test_the_clients_truncate_decides_where_the_answer_goes_on() -> None:
+    whole = whole_audio()  # on a loop of its own
+
     async def call() -> None:
         async with Caller(falsely()) as caller:
             cut = await interrupt(caller)
@@ -146,7 +148,7 @@ def test_the_clients_truncate_decides_where_the_answer_goes_on() -> None:
             )
             await caller.pause(LAST_S)
             resumed = responses(caller)[1]
-            assert audio_of(caller, resumed) == whole_audio()[end_ms * 48 :]
+            assert audio_of(caller, resumed) == whole[end_ms * 48 :]
             assert await retrieve(caller, item_id) + words_of(resumed) == WHOLE
 
     virtual(call())
@@ -254,6 +256,8 @@ def test_metadata_of_the_client_stays_with_what_is_resumed() -> None:
 
 
 def test_an_answer_that_has_no_words_yet_is_told_whole_after_a_false_interruption() -> None:
+    whole = whole_audio()  # on a loop of its own
+
     async def call() -> None:
         script = Script((QUESTION, f"{QUESTION} Mm-hm."), (ANSWER,), piece_s=2.0)
         async with Caller(script) as caller:
@@ -265,7 +269,7 @@ def test_an_answer_that_has_no_words_yet_is_told_whole_after_a_false_interruptio
             cut = responses(caller)[0]
             assert (cut["status"], cut["output"]) == ("cancelled", [])
             await caller.pause(LAST_S * 2)
-            assert audio_of(caller, responses(caller)[1]) == whole_audio()
+            assert audio_of(caller, responses(caller)[1]) == whole
             assert words_of(responses(caller)[1]) == WHOLE
 
     virtual(call())
