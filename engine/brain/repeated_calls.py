@@ -2,8 +2,8 @@
 
 Small models do so without end, and the caller hears nothing. While the results of calls are the
 last thing in the conversation, a call that has its result there already, since the caller last
-spoke, is not made a second time: the answer is made anew and has to be spoken. So is a call that
-the same answer has made already; that one is dropped.
+spoke, is not made a second time: the answer is made anew and has to be spoken. Two calls in one
+answer may be the same: with ids of their own they are both meant.
 """
 
 import json
@@ -52,7 +52,7 @@ async def without_repeats(
 ) -> AsyncGenerator[Piece, None]:
     """Yield the ``answer`` to ``messages``, made a second time if it repeats a call.
 
-    A call of a function that was called already is held back until its arguments are whole. An
+    A call of a function whose result is there is held back until its arguments are whole. An
     answer that has to be a call is left as it is: the client asked for it.
 
     Raises:
@@ -81,7 +81,7 @@ class _Calls:
 
     def __init__(self, answered: set[tuple[str, str]]) -> None:
         self._answered = answered
-        self._made: set[tuple[str, str]] = set()  # in this answer
+        self._has_made = False  # another call, in this answer
         self._call = ToolCall("", "")  # the last one
         self._held: list[Piece] | None = None  # of it, while it may be a repetition
         self.has_repeated = False  # a call that was answered, before any other was made
@@ -91,7 +91,7 @@ class _Calls:
         match piece:
             case CallStarted(name):
                 self._call = ToolCall(name, "")
-                known = {name for name, _ in self._answered | self._made}
+                known = {name for name, _ in self._answered}
                 self._held = [piece] if name in known else None
                 return [] if self._held else [piece]
             case CallArguments(text):
@@ -111,13 +111,10 @@ class _Calls:
     def _end(self, piece: CallEnded) -> list[Piece]:
         passed = [*(self._held or ()), piece]
         self._held = None
-        spelt = _spelt(self._call)
-        if spelt in self._made:
+        if _spelt(self._call) in self._answered:
+            self.has_repeated = not self._has_made
             return []
-        if spelt in self._answered:
-            self.has_repeated = not self._made
-            return []
-        self._made.add(spelt)
+        self._has_made = True
         return passed
 
 

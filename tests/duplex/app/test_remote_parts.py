@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from websockets.asyncio.client import connect
 
 from duplex import ConfigError, Server
-from duplex.config import Config, EarConfig, LimitsConfig, ServerConfig, VoiceConfig
+from duplex.config import Config, DialogueConfig, EarConfig, LimitsConfig, ServerConfig, VoiceConfig
 from duplex.testing import LoudnessVad, ScriptedVoice
 from engine.types import Finished
 from tests._support.endpoint import Endpoint, endpoint, status
@@ -65,9 +65,8 @@ async def test_an_ear_that_fails_fails_that_turn_alone() -> None:
     heard = status(200, json.dumps({"text": "Good morning."}))
     failing = status(400, '{"error": {"message": "No memory."}}')
     async with endpoint(failing, pages=MODELS) as served:
-        server = Server(
-            config_of(served, "ear"), brain=Parrot(), voice=ScriptedVoice(), vad=LoudnessVad()
-        )
+        silent = replace(config_of(served, "ear"), dialogue=DialogueConfig(not_understood=""))
+        server = Server(silent, brain=Parrot(), voice=ScriptedVoice(), vad=LoudnessVad())
         async with server.listen() as running, connect(running.url) as connection:
             await until(connection, "session.created")
             await say(connection)

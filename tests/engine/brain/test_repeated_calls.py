@@ -113,9 +113,9 @@ async def test_a_client_that_requires_the_call_gets_it() -> None:
     assert names(pieces) == ["a"]
 
 
-async def test_a_call_is_made_once_in_an_answer() -> None:
+async def test_all_calls_of_an_answer_are_made_also_equal_ones() -> None:
     brain = Parrot(("a", "{}"), ("a", "{}"), ("b", "{}"))
-    assert names(await answer(brain, [SYSTEM, USER])) == ["a", "b"]
+    assert names(await answer(brain, [SYSTEM, USER])) == ["a", "a", "b"]
     # A new call beside the old one: that is a next step.
     brain = Parrot(("b", "{}"), ("a", '{"x": 1, "y": 2}'))
     assert names(await answer(brain, [SYSTEM, USER, *call("a")])) == ["b"]
