@@ -156,6 +156,9 @@ async def test_a_call_goes_on_whatever_cannot_be_read(name: str) -> None:
             await line.send(provider.media(provider.encode(loud(0.02) * 0)))
         await line.send(b'{"event": "\xff\xfe"}', text=True)  # no UTF-8, which is read all the same
         await line.send(b"\xff\xfe", text=True)
+        # Sooner after the first answer began, it would be the first turn that goes on.
+        await asyncio.sleep(1.5)
+        await line.send(provider.media(provider.encode(loud(2.0) * 0)))
         await answered(running, line, provider)
         assert line.close_code is None
         counted = samples(running.server.metrics.render({}))
