@@ -236,11 +236,11 @@ def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = No
     Raises:
         ConfigError: it cannot be used, or does not know the language.
     """
-    from engine.ear.whisper import WhisperEar
-
     ear = config.ear
     if ear.kind == REMOTE:
         return load_remote_ear(config)
+    from engine.ear.whisper import WhisperEar
+
     try:
         language = None if ear.language == "auto" else ear.language
         model_dir = store.path(ear_model(ear))
