@@ -1,13 +1,15 @@
 """A segment's sound as a voice hands it out: without silence around it, with the pause that its
 punctuation asks for, and with the sample at which each word is over."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tts.types import AudioChunk, SpokenWord
+from tts.g2p.script import Run, Script
+from tts.types import AudioChunk, SpokenWord, TextUtterance, check_speed
 
 Array = NDArray[np.float32]
 
@@ -24,6 +26,41 @@ class Sound:
     pieces: Iterator[tuple[Array, bool]]
     words: Sequence[SpokenWord]
     pause: int
+
+
+class RunVoice(ABC):
+    """A `tts.types.TextVoice` whose network makes a run of letters at once."""
+
+    sample_rate: int
+    most_letters: int  # in one run
+    takes_codes = False
+
+    def open(self, speed: float = 1.0) -> TextUtterance:
+        """Begin an answer."""
+        return TextUtterance(self, speed)
+
+    def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
+        """See `tts.types.TextVoice`. The first chunk comes after one run of the network.
+
+        Raises:
+            ValueError: ``speed`` is outside 0.25 to 4.
+        """
+        check_speed(speed)
+        return self._speak(text, speed)
+
+    def _speak(self, text: str, speed: float) -> Iterator[AudioChunk]:
+        script = self._read(text)
+        if not script.letters:
+            yield silent(script.words)
+            return
+        runs = script.runs(self.most_letters)
+        yield from spoken((self._sound(run, speed) for run in runs), self.sample_rate)
+
+    @abstractmethod
+    def _read(self, text: str) -> Script: ...
+
+    @abstractmethod
+    def _sound(self, run: Run, speed: float) -> Sound: ...
 
 
 def spoken(sounds: Iterator[Sound], rate: int) -> Iterator[AudioChunk]:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tts.clause import Sound, silent, spoken
+from tts.clause import RunVoice, Sound
 from tts.g2p.g2p import Phonemizer
-from tts.g2p.script import Run, read_script
+from tts.g2p.script import Run, Script, read_script
 from tts.hibari.vocoder import FRAME_SAMPLES, SAMPLE_RATE, Array, Frames, Vocoder
 from tts.onnx_graph import open_graph
 from tts.text.normalize import DEFAULT_LOCALE
-from tts.types import AudioChunk, SpokenWord, TextUtterance, check_speed
+from tts.types import SpokenWord
 
 LETTERS_FILE = "vocab.json"
 MOST_LETTERS = 400  # the longest text that the network is for
@@ -35,7 +35,7 @@ _GAIN = 1.11  # as loud as the Piper voice: 0.9 dB, benchmarks/results/voices.js
 _LOUDEST = 0.98
 
 
-class HibariVoice:
+class HibariVoice(RunVoice):
     """A loaded voice; one instance serves all calls and threads.
 
     ``graph`` is the network's file, with `LETTERS_FILE` beside it. ``locale`` is that of
@@ -48,7 +48,7 @@ class HibariVoice:
     """
 
     sample_rate = SAMPLE_RATE
-    takes_codes = False
+    most_letters = MOST_LETTERS
 
     def __init__(
         self,
@@ -66,26 +66,8 @@ class HibariVoice:
         self._phonemizer = phonemizer
         self._locale = locale
 
-    def open(self, speed: float = 1.0) -> TextUtterance:
-        """Begin an answer."""
-        return TextUtterance(self, speed)
-
-    def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
-        """See `tts.types.TextVoice`. The first chunk comes after one run of the network.
-
-        Raises:
-            ValueError: ``speed`` is outside 0.25 to 4.
-        """
-        check_speed(speed)
-        return self._speak(text, speed)
-
-    def _speak(self, text: str, speed: float) -> Iterator[AudioChunk]:
-        script = read_script(text, self._phonemizer, self._locale, self._ids)
-        if not script.letters:
-            yield silent(script.words)
-            return
-        runs = script.runs(MOST_LETTERS)
-        yield from spoken((self._sound(run, speed) for run in runs), self.sample_rate)
+    def _read(self, text: str) -> Script:
+        return read_script(text, self._phonemizer, self._locale, self._ids)
 
     def _sound(self, run: Run, speed: float) -> Sound:
         frames, bounds = self._frames(run.letters, speed)

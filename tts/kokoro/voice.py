@@ -5,18 +5,17 @@ machines that keep ahead of it.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from tts.clause import Array, Sound, silent, spoken
+from tts.clause import Array, RunVoice, Sound
 from tts.g2p.g2p import Phonemizer
 from tts.g2p.script import Run, Script, read_script
 from tts.onnx_graph import open_graph
 from tts.text.normalize import DEFAULT_LOCALE
-from tts.types import AudioChunk, SpokenWord, TextUtterance, check_speed
+from tts.types import SpokenWord
 
 MODEL_FILE, LETTERS_FILE = "kokoro.onnx", "vocab.json"
 DEFAULT_SPEAKER = "af_heart"
@@ -97,36 +96,18 @@ class KokoroModel:
         return np.asarray(audio, np.float32).reshape(-1), bounds.tolist()
 
 
-class KokoroVoice:
-    """One speaker; see `KokoroModel.speaker`."""
+class KokoroVoice(RunVoice):
+    """One speaker; see `KokoroModel.speaker`. A segment is one chunk."""
 
     sample_rate = SAMPLE_RATE
-    takes_codes = False
+    most_letters = MOST_LETTERS
 
     def __init__(self, model: KokoroModel, style: Array) -> None:
         self._model = model
         self._style = style
 
-    def open(self, speed: float = 1.0) -> TextUtterance:
-        """Begin an answer."""
-        return TextUtterance(self, speed)
-
-    def synthesize(self, text: str, speed: float = 1.0) -> Iterator[AudioChunk]:
-        """See `tts.types.TextVoice`. A segment is one chunk.
-
-        Raises:
-            ValueError: ``speed`` is outside 0.25 to 4.
-        """
-        check_speed(speed)
-        return self._speak(text, speed)
-
-    def _speak(self, text: str, speed: float) -> Iterator[AudioChunk]:
-        script = self._model.read(text)
-        if not script.letters:
-            yield silent(script.words)
-            return
-        runs = script.runs(MOST_LETTERS)
-        yield from spoken((self._sound(run, speed) for run in runs), self.sample_rate)
+    def _read(self, text: str) -> Script:
+        return self._model.read(text)
 
     def _sound(self, run: Run, speed: float) -> Sound:
         audio, bounds = self._model.run(run.letters, self._style, speed)

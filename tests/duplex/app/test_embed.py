@@ -15,7 +15,7 @@ import soundfile
 from msgspec.structs import replace
 from websockets.asyncio.client import connect
 
-from duplex import Config, ConfigError, DuplexError, Finished, Server
+from duplex import Config, ConfigError, DuplexError, Server
 from duplex.audio.formats import encode_pcm16
 from duplex.audio.resample import resample
 from duplex.config import (
@@ -27,6 +27,7 @@ from duplex.config import (
     ServerConfig,
 )
 from duplex.testing import LoudnessVad, Script, ScriptedEngine, ScriptedVoice
+from tests._support.parrot import HelloEar, Parrot
 from tests._support.wire import say_something, send, until
 
 QUESTION = Path(__file__).parents[2] / "engine" / "data" / "question_capital.wav"
@@ -34,30 +35,6 @@ CONFIG = Config(
     server=ServerConfig(port=0),
     limits=LimitsConfig(refuse_lag_ms=0, refuse_stage_ms=0),  # a busy machine refuses nobody
 )
-
-
-class Parrot:
-    """As in the documentation: no annotations, its own session."""
-
-    context_tokens = 4096
-
-    def open(self):  # type: ignore[no-untyped-def]
-        return self
-
-    def close(self): ...  # type: ignore[no-untyped-def]
-
-    async def prefill(self, messages, partial=None): ...  # type: ignore[no-untyped-def]
-
-    async def generate(self, messages, options):  # type: ignore[no-untyped-def]
-        yield f"You said: {messages[-1].text}"
-        yield Finished("stop", 0, 0, 0)
-
-
-class HelloEar:
-    """Hears the same in everything."""
-
-    def transcribe(self, pcm: object) -> str:
-        return "Hello there."
 
 
 def without_models(config: Config, tmp_path: Path) -> Config:

@@ -12,38 +12,14 @@ from websockets.asyncio.client import connect
 from duplex import ConfigError, Server
 from duplex.config import Config, DialogueConfig, EarConfig, LimitsConfig, ServerConfig, VoiceConfig
 from duplex.testing import LoudnessVad, ScriptedVoice
-from engine.types import Finished
 from tests._support.endpoint import Endpoint, endpoint, status
+from tests._support.parrot import HelloEar, Parrot
 from tests._support.wire import say, say_something, send, until
 
 pytestmark = pytest.mark.realtime
 
 MODELS = {"/v1/models": status(200, '{"data": [{"id": "a-model"}]}')}
 SECOND = np.full(24_000, 4000, "<i2").tobytes()
-
-
-class Parrot:
-    """Repeats what it hears."""
-
-    context_tokens = 4096
-
-    def open(self):  # type: ignore[no-untyped-def]
-        return self
-
-    def close(self): ...  # type: ignore[no-untyped-def]
-
-    async def prefill(self, messages, partial=None): ...  # type: ignore[no-untyped-def]
-
-    async def generate(self, messages, options):  # type: ignore[no-untyped-def]
-        yield f"You said: {messages[-1].text}"
-        yield Finished("stop", 0, 0, 0)
-
-
-class HelloEar:
-    """Hears the same in everything."""
-
-    def transcribe(self, pcm: object) -> str:
-        return "Hello there."
 
 
 def config_of(served: Endpoint, part: str) -> Config:
