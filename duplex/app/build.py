@@ -22,7 +22,15 @@ from duplex.app.build_remote import (
     speakers,
 )
 from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
-from duplex.app.ear_choice import VOICE_LANGUAGES, ear_model, tell_choice, tell_unspoken
+from duplex.app.ear_choice import (
+    AUTO,
+    VOICE_LANGUAGES,
+    ear_model,
+    exact_pass_ms,
+    larger_ear,
+    tell_choice,
+    tell_unspoken,
+)
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -170,7 +178,7 @@ def load_engines(
     if given.engine is not None:
         return given.engine, {}
     meter = None if silero is None else silero.probabilities
-    ear = load_ear(config, store, meter) if given.ear is None else given.ear
+    ear = load_ear(config, store, meter, progress) if given.ear is None else given.ear
     others: dict[str, Engine] = {}
     for name in config.brain.others:
         other = structs.replace(config, brain=structs.replace(config.brain, model=name))
@@ -229,26 +237,44 @@ def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOpt
     return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)
 
 
-def load_ear(config: Config, store: ModelStore, meter: "SpeechMeter | None" = None) -> "Ear":
-    """The ear that the configuration names; a Whisper must be installed. ``meter`` tells it speech
-    from noise where it is in doubt.
+def load_ear(
+    config: Config,
+    store: ModelStore,
+    meter: "SpeechMeter | None" = None,
+    progress: Progress | None = None,
+) -> "Ear":
+    """The ear that the configuration names; a Whisper must be installed, but for a larger one
+    that "auto" takes. ``meter`` tells it speech from noise where it is in doubt.
 
     Raises:
         ConfigError: it cannot be used, or does not know the language.
+        ModelError: the larger one cannot be installed.
     """
     ear = config.ear
     if ear.kind == REMOTE:
         return load_remote_ear(config)
+    model = ear_model(ear)
+    loaded = _load_whisper(config, store.path(model), meter)
+    if ear.model != AUTO:
+        return loaded
+    pass_ms = exact_pass_ms(loaded)
+    if (larger := larger_ear(ear, pass_ms)) is not None:
+        store.ensure([larger], progress or Progress(None))
+        model, loaded = larger, _load_whisper(config, store.path(larger), meter)
+        pass_ms = exact_pass_ms(loaded)
+    tell_choice(ear, model, pass_ms)
+    return loaded
+
+
+def _load_whisper(config: Config, directory: Path, meter: "SpeechMeter | None") -> "Ear":
     from engine.ear.whisper import WhisperEar
 
+    ear = config.ear
+    language = None if ear.language == "auto" else ear.language
     try:
-        language = None if ear.language == "auto" else ear.language
-        model_dir = store.path(ear_model(ear))
-        loaded = WhisperEar(model_dir, threads=ear.threads, language=language, meter=meter)
+        return WhisperEar(directory, threads=ear.threads, language=language, meter=meter)
     except ValueError as error:
         raise ConfigError(f"ear: {error}") from error
-    tell_choice(ear, loaded)
-    return loaded
 
 
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":

@@ -1,6 +1,7 @@
 """Which ear hears, if ``ear.model`` is "auto", and what of it is said at start."""
 
 import logging
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,38 @@ MULTILINGUAL = "whisper-base"
 BOUND_MS = 150
 _TYPICAL_S = 3  # of speech in a turn
 _RATE_HZ = 16_000
+_TIMES_ENGLISH = 2.2  # what the multilingual ear computes for the same sound; word_errors.json
+_SPARE_CORES = 4  # the brain and other calls leave some over
 VOICE_LANGUAGES = frozenset({"en"})  # of all built-in voices
 
 logger = logging.getLogger(__name__)
 
 
 def ear_model(ear: EarConfig) -> str:
-    """The model that ``ear`` names. "auto" is the small English ear for English, because the larger
-    one is no better in digits and single words (docs/decisions/0076-which-ear.md), else the
+    """The model that is loaded first. "auto" is the small English ear for English, else the
     multilingual one."""
     if ear.model != AUTO:
         return ear.model
     return ENGLISH if ear.language == "en" else MULTILINGUAL
+
+
+def larger_ear(config: EarConfig, pass_ms: float, cores: int | None = None) -> str | None:
+    """The ear that "auto" takes in place of the small English one, if this machine has computing
+    to spare: it mishears fewer words (docs/decisions/0076-which-ear.md).
+
+    Args:
+        pass_ms: `exact_pass_ms` of the small one.
+        cores: those that this process may use; None: counted.
+    """
+    if config.model != AUTO or ear_model(config) != ENGLISH:
+        return None
+    spare = (cores or _usable_cores()) >= _SPARE_CORES
+    return MULTILINGUAL if spare and pass_ms * _TIMES_ENGLISH <= BOUND_MS else None
+
+
+def _usable_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def exact_pass_ms(ear: "Ear") -> float:
@@ -47,18 +68,15 @@ def exact_pass_ms(ear: "Ear") -> float:
     return 1000 * min(taken)
 
 
-def tell_choice(config: EarConfig, ear: "Ear") -> None:
+def tell_choice(config: EarConfig, model: str, pass_ms: float) -> None:
     """Say in one line which ear "auto" has chosen, and how fast it is here."""
-    if config.model != AUTO:
-        return
-    taken_ms = exact_pass_ms(ear)
     logger.log(
-        logging.INFO if taken_ms <= BOUND_MS else logging.WARNING,
+        logging.INFO if pass_ms <= BOUND_MS else logging.WARNING,
         "ear.model is auto: %s for %r; a turn of %d s takes %d ms, and a pause leaves %d",
-        ear_model(config),
+        model,
         config.language,
         _TYPICAL_S,
-        taken_ms,
+        pass_ms,
         BOUND_MS,
     )
 

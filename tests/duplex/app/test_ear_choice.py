@@ -1,13 +1,23 @@
-"""ear.model = "auto": by the language, and said with its speed."""
+"""ear.model = "auto": by the language and a measured pass, and said with its speed."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from duplex.app.ear_choice import BOUND_MS, ear_model, exact_pass_ms, tell_choice, tell_unspoken
-from duplex.config import EarConfig
+from duplex.app import build
+from duplex.app.ear_choice import (
+    BOUND_MS,
+    ear_model,
+    exact_pass_ms,
+    larger_ear,
+    tell_choice,
+    tell_unspoken,
+)
+from duplex.config import Config, EarConfig
+from duplex.model_store import ModelStore
 
 
 class CountingEar:
@@ -33,27 +43,45 @@ def test_auto_goes_by_the_language(model: str, language: str, chosen: str) -> No
     assert ear_model(EarConfig(model=model, language=language)) == chosen
 
 
-def test_the_choice_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    ear = CountingEar()
-    with caplog.at_level(logging.INFO, "duplex.app.ear_choice"):
-        tell_choice(EarConfig(), ear)
-        assert (ear.passes, caplog.messages) == (0, [])
-        tell_choice(EarConfig(model="auto", language="de"), ear)
-    assert ear.passes == 2
-    (line,) = caplog.messages
-    assert "whisper-base for 'de'" in line
+def test_the_larger_ear_is_taken_where_there_is_computing_to_spare() -> None:
+    auto = EarConfig(model="auto")
+    assert larger_ear(auto, 60.0, cores=8) == "whisper-base"
+    assert larger_ear(auto, 60.0, cores=2) is None
+    assert larger_ear(auto, 90.0, cores=8) is None
+    assert larger_ear(EarConfig(), 60.0, cores=8) is None
+    assert larger_ear(EarConfig(model="auto", language="de"), 60.0, cores=8) is None
 
 
-def test_a_machine_that_is_too_slow_is_warned_of(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pass_is_the_faster_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.0, 0.5, 1.0, 1.2])
     monkeypatch.setattr("time.perf_counter", lambda: next(seconds))
     assert exact_pass_ms(CountingEar()) == pytest.approx(200)
-    monkeypatch.setattr("duplex.app.ear_choice.exact_pass_ms", lambda ear: BOUND_MS + 1.0)
-    tell_choice(EarConfig(model="auto"), CountingEar())
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
+
+
+def test_the_choice_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    config = EarConfig(model="auto", language="de")
+    with caplog.at_level(logging.INFO, "duplex.app.ear_choice"):
+        tell_choice(config, "whisper-base", BOUND_MS)
+        tell_choice(config, "whisper-base", BOUND_MS + 1)
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]
+    assert "whisper-base for 'de'" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("pass_ms", [40.0, 140.0])
+def test_auto_loads_the_ear_that_keeps_up(
+    pass_ms: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The passes are given; which models are installed and loaded is looked at."""
+    installed: list[str] = []
+    monkeypatch.setattr(ModelStore, "ensure", lambda self, names, progress: installed.extend(names))
+    monkeypatch.setattr(ModelStore, "path", lambda self, name: tmp_path / name)
+    monkeypatch.setattr(build, "_load_whisper", lambda config, directory, meter: directory.name)
+    monkeypatch.setattr(build, "exact_pass_ms", lambda ear: pass_ms)
+    monkeypatch.setattr("duplex.app.ear_choice._usable_cores", lambda: 8)
+    loaded = build.load_ear(Config(ear=EarConfig(model="auto")), ModelStore(tmp_path))
+    larger = pass_ms < 100
+    assert installed == (["whisper-base"] if larger else [])
+    assert loaded == ("whisper-base" if larger else "whisper-tiny.en")
 
 
 def test_a_language_without_a_voice_is_said_at_start(caplog: pytest.LogCaptureFixture) -> None:
