@@ -1,0 +1,73 @@
+"""Options of what runs on other machines: a brain behind an endpoint, and the store that servers
+share. `duplex.config` holds them with all others."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from duplex.errors import ConfigError
+
+Preset = Literal[
+    "",
+    "step-audio-r1",
+    "qwen-omni",
+    "qwen-omni-dashscope",
+    "voxtral",
+    "voxtral-mistral",
+    "ultravox",
+    "gpt-audio",
+]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class ChatTable(Section, frozen=True):
+    """``[brain.chat]``: how the model wants to be asked, where that differs from the preset. See
+    `engine.brain.chat_shape.ChatShape`."""
+
+    roles: dict[str, str] | None = None  # ours -> its: user = "human"
+    order: Literal["sound", "sound_text", "text_sound"] | None = None  # what a turn is sent as
+    sound_turns: Annotated[int, Meta(ge=1)] | None = None  # that are sent as sound; older: as words
+    piece_s: Annotated[float, Meta(ge=1)] | None = None  # of sound at the most
+    sound_part: dict[str, Any] | None = None  # the form of one; "{wav}" is the file in base64
+    sound_tokens_per_s: Annotated[float, Meta(gt=0)] | None = None  # of the context
+    thinking: str | None = None  # begins an answer that is to think
+    not_thinking: str | None = None  # begins one that is not
+    start_message: dict[str, Any] | None = None  # of that beginning's message, besides
+    start_body: dict[str, Any] | None = None  # of its request, besides
+    opens_thought: bool | None = None  # its template opens <think>
+    thoughts: tuple[str, ...] | None = None  # fields with reasoning, besides the usual
+    limit: str | None = None  # the field for the most tokens
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class RemoteBrainOptions(Section, frozen=True):
+    """The options of ``brain.kind = "openai"`` that no other kind has."""
+
+    hears: bool = False  # kind "openai": send it the caller's sound
+    preset: Preset = ""  # kind "openai": how its model wants to be asked; see docs/models.md
+    prefill_ahead: bool = False  # kind "openai": send what is known while the caller speaks
+    chat: dict[str, Any] = msgspec.field(default_factory=dict)  # what differs from the preset
+    extra_body: dict[str, Any] = msgspec.field(default_factory=dict)  # of each request
+    extra_headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        msgspec.convert(self.chat, ChatTable)
+
+    def check_kind(self, kind: str) -> None:
+        """
+        Raises:
+            ConfigError: a brain of another ``kind`` has one of these options.
+        """
+        for name in RemoteBrainOptions.__struct_fields__:
+            if getattr(self, name) and kind != "openai":
+                raise ConfigError(f'brain.{name} is for brain.kind = "openai"')
+
+    def chat_changes(self) -> dict[str, Any]:
+        """What ``chat`` sets."""
+        table = msgspec.convert(self.chat, ChatTable)
+        values = {name: getattr(table, name) for name in table.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not None}
