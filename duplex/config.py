@@ -12,7 +12,7 @@ from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
 from duplex.model_store import default_root
-from duplex.remote_options import RemoteBrainOptions, Section
+from duplex.remote_options import RemoteBrainOptions, Section, StoreConfig
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
 from duplex.toml_file import convert, read_toml
 
@@ -282,8 +282,7 @@ class SipConfig(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """All options. `load_config` reads and checks a file; one made in Python is checked by what
-    it is given to (`check`)."""
+    """All options. `load_config` checks them; one made in Python is checked where it is given."""
 
     server: ServerConfig = ServerConfig()
     access: AccessConfig = AccessConfig()
@@ -299,6 +298,7 @@ class Config(Section, frozen=True):
     dialogue: DialogueConfig = DialogueConfig()
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
+    store: StoreConfig = StoreConfig()
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name
 
     def cache_dir(self) -> Path:

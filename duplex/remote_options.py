@@ -1,6 +1,7 @@
 """Options of what runs on other machines: a brain behind an endpoint, and the store that servers
 share. `duplex.config` holds them with all others."""
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +19,9 @@ Preset = Literal[
     "ultravox",
     "gpt-audio",
 ]
+
+
+_EDGE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,3 +75,22 @@ class RemoteBrainOptions(Section, frozen=True):
         table = msgspec.convert(self.chat, ChatTable)
         values = {name: getattr(table, name) for name in table.__struct_fields__}
         return {name: value for name, value in values.items() if value is not None}
+
+
+class StoreConfig(Section, frozen=True):
+    """What several servers of the same callers share. Empty: each is alone."""
+
+    url: str = ""  # valkey://HOST:6379/0, valkeys:// with TLS, or redis://; needs the extra "scale"
+    password_env: str = "DUPLEX_STORE_PASSWORD"  # the variable with its password, if it is set
+    prefix: str = "duplex"  # of all names in it
+    lease_s: Annotated[float, Meta(ge=1)] = 30.0  # after which a dead server's calls count no more
+    budget_ms: Annotated[int, Meta(gt=0)] = 50  # of one operation; then it counts as down
+    when_down: Literal["refuse", "admit"] = "refuse"  # new calls of keys that have limits
+    edge: str = ""  # this server's name; it begins the tokens with which its calls are resumed
+    address: str = ""  # where others send who resumes a call of it: ws://10.0.0.7:8765
+
+    def __post_init__(self) -> None:
+        if self.edge and not _EDGE.fullmatch(self.edge):
+            raise ValueError(f"edge {self.edge!r} is not of letters, digits and hyphens")
+        if self.address and not self.address.startswith(("ws://", "wss://")):
+            raise ValueError(f"address {self.address!r} does not begin with ws:// or wss://")
