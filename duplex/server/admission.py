@@ -57,11 +57,11 @@ class Admission:
         if principal is None:
             return http.unauthorized()
         if token is not None and resumed is None:
-            elsewhere = await self._address_of(edge_of(token))
-            if elsewhere is not None:
-                query = urlsplit(request.path).query
-                path = f"{self._config.server.root()}{urlsplit(request.path).path}"
-                return http.moved(f"{elsewhere.rstrip('/')}{path}?{query}")
+            address = await self._address_of(edge_of(token))
+            if address is not None:
+                asked = urlsplit(request.path)
+                path = f"{self._config.server.root()}{asked.path}?{asked.query}"
+                return http.elsewhere(address.rstrip("/") + path)
         refusal = await self.enter(connection, request, principal, is_resumed=resumed is not None)
         if refusal is None and token is None:
             connection.reserved = await self._calls.reserve(principal)

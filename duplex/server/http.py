@@ -112,6 +112,11 @@ def moved(address: str) -> HttpAnswer:
     return HttpAnswer(HTTPStatus.PERMANENT_REDIRECT, b"", TEXT, (("Location", address),))
 
 
+def elsewhere(address: str) -> HttpAnswer:
+    """Return the answer that has a client ask at ``address`` this time."""
+    return HttpAnswer(HTTPStatus.TEMPORARY_REDIRECT, b"", TEXT, (("Location", address),))
+
+
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return headers by their names in lower case; those that come twice as one (RFC 9110, 5.3)."""
     found: dict[str, str] = {}
