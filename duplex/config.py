@@ -12,6 +12,7 @@ from msgspec import Meta, structs
 
 from duplex.errors import ConfigError
 from duplex.model_store import default_root
+from duplex.remote_options import RemoteBrainOptions, Section, StoreConfig
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
 from duplex.toml_file import convert, read_toml
 
@@ -30,10 +31,6 @@ KINDS = {
     "voice": ("built-in", "piper", "openai"),
     "vad": ("silero",),
 }
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the configuration file."""
 
 
 class ServerConfig(Section, frozen=True):
@@ -106,7 +103,7 @@ class EarConfig(Section, frozen=True):
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
 
-class BrainConfig(Section, frozen=True):
+class BrainConfig(RemoteBrainOptions, frozen=True, kw_only=True):
     kind: str = "embedded"  # or "native", "huggingface", "openai", "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
@@ -115,10 +112,12 @@ class BrainConfig(Section, frozen=True):
     context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kinds "native" and "openai"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
     max_tokens: Positive = 256  # of one answer
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    temperature: Annotated[float, Meta(ge=0, le=2)] | Literal["auto"] = (
+        "auto"  # 0; "openai": its own
+    )
     instructions: str = ""  # empty: the built-in spoken style
     thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
-    think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for kind "native"
+    think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for "native" and presets
     base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 
@@ -129,7 +128,7 @@ class BrainConfig(Section, frozen=True):
     def thoughts(self) -> int:
         """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the
         caller waiting, so it gets fewer than one that thinks while it speaks."""
-        return self.think_tokens or (1024 if self.kind == "native" else 96)
+        return self.think_tokens or (1024 if self.kind == "native" or self.preset else 96)
 
 
 class NativeConfig(Section, frozen=True):
@@ -283,8 +282,7 @@ class SipConfig(Section, frozen=True):
 
 
 class Config(Section, frozen=True):
-    """All options. `load_config` reads and checks a file; one made in Python is checked by what
-    it is given to (`check`)."""
+    """All options. `load_config` checks them; one made in Python is checked where it is given."""
 
     server: ServerConfig = ServerConfig()
     access: AccessConfig = AccessConfig()
@@ -300,6 +298,7 @@ class Config(Section, frozen=True):
     dialogue: DialogueConfig = DialogueConfig()
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
+    store: StoreConfig = StoreConfig()
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name
 
     def cache_dir(self) -> Path:
@@ -338,6 +337,7 @@ def check(config: Config) -> None:
         ConfigError: options contradict each other, or a kind is unknown.
     """
     _check_kinds(config)
+    config.brain.check_kind(config.brain.kind)
     if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):

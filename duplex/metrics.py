@@ -70,6 +70,7 @@ _COUNTERS = {
         "Connections, and packets and messages of them, that were dropped, by the reason.",
         ("reason",),
     ),
+    "duplex_store_failures_total": ("Operations of the shared store that failed.", ()),
     "duplex_received_bytes_total": ("Bytes received from clients.", ()),
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
     "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),

@@ -132,7 +132,9 @@ def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig"
     from engine.brain.style import system_prompt
 
     turn = config.turn
-    thinking = config.brain.thinking != "off" and config.brain.kind != "native"
+    # A native model, and one with a preset, is not told how to think: it knows.
+    is_told = config.brain.kind != "native" and not config.brain.preset
+    thinking = config.brain.thinking != "off" and is_told
     detection = ServerVad(
         threshold=turn.threshold,
         prefix_padding_ms=turn.prefix_padding_ms,
@@ -204,6 +206,12 @@ def _load_engine(
             return NativeEngine(ear, model.tower, model.brain, meter)
         brain = model.brain
     elif brain is None:
+        remote = config.brain
+        if remote.kind == REMOTE and (remote.hears or remote.prefill_ahead):
+            from engine.remote_brain import RemoteBrainEngine
+
+            client = load_remote_brain(config)
+            return RemoteBrainEngine(ear, client, hears=remote.hears, meter=meter)
         brain = load_brain(config, store, progress)
     return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill, meter=meter)
 
@@ -218,7 +226,8 @@ def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOpt
     from engine.types import GenerationOptions
 
     brain, native = config.brain, config.native
-    options = GenerationOptions(brain.max_tokens, temperature=brain.temperature)
+    temperature = 0.0 if brain.temperature == "auto" else brain.temperature
+    options = GenerationOptions(brain.max_tokens, temperature=temperature)
     if brain.kind == "native":
         sampling = native_sampling(config, checkpoint)
         options = replace(

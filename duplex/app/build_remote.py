@@ -3,8 +3,10 @@ each: what of an address, a key, a proxy or a model's name cannot be right."""
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -15,7 +17,8 @@ from duplex.errors import ConfigError
 
 if TYPE_CHECKING:
     from duplex.config import BrainConfig, EarConfig, VoiceConfig
-    from engine.brain.interface import Brain
+    from engine.brain.chat_shape import ChatShape
+    from engine.brain.openai_compatible import OpenAIBrain
     from engine.ear.interface import Ear
     from engine.remote.background import Background
     from engine.remote.service import Service
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 REMOTE = "openai"  # the kind of such a part
 _EAR_S, _VOICE_S = 10.0, 10.0  # a caller waits in silence; the brain may think for longer
+_HEARING_S = 10.0  # for a first second of sound, which an endpoint may have to warm up for
+_OF_SOUND = frozenset({400, 404, 415, 422, 501})  # how sound is refused
+_MEANS_SOUND = re.compile("audio|multi-?modal|sound|content", re.IGNORECASE)
 _SPEAKERS = 16  # answers that are spoken at a time; each has a thread that mostly waits
 logger = logging.getLogger(__name__)
 
@@ -43,7 +49,7 @@ def ask_services(config: Config, given: Given) -> Config:
         section = getattr(config, part)
         if section.kind == REMOTE and is_made(config, given, part):
             models = [section.model, *(section.others if part == "brain" else ())]
-            asked = structs.replace(section, base_url=_asked(part, section, models))
+            asked = structs.replace(section, base_url=_asked(part, config, models))
             config = structs.replace(config, **{part: asked})
     return config
 
@@ -53,7 +59,7 @@ def speakers(config: Config, given: Given) -> int:
     return _SPEAKERS if config.voice.kind == REMOTE and is_made(config, given, "voice") else 1
 
 
-def load_remote_brain(config: Config) -> "Brain":
+def load_remote_brain(config: Config) -> "OpenAIBrain":
     """The brain of ``brain.kind = "openai"``.
 
     Raises:
@@ -67,7 +73,22 @@ def load_remote_brain(config: Config) -> "Brain":
         config.brain.model,
         api_key=service.api_key,
         context_tokens=config.brain.context(),
+        shape=chat_shape(config.brain),
+        prefill_ahead=config.brain.prefill_ahead,
     )
+
+
+def chat_shape(brain: "BrainConfig") -> "ChatShape":
+    """How the brain behind an endpoint wants to be asked: its preset, and what differs from it."""
+    from engine.brain.chat_shape import PRESETS
+
+    preset = PRESETS[brain.preset]
+    changes = brain.chat_changes()
+    if brain.temperature != "auto":
+        changes["temperature"] = brain.temperature
+    body = {**preset.body, **brain.extra_body}
+    headers = {**preset.headers, **brain.extra_headers}
+    return replace(preset, **{**changes, "body": body, "headers": headers})
 
 
 def load_remote_ear(config: Config) -> "Ear":
@@ -126,17 +147,53 @@ def _service(part: str, section: "_Section", timeout_s: float = 30.0) -> "Servic
         raise ConfigError(str(error)) from error
 
 
-def _asked(part: str, section: "_Section", models: list[str]) -> str:
+def _asked(part: str, config: Config, models: list[str]) -> str:
     """The mended address of a service, which is asked for ``models``."""
     from engine.errors import EngineError
     from engine.remote.start import checked, mended
 
+    section = getattr(config, part)
     service = _service(part, section)
     try:
         service, lines = checked(service, part, models)
     except EngineError as error:
         raise ConfigError(str(error)) from error
     _, said = mended(f"{part}.base_url", section.base_url)
+    if part == "brain" and config.brain.hears:
+        lines += _check_hearing(service, config.brain)
     for line in filter(None, [said, *lines]):
         logger.warning("%s", line)
     return service.base_url
+
+
+def _check_hearing(service: "Service", brain: "BrainConfig") -> list[str]:
+    """Send a second of silence to a brain that is to hear. Returns what is to be said.
+
+    Raises:
+        ConfigError: it takes no sound.
+    """
+    import numpy as np
+
+    from engine.brain.clips import ClippedSound, clip_of
+    from engine.brain.openai_request import Requests
+    from engine.remote.service import RemoteError
+    from engine.remote.start import tried
+
+    shape = chat_shape(brain)
+    silence = ClippedSound((clip_of(np.zeros(16_000, np.float32)),))
+    lines = []
+    for model in (brain.model, *brain.others):
+        request = Requests(model, shape, brain.context()).ahead([], silence)
+        try:
+            status, said = tried(service, request, _HEARING_S, shape.headers)
+        except RemoteError as error:
+            lines.append(f"brain.hears is not checked: {error}")
+            continue
+        if status in _OF_SOUND or (status >= 500 and _MEANS_SOUND.search(said)):
+            raise ConfigError(
+                f"brain.hears: {service.name} refuses sound for {model} ({status}: {said}): set "
+                "brain.hears = false, or brain.preset and brain.chat as its model wants it"
+            )
+        if said:
+            lines.append(f"brain.hears is not checked: {service.name} says {status}: {said}")
+    return lines

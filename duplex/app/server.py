@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from duplex.app.shared import Shared
 from duplex.config import Config
 from duplex.dialogue.parts import Parts
 from duplex.errors import ConfigError, EngineLost, ResumeError
@@ -51,7 +51,8 @@ from duplex.server.keys import (
 from duplex.server.lifetime import is_told_to_stop, tls_context
 from duplex.server.load import Load
 from duplex.server.pages import load_pages
-from duplex.server.registry import CallRegistry, Refusal
+from duplex.server.places import Place, Refusal
+from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
 from duplex.server.status import StatusPages
 
@@ -88,6 +89,9 @@ class DialogueServer:
     calls: CallRegistry
     """The calls that are open, whatever they come over."""
 
+    shared: Shared
+    """What it counts and keeps together with others."""
+
     sockets: SocketLimits
     """The bounds of its sockets; counts them while it listens."""
 
@@ -95,7 +99,8 @@ class DialogueServer:
     """The SIP calls; set while it listens, if SIP is configured."""
 
     def __init__(self, config: Config, parts: Parts, *, keys: Keys | None = None) -> None:
-        """
+        """Servers that are given one store in their configuration share what it holds.
+
         Raises:
             ConfigError: the keys or an assistant's functions cannot be used, or strangers would
                 be served by accident.
@@ -105,20 +110,22 @@ class DialogueServer:
         self._is_stopping = False  # set by `drain`, and when it listens no more
         keys = load_keys(config.access) if keys is None else keys
         check_exposure(config, keys)
-        secrets = ClientSecrets(time.time)
         self.metrics = Metrics()
+        self.shared = Shared(config.store, self.metrics)
+        secrets = ClientSecrets(keys, self.shared.store)
         self.load = Load(config.limits, self.metrics)
-        self.calls = CallRegistry(config, parts, self.metrics, self.load)
+        self.calls = CallRegistry(config, parts, self.metrics, self.load, self.shared.places)
         self.sockets = SocketLimits(
             config.limits,
             self.metrics,
             self._answer_plain,
             config.server.max_outbox_bytes,
+            self.shared.ban,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
             proxies=_proxies(config),
         )
         self._admission = Admission(
-            config, keys, secrets, self.calls, self.sockets, lambda: self._is_stopping
+            config, keys, secrets, self.calls, self.shared.store, lambda: self._is_stopping
         )
         self._phone_admission = PhoneAdmission(config, keys, self._has_room)
         self._phone = PhoneCalls(config, parts, self.metrics, self.calls)
@@ -187,6 +194,7 @@ class DialogueServer:
             logger.warning("keys and voices travel in clear: no TLS is configured")
         async with (
             self.load.watched(),
+            self.shared.joined(),
             serve(
                 self._handle,
                 config.host,
@@ -236,13 +244,15 @@ class DialogueServer:
     def _scheme(self) -> str:
         return "wss" if self._config.server.tls_certificate else "ws"
 
-    def _has_room(self, principal: Principal) -> bool:
+    async def _has_room(self, principal: Principal) -> bool:
         """Whether another call of this principal's could be held now."""
-        return not self._is_stopping and self.calls.refusal(principal) is None
+        if self._is_stopping or self.calls.refusal() is not None:
+            return False
+        return await self.shared.has_place(principal)
 
     # Requests.
 
-    def _answer_plain(self, request: http.HttpRequest) -> http.HttpAnswer:
+    def _answer_plain(self, request: http.HttpRequest) -> http.Answer:
         root = self._config.server.root()
         path = http.below(root, request.path)
         return (
@@ -251,7 +261,9 @@ class DialogueServer:
             else self._routes.answer(replace(request, path=path))
         )
 
-    def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _before_upgrade(
+        self, connection: ServerConnection, request: Request
+    ) -> Response | None:
         """Answer plain requests and refused callers; None lets a caller in."""
         assert isinstance(connection, Gate)
         try:
@@ -267,16 +279,17 @@ class DialogueServer:
         if upgrade is None or (inside in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
             plain = http.HttpRequest("GET", path, headers, query=query, origin=origin)
-            return _response(self._answer_plain(plain))
+            answer = self._answer_plain(plain)
+            return _response(answer if isinstance(answer, http.HttpAnswer) else await answer)
         if inside != path:  # `_handle` and all that it calls look at the request again
             request.path = urlsplit(request.path)._replace(path=inside or "").geturl()
-        refusal = upgrade.admit(connection, request)
+        refusal = await upgrade.admit(connection, request)
         if refusal is not None:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
             return _response(refusal)
         return None
 
-    def _admit_phone(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
+    async def _admit_phone(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
         """Let a phone provider in (None), or return the refusal."""
         headers = http.joined(request.headers.raw_items())
         admitted = self._phone_admission.admit_stream(request.path, headers, connection.origin)
@@ -284,7 +297,7 @@ class DialogueServer:
             return admitted
         connection.protocol.max_message_size = MAX_MESSAGE_BYTES
         connection.mends_text = True
-        return self._admission.enter(connection, request, admitted)
+        return await self._admission.enter(connection, request, admitted)
 
     # Calls.
 
@@ -311,11 +324,15 @@ class DialogueServer:
         if token is not None:
             await self._resume(connection, token, after)
             return
-        refusal = self.calls.refusal(connection.principal)
-        if refusal is not None:
+        reserved, refusal = connection.reserved, self.calls.refusal()
+        assert reserved is not None
+        if refusal is None and isinstance(reserved, Refusal):
+            refusal = reserved
+        if isinstance(reserved, Refusal) or refusal is not None:
+            assert refusal is not None
             await self._refuse(connection, refusal)
             return
-        await self._open(connection, request).hold(connection)
+        await self._open(connection, request, reserved).hold(connection)
 
     async def _refuse(self, connection: Gate, refusal: Refusal) -> None:
         self.calls.refuse(refusal)
@@ -324,13 +341,13 @@ class DialogueServer:
             await connection.send(encode(error, random_id))
             await connection.close(refusal.close_code, refusal.kind.replace("_", " "))
 
-    def _open(self, caller: Gate, request: Request) -> ResumableCall:
+    def _open(self, caller: Gate, request: Request, place: Place) -> ResumableCall:
         headers = request.headers
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
         beta = wants_beta(headers.get_all("OpenAI-Beta"), [name.strip() for name in offered])
         start = beginning(caller.principal, request.path, self._parts)
         shape: ShapeName = "beta" if beta else "ga"
-        return self.calls.open(caller.principal, start, caller.address, shape=shape)
+        return self.calls.open(caller.principal, start, caller.address, place, shape=shape)
 
     async def _resume(self, connection: Gate, token: str, after: str) -> None:
         try:
@@ -347,7 +364,7 @@ class DialogueServer:
 class _Upgrade:
     """What becomes of a request for a WebSocket at one path."""
 
-    admit: Callable[[Gate, Request], http.HttpAnswer | None]  # None: let in
+    admit: Callable[[Gate, Request], Awaitable[http.HttpAnswer | None]]  # None: let in
     hold: Callable[[Gate, Request], Awaitable[None]]
 
 

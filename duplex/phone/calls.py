@@ -27,6 +27,7 @@ from duplex.phone.providers.tolerance import TolerantCodec
 from duplex.phone.speech import Speaker, Spoken
 from duplex.server.gate import POLICY_VIOLATION
 from duplex.server.keys import Principal
+from duplex.server.places import Refusal
 from duplex.server.registry import CallRegistry
 
 logger = logging.getLogger(__name__)
@@ -84,37 +85,40 @@ class PhoneCalls:
             return
         except ConnectionClosed:
             return
-        refusal = self._calls.refusal(principal)
-        if refusal is not None:
-            self._calls.refuse(refusal)
-            await socket.close(refusal.close_code, refusal.kind.replace("_", " "))
+        admitted = self._calls.refusal() or await self._calls.reserve(principal)
+        if isinstance(admitted, Refusal):
+            self._calls.refuse(admitted)
+            await socket.close(admitted.close_code, admitted.kind.replace("_", " "))
             return
-        answering = self._assistant(started.parameters.get("assistant") or assistant, log)
-        functions = self._functions[answering.functions]
-        tools = tools_of(answering, transfers=switchboard is not None)
-        session = session_of(
-            self._config,
-            self._parts.defaults,
-            answering,
-            started.encoding,
-            (*functions.tools, *tools),
-        )
-        speed, output = self._config.voice.speed, session.audio.output
-        speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)
-        line = PhoneLine(
-            started.encoding,
-            session.audio.input.format,
-            line_settings(self._config, answering, tools, can_say=speaker.can_say),
-            frame_ms=codec.frame_ms,
-            has_marks=codec.has_marks,
-        )
-        self._metrics.count("duplex_phone_calls_total", provider=provider)
-        async with leg.running(line, speaker, functions):
-            with contextlib.suppress(ConnectionClosed):
-                call = self._calls.open(
-                    principal, session, provider, shape="typed", call_id=call_id
-                )
-                await call.hold(leg)
+        try:
+            answering = self._assistant(started.parameters.get("assistant") or assistant, log)
+            functions = self._functions[answering.functions]
+            tools = tools_of(answering, transfers=switchboard is not None)
+            session = session_of(
+                self._config,
+                self._parts.defaults,
+                answering,
+                started.encoding,
+                (*functions.tools, *tools),
+            )
+            speed, output = self._config.voice.speed, session.audio.output
+            speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)
+            line = PhoneLine(
+                started.encoding,
+                session.audio.input.format,
+                line_settings(self._config, answering, tools, can_say=speaker.can_say),
+                frame_ms=codec.frame_ms,
+                has_marks=codec.has_marks,
+            )
+            self._metrics.count("duplex_phone_calls_total", provider=provider)
+            async with leg.running(line, speaker, functions):
+                with contextlib.suppress(ConnectionClosed):
+                    call = self._calls.open(
+                        principal, session, provider, admitted, shape="typed", call_id=call_id
+                    )
+                    await call.hold(leg)
+        finally:
+            admitted.give_back()
 
     def _assistant(self, name: str, log: CallLogger) -> AssistantConfig:
         """Return the assistant of that name, the default one if there is none."""

@@ -1,6 +1,5 @@
 """Decides which callers are let in, before anything is allocated for them."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -12,9 +11,11 @@ from duplex.config import Config
 from duplex.protocol.codes import Code
 from duplex.rate import TokenBucket
 from duplex.server import http
-from duplex.server.gate import BAN_S, Gate, SocketLimits
+from duplex.server.gate import BAN_S, Gate
 from duplex.server.keys import ClientSecrets, Keys, Principal, allows_origin, presented_key
 from duplex.server.registry import CallRegistry
+from duplex.server.resumable_call import edge_of
+from duplex.server.store import Store, StoreDown
 
 
 class Admission:
@@ -26,33 +27,62 @@ class Admission:
         keys: Keys,
         secrets: ClientSecrets,
         calls: CallRegistry,
-        sockets: SocketLimits,
+        store: Store,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._config = config
         self._keys = keys
         self._secrets = secrets
         self._calls = calls
-        self._sockets = sockets
+        self._store = store
         self._is_stopping = is_stopping
 
-    def admit(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
-        """Let a Realtime client in (None), or say why not."""
+    async def admit(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
+        """Let a Realtime client in (None), or say why not. One that resumes a call of another
+        server is sent there."""
         headers = request.headers
         key = presented_key(
             next(iter(headers.get_all("Authorization")), None),
             ",".join(headers.get_all("Sec-WebSocket-Protocol")),
         )
-        principal = self._secrets.find(key) or self._keys.find(key)
-        resumed = self._calls.find(resumes(request.path)[0])
+        try:
+            principal = await self._secrets.find(key) or self._keys.find(key)
+        except StoreDown:
+            return http.store_down()
+        token, _ = resumes(request.path)
+        resumed = self._calls.find(token)
         if principal is None and resumed is not None:
             # A browser's secret may have expired meanwhile; the token cannot be guessed either.
             principal = resumed.principal
         if principal is None:
             return http.unauthorized()
-        return self.enter(connection, request, principal, is_resumed=resumed is not None)
+        if token is not None and resumed is None:
+            address = await self._address_of(edge_of(token))
+            if address is not None:
+                asked = urlsplit(request.path)
+                path = f"{self._config.server.root()}{asked.path}?{asked.query}"
+                return http.elsewhere(address.rstrip("/") + path)
+        refusal = await self.enter(connection, request, principal, is_resumed=resumed is not None)
+        if refusal is None and token is None:
+            connection.reserved = await self._calls.reserve(principal)
+        return refusal
 
-    def enter(
+    async def _address_of(self, edge: str) -> str | None:
+        """Where the server of that name is, if it is another."""
+        if not edge or edge == self._config.store.edge:
+            return None
+        try:
+            return await self._store.address_of(edge)
+        except StoreDown:
+            return None
+
+    async def _is_banned(self, source: str) -> bool:
+        try:
+            return await self._store.is_banned(source)
+        except StoreDown:
+            return False
+
+    async def enter(
         self,
         connection: Gate,
         request: Request,
@@ -73,16 +103,15 @@ class Admission:
             status, retry = HTTPStatus.SERVICE_UNAVAILABLE, (("Retry-After", "10"),)
             return http.problem(status, "The server is stopping.", Code.SERVER_STOPPING, retry)
         connection.principal = principal
-        now = asyncio.get_running_loop().time()
-        if not is_resumed and self._sockets.is_banned(connection.source, now):
+        if not is_resumed and await self._is_banned(connection.source):
             message = "A call of yours was dropped for sending too much. Wait a little."
             status, retry = HTTPStatus.TOO_MANY_REQUESTS, (("Retry-After", str(int(BAN_S))),)
             return http.problem(status, message, Code.RATE_LIMIT, retry)
         now_s = time.time()
         if principal.name and not principal.secret_id:
-            account = self._calls.account(principal)
+            rates = self._calls.rates(principal)
             source = connection.address
-            connection.may_receive = lambda count: account.receive(count, time.time(), source)
+            connection.may_receive = lambda count: rates.receive(count, time.time(), source)
         elif principal.allowance.bytes_per_s:  # strangers, and users of one key, share no rate
             rate = principal.allowance.bytes_per_s
             burst = TokenBucket(rate, rate + 2 * self._config.server.max_message_bytes, now_s)

@@ -11,7 +11,7 @@ are no longer seen.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,8 +26,9 @@ from duplex.protocol.ids import random_id
 from duplex.protocol.server_events import encode, server_error
 from duplex.rate import TokenBucket
 from duplex.server.forwarded import Origin, Proxies
-from duplex.server.http import MAX_HEAD_BYTES, HttpAnswer, HttpRequest, PlainHttp
+from duplex.server.http import MAX_HEAD_BYTES, Answer, HttpAnswer, HttpRequest, PlainHttp
 from duplex.server.keys import Principal
+from duplex.server.places import Place, Refusal
 from duplex.server.quota import Allowance
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,7 @@ logger = logging.getLogger(__name__)
 POLICY_VIOLATION = 1008
 _BURST_S = 10  # of messages that may come at once
 _SLICE_BYTES = 4096  # parsed at a time: hundreds of the smallest frames, not tens of thousands
-BAN_S = 5.0
-_MAX_BANNED = 1000  # sources; those whose time is over are forgotten then
+BAN_S = 5.0  # dropping costs the server more than calling again costs the client
 _NOBODY = Principal("", Allowance())
 _GRACE_S = 1.0  # for a dropped client to read why
 
@@ -47,13 +47,13 @@ class SocketLimits:
 
     limits: LimitsConfig
     metrics: Metrics
-    answer: Callable[[HttpRequest], HttpAnswer]  # of plain requests
+    answer: Callable[[HttpRequest], Answer]  # of plain requests
     max_unsent_bytes: int
+    ban: Callable[[str], None]  # have a source wait before its next call
     max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
     proxies: Proxies = field(default_factory=lambda: Proxies(()))  # who are believed
     open: int = 0
     waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
-    banned: dict[str, float] = field(default_factory=dict)  # source -> until when, loop time
     has_met_proxy: bool = False  # set when one that is not trusted was banned
 
     def enter(self, gate: "Gate") -> None:
@@ -71,17 +71,6 @@ class SocketLimits:
             self.metrics.count("duplex_dropped_total", reason="handshake")
             oldest.transport.abort()
 
-    def ban(self, source: str, now_s: float) -> None:
-        """Have ``source`` wait before its next call, because one was dropped. Dropping costs the
-        server more than calling again costs the client."""
-        self.banned[source] = now_s + BAN_S
-        if len(self.banned) > _MAX_BANNED:
-            self.banned = {s: until_s for s, until_s in self.banned.items() if until_s > now_s}
-
-    def is_banned(self, source: str, now_s: float) -> bool:
-        """Whether a call of this source was dropped a moment ago."""
-        return self.banned.get(source, now_s) > now_s
-
     def leave(self, gate: "Gate") -> None:
         """Count a socket that was closed."""
         self.open -= 1
@@ -94,6 +83,9 @@ class Gate(ServerConnection):
     def __init__(self, *args: Any, shared: SocketLimits, **options: Any) -> None:
         super().__init__(*args, **options)
         self.principal = _NOBODY  # set when the request of a call is admitted
+        self.reserved: Place | Refusal | None = (
+            None  # likewise, of a call that its key is asked for
+        )
         self.may_receive: Callable[[int], bool] = lambda _: True  # likewise, if there is a rate
         self.peer = ""  # the address at the other end of the socket; set when it opens
         self.origin = Origin("")  # who sent the request, through proxies; set when it has come
@@ -105,6 +97,7 @@ class Gate(ServerConnection):
         self._plain: PlainHttp | None = None  # set when it is a plain request
         self.mends_text = False  # set if what is no UTF-8 is not to end the connection
         self.was_dropped = False  # set when nothing more is read from it
+        self._answering: asyncio.Task[None] | None = None  # set while a plain answer is sought
         self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
         rate = shared.limits.messages_per_s
         self._frames = TokenBucket(rate, rate * _BURST_S, self.loop.time())
@@ -118,6 +111,10 @@ class Gate(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.leave(self)
+        if isinstance(self.reserved, Place):
+            self.reserved.give_back()
+        if self._answering is not None:
+            self._answering.cancel()
         if self._aborting is not None:
             self._aborting.cancel()
         super().connection_lost(exc)
@@ -172,7 +169,7 @@ class Gate(ServerConnection):
         """End this connection, without waiting for the client to agree."""
         self.was_dropped = True
         self._shared.metrics.count("duplex_dropped_total", reason=kind)
-        self._shared.ban(self.source, self.loop.time())
+        self._shared.ban(self.source)
         self._warn_of_proxy()
         if self.protocol.state is OPEN:
             error = server_error(reason, Code.RATE_LIMIT)
@@ -219,12 +216,21 @@ class Gate(ServerConnection):
         request = plain.receive(data)
         if request is None:
             return
-        if isinstance(request, HttpAnswer):
-            answer = request
-        else:
-            origin = self.note_origin(request.headers)
-            answer = self._shared.answer(replace(request, origin=origin))
+        answer: Answer = request if isinstance(request, HttpAnswer) else self._ask(request)
         self.was_dropped = True  # whatever else comes is not read
+        if isinstance(answer, HttpAnswer):
+            self._answer_plain(plain, answer)
+        else:
+            self._answering = self.loop.create_task(self._answer_later(plain, answer))
+
+    def _ask(self, request: HttpRequest) -> Answer:
+        origin = self.note_origin(request.headers)
+        return self._shared.answer(replace(request, origin=origin))
+
+    async def _answer_later(self, plain: PlainHttp, answer: Awaitable[HttpAnswer]) -> None:
+        self._answer_plain(plain, await answer)
+
+    def _answer_plain(self, plain: PlainHttp, answer: HttpAnswer) -> None:
         self.transport.write(plain.serialize(answer))
         self.transport.close()
 

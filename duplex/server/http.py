@@ -1,7 +1,7 @@
 """Plain requests, which the port answers alongside calls. Sans-IO: requests in, answers out."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -24,6 +24,7 @@ from duplex.server.keys import (
     TooManySecrets,
     presented_key,
 )
+from duplex.server.store import StoreDown
 
 SECRETS_PATH = "/v1/realtime/client_secrets"
 MODELS_PATH = "/v1/models"
@@ -66,7 +67,8 @@ class HttpAnswer:
         ]
 
 
-Handler = Callable[[HttpRequest], HttpAnswer]
+Answer = HttpAnswer | Awaitable[HttpAnswer]  # the latter if others are asked for it
+Handler = Callable[[HttpRequest], Answer]
 
 
 class Routes:
@@ -77,7 +79,7 @@ class Routes:
         self._handlers = dict(handlers)
         self._otherwise = otherwise
 
-    def answer(self, request: HttpRequest) -> HttpAnswer:
+    def answer(self, request: HttpRequest) -> Answer:
         """Answer ``request``, with 404 if its path has no handler."""
         handler = self._handlers.get(request.path)
         if handler is None:
@@ -88,7 +90,7 @@ class Routes:
 def read_only(handler: Handler) -> Handler:
     """Return ``handler`` for GET and HEAD; other methods are refused."""
 
-    def answer(request: HttpRequest) -> HttpAnswer:
+    def answer(request: HttpRequest) -> Answer:
         if request.method not in ("GET", "HEAD"):
             return method_not_allowed("GET")
         return handler(request)
@@ -108,6 +110,11 @@ def below(root: str, path: str) -> str | None:
 def moved(address: str) -> HttpAnswer:
     """Return the answer that has a client ask for ``address``."""
     return HttpAnswer(HTTPStatus.PERMANENT_REDIRECT, b"", TEXT, (("Location", address),))
+
+
+def elsewhere(address: str) -> HttpAnswer:
+    """Return the answer that has a client ask at ``address`` this time."""
+    return HttpAnswer(HTTPStatus.TEMPORARY_REDIRECT, b"", TEXT, (("Location", address),))
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -138,6 +145,16 @@ def unauthorized() -> HttpAnswer:
     )
 
 
+def store_down() -> HttpAnswer:
+    """Return the answer to a request that needs the store, while it cannot be used."""
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This cannot be looked up now. Try again in a moment.",
+        Code.SERVER_ERROR,
+        (("Retry-After", "2"),),
+    )
+
+
 def method_not_allowed(allowed: str) -> HttpAnswer:
     """Return the answer to a method that the path does not have."""
     message = f"Only {allowed} is allowed here."
@@ -163,7 +180,7 @@ class SecretsPage:
         self._secrets = secrets
         self._defaults = defaults
 
-    def answer(self, request: HttpRequest) -> HttpAnswer:
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
         """Make a secret for the owner of the request's key."""
         if request.method != "POST":
             return method_not_allowed("POST")
@@ -173,13 +190,15 @@ class SecretsPage:
         try:
             wanted = msgspec.json.decode(request.body or b"{}", type=_SecretRequest)
             session = self._defaults.merge(wanted.session, self._defaults)
-            secret = self._secrets.make(owner, session, wanted.expires_after.seconds)
+            secret = await self._secrets.make(owner, session, wanted.expires_after.seconds)
         except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error)[:400], Code.INVALID_VALUE)
         except ProtocolError as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error), error.code or Code.INVALID_VALUE)
         except TooManySecrets as error:
             return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), Code.RATE_LIMIT)
+        except StoreDown:
+            return store_down()
         made = {
             "value": secret.value,
             "expires_at": secret.expires_at,

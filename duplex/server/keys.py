@@ -6,8 +6,10 @@ No key is kept in clear: only its SHA-256, which for a random key of this length
 import hashlib
 import hmac
 import ipaddress
+import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,10 @@ from duplex.config import AccessConfig, Config
 from duplex.errors import ConfigError
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.quota import Allowance
+from duplex.server.store import Store
 from duplex.toml_file import convert, read_toml
+
+logger = logging.getLogger(__name__)
 
 MIN_KEY_CHARS = 16
 SECRET_PREFIX = "ek_"
@@ -50,6 +55,11 @@ class Principal:
     secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
     is_key: bool = False  # else the name is that of a path which needs no key
 
+    @property
+    def account(self) -> str:
+        """The name under which its calls are counted."""
+        return f"{'key' if self.is_key else 'door'}:{self.name}"
+
 
 class Keys:
     """The keys of a server. Without any, everybody may call."""
@@ -60,6 +70,12 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def named(self, name: str) -> Principal | None:
+        """Return the owner of that name; None if there is none any more."""
+        if not self._entries:
+            return self._anybody if name == self._anybody.name else None
+        return self._entries[name][1] if name in self._entries else None
 
     def find(self, key: str | None) -> Principal | None:
         """Return the owner of ``key``; None if there is none."""
@@ -135,45 +151,63 @@ class TooManySecrets(Exception):
     """The key has as many client secrets alive as it may have."""
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """What the store holds of a client secret: whose it is, and its session."""
+
+    owner: str
+    session: SessionConfig
+
+
 class ClientSecrets:
-    """Keys for browsers: they expire, and carry the session that their maker chose."""
+    """Keys for browsers: they expire, and carry the session that their maker chose. A secret that
+    one server has made is good at all that share its store."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock  # Unix seconds
-        # Digest -> expiry, owner and session; encoded, because it is many times larger decoded.
-        self._alive: dict[bytes, tuple[float, Principal, bytes]] = {}
+    def __init__(self, keys: Keys, store: Store, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` gives Unix seconds."""
+        self._keys = keys
+        self._store = store
+        self._clock = clock
 
-    def make(self, owner: Principal, session: SessionConfig, seconds: int) -> ClientSecret:
+    async def make(self, owner: Principal, session: SessionConfig, seconds: int) -> ClientSecret:
         """Make one for ``owner``.
 
         Raises:
             TooManySecrets: there are `MAX_SECRETS` of this owner's.
+            StoreDown: it cannot be kept.
         """
-        now_s = self._clock()
-        self._alive = {d: entry for d, entry in self._alive.items() if entry[0] > now_s}
-        if sum(other.name == owner.name for _, other, _ in self._alive.values()) >= MAX_SECRETS:
-            raise TooManySecrets(f"{MAX_SECRETS} client secrets of this key are alive.")
         value = SECRET_PREFIX + secrets.token_hex(24)
-        expires_s = now_s + seconds
-        self._alive[_digest(value)] = (expires_s, owner, msgspec.json.encode(session))
-        return ClientSecret(value, int(expires_s))
+        body = msgspec.json.encode(_Kept(owner.name, session))
+        digest = _digest(value).hex()
+        if not await self._store.keep_secret(digest, owner.account, body, seconds, MAX_SECRETS):
+            raise TooManySecrets(f"{MAX_SECRETS} client secrets of this key are alive.")
+        return ClientSecret(value, int(self._clock() + seconds))
 
-    def find(self, value: str | None) -> Principal | None:
+    async def find(self, value: str | None) -> Principal | None:
         """Return the owner of a secret that has not expired. It is looked up by its digest, whose
-        comparison shows a guesser nothing of the secret."""
+        comparison shows a guesser nothing of the secret.
+
+        Raises:
+            StoreDown: it cannot be looked up.
+        """
         if value is None or not value.startswith(SECRET_PREFIX):
             return None
-        found = self._alive.get(_digest(value))
-        if found is None or found[0] <= self._clock():
+        digest = _digest(value).hex()
+        body = await self._store.secret(digest)
+        if body is None:
             return None
-        _, owner, encoded = found
-        session = msgspec.json.decode(encoded, type=SessionConfig)
-        secret_id = _digest(value).hex()[:16]
+        try:
+            kept = msgspec.json.decode(body, type=_Kept)
+        except msgspec.DecodeError:  # of a server of another version
+            logger.warning("a client secret of another version cannot be read")
+            return None
+        owner = self._keys.named(kept.owner)
+        if owner is None:  # the key was withdrawn
+            return None
         return Principal(
             owner.name,
             owner.allowance,
-            session=session,
-            secret_id=secret_id,
+            session=kept.session,
+            secret_id=digest[:16],
             is_key=owner.is_key,
         )
 

@@ -5,7 +5,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from duplex.config import Config
 from duplex.dialogue.parts import Parts
@@ -15,41 +14,33 @@ from duplex.protocol.codes import Code
 from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import ShapeName
 from duplex.server import memory
-from duplex.server.gate import POLICY_VIOLATION
 from duplex.server.keys import Principal
 from duplex.server.load import Load
-from duplex.server.quota import Account
+from duplex.server.places import POLICY_VIOLATION, TRY_AGAIN_LATER, Place, Places, Refusal
+from duplex.server.quota import Rates
 from duplex.server.resumable_call import Ending, ResumableCall, token_digest
 
 logger = logging.getLogger(__name__)
 
-TRY_AGAIN_LATER = 1013
 _TRIM_S = 1.0  # after a call, for all that end by then together
-_CHARGE_S = 10.0  # between looks at a key's minutes, which other calls use too
 OUT_OF_MINUTES = Ending(
     "out_of_minutes", POLICY_VIOLATION, "the key's minutes of today are used", Code.RATE_LIMIT
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a call is not taken. ``kind`` is for the metrics, the rest for the caller."""
-
-    kind: str
-    message: str
-    code: Code
-    close_code: int
-
-
 class CallRegistry:
     """All calls of one process. Models are shared; everything else belongs to a call."""
 
-    def __init__(self, config: Config, parts: Parts, metrics: Metrics, load: Load) -> None:
+    def __init__(
+        self, config: Config, parts: Parts, metrics: Metrics, load: Load, places: Places
+    ) -> None:
+        self.reserve = places.reserve
+        """Take a place for a call of a principal's; see `Places.reserve`."""
         self._config = config
         self._parts = parts
         self._metrics = metrics
         self._load = load
-        self._accounts: dict[tuple[bool, str], Account] = {}  # by kind and name
+        self._rates: dict[str, Rates] = {}  # by account
         self._calls: dict[ResumableCall, asyncio.Task[None]] = {}
         self._numbered = 0  # ids ever given to calls
         self._trimming: asyncio.TimerHandle | None = None  # set when a call has ended
@@ -60,14 +51,11 @@ class CallRegistry:
     def __iter__(self) -> Iterator[ResumableCall]:
         return iter(list(self._calls))
 
-    def account(self, principal: Principal) -> Account:
-        """Return what the calls of a key use, or, without a key, those of an address that needs
-        none."""
+    def rates(self, principal: Principal) -> Rates:
+        """Return what the callers of a key may send, or, without a key, those of an address that
+        needs none."""
         burst_bytes = 2 * self._config.server.max_message_bytes
-        return self._accounts.setdefault(
-            (principal.is_key, principal.name),
-            Account(principal.allowance, burst_bytes, time.time()),
-        )
+        return self._rates.setdefault(principal.account, Rates(principal.allowance, burst_bytes))
 
     @property
     def unready(self) -> str | None:
@@ -78,8 +66,8 @@ class CallRegistry:
             return "full"
         return "busy" if self._calls and self._load.refusal(time.monotonic()) else None
 
-    def refusal(self, principal: Principal) -> Refusal | None:
-        """Why another call cannot be held, if it cannot."""
+    def refusal(self) -> Refusal | None:
+        """Why another call cannot be held, whosever it is; None if it can."""
         if not self._parts.are_alive:
             message = "The engine is lost: nothing can be answered. Try again in a moment."
             return Refusal("engine_lost", message, Code.SERVER_STOPPING, TRY_AGAIN_LATER)
@@ -90,9 +78,6 @@ class CallRegistry:
         busy = self._load.refusal(time.monotonic()) if self._calls else None
         if busy is not None:
             return Refusal("busy", busy, Code.SERVER_FULL, TRY_AGAIN_LATER)
-        spent = self.account(principal).refusal(time.time())
-        if spent is not None:
-            return Refusal("key_limit", spent, Code.RATE_LIMIT, POLICY_VIOLATION)
         return None
 
     def refuse(self, refusal: Refusal) -> None:
@@ -110,12 +95,14 @@ class CallRegistry:
         principal: Principal,
         start: SessionConfig,
         origin: str,
+        place: Place,
         *,
         shape: ShapeName = "ga",
         call_id: str = "",
     ) -> ResumableCall:
         """Begin a call with the session ``start``. It runs as a task of its own, as it may outlive
-        the socket. ``origin`` is for the log, ``call_id`` is from `new_id` if there was one."""
+        the socket. ``origin`` is for the log, ``place`` is the call's, ``call_id`` is from `new_id`
+        if there was one."""
         call_id = call_id or self.new_id()
         call = ResumableCall(
             call_id, self._config, self._parts, self._metrics, principal, start, shape=shape
@@ -124,9 +111,8 @@ class CallRegistry:
             "opened from %s by %s", origin, principal.name or "anybody"
         )
         self._metrics.count("duplex_calls_total")
-        account = self.account(principal)
-        account.begin(time.time())  # at once: others of the key may call in this moment
-        self._calls[call] = asyncio.create_task(self._run(call, account))
+        place.use()
+        self._calls[call] = asyncio.create_task(self._run(call, place))
         return call
 
     def find(self, token: str | None) -> ResumableCall | None:
@@ -145,29 +131,23 @@ class CallRegistry:
             for task in late:
                 task.cancel()
 
-    async def _run(self, call: ResumableCall, account: Account) -> None:
-        loop = asyncio.get_running_loop()
-        charging: asyncio.TimerHandle | None = None
-
-        def charge() -> None:
-            nonlocal charging
-            left_s = account.left_s(time.time())
-            if left_s <= 0:
-                call.end(OUT_OF_MINUTES)
-            elif left_s < float("inf"):
-                charging = loop.call_later(min(left_s, _CHARGE_S), charge)
-
-        charge()
+    async def _run(self, call: ResumableCall, place: Place) -> None:
+        charging = asyncio.create_task(_charge(call, place))
         try:
             await call.run()
         finally:
-            if charging is not None:
-                charging.cancel()
-            account.end(time.time())
+            charging.cancel()
+            place.end()
             del self._calls[call]
             if self._trimming is None:
+                loop = asyncio.get_running_loop()
                 self._trimming = loop.call_later(_TRIM_S, self._trim)
 
     def _trim(self) -> None:
         self._trimming = None
         memory.give_back()
+
+
+async def _charge(call: ResumableCall, place: Place) -> None:
+    await place.run_out()
+    call.end(OUT_OF_MINUTES)

@@ -116,7 +116,9 @@ class ResumableCall:
             metrics=metrics,
             offer_resume=self._offer_resume,
         )
-        self._token = secrets.token_urlsafe(32)
+        # It names the server that holds the call, so that a proxy, or another server, finds it.
+        edge = f"{config.store.edge}." if config.store.edge else ""
+        self._token = edge + secrets.token_urlsafe(32)
         self._journal: Journal | None = None  # set when the client asks for a resumable call
         self._socket: Socket | None = None  # set while there is one
         self._attached = asyncio.Event()
@@ -308,6 +310,12 @@ def beginning(principal: Principal, path: str, parts: Parts) -> SessionConfig:
         if name in parts.models:
             return structs.replace(session, model=name)
     return session
+
+
+def edge_of(token: str) -> str:
+    """Return the name of the server that gave a resume token, "" if it has none."""
+    edge, dot, _ = token.partition(".")
+    return edge if dot else ""
 
 
 def token_digest(token: str) -> bytes:

@@ -8,6 +8,7 @@ place of a ``delta``. What has none fails the answer, because words of it may be
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,9 @@ class Chunk:
     usage: Usage | None = None
 
 
-def read_data(data: str) -> list[Chunk]:
+def read_data(data: str, thoughts: Sequence[str] = ()) -> list[Chunk]:
     """Read the data of one event: a chunk, several, or a sign of life, which says nothing.
+    ``thoughts`` are names of fields for reasoning besides the usual.
 
     Raises:
         BrainError: it reports an error, or cannot be read.
@@ -74,7 +76,8 @@ def read_data(data: str) -> list[Chunk]:
         data = data.removeprefix("data:").lstrip()
     if len(data) <= _LONGEST_SIGN and _NOTHING.fullmatch(data):
         return []
-    return [_chunk(value) for value in _values(data) if value is not None]
+    names = (*thoughts, *_THOUGHTS)
+    return [_chunk(value, names) for value in _values(data) if value is not None]
 
 
 def _values(data: str) -> list[Any]:
@@ -90,7 +93,7 @@ def _values(data: str) -> list[Any]:
     return values
 
 
-def _chunk(value: Any) -> Chunk:
+def _chunk(value: Any, thoughts: Sequence[str]) -> Chunk:
     if not isinstance(value, dict):
         raise _unreadable("chunk", value)
     _raise_error(value)
@@ -99,7 +102,7 @@ def _chunk(value: Any) -> Chunk:
         choices = [choices]
     if not isinstance(choices, list):
         raise _unreadable("choices", choices)
-    read = tuple(_choice(choice) for choice in choices if choice is not None)
+    read = tuple(_choice(choice, thoughts) for choice in choices if choice is not None)
     return Chunk(read, _usage(value.get("usage")))
 
 
@@ -130,7 +133,7 @@ def _count(value: Any) -> int:
     return int(number) if math.isfinite(number) and 0 < number < 2**53 else 0
 
 
-def _choice(choice: Any) -> ChoiceDelta:
+def _choice(choice: Any, thoughts: Sequence[str]) -> ChoiceDelta:
     if not isinstance(choice, dict):
         raise _unreadable("choice", choice)
     _raise_error(choice.get("error") and choice)
@@ -145,7 +148,7 @@ def _choice(choice: Any) -> ChoiceDelta:
         said = choice["text"]
     reason = choice.get("finish_reason")
     return ChoiceDelta(
-        thought=_thought(delta) or thought,
+        thought=_thought(delta, thoughts) or thought,
         text=said + refusal,
         calls=(*_calls(delta.get("tool_calls")), *_legacy_call(delta.get("function_call"))),
         finish_reason=reason if isinstance(reason, str) and reason else None,
@@ -153,9 +156,9 @@ def _choice(choice: Any) -> ChoiceDelta:
     )
 
 
-def _thought(delta: dict[str, Any]) -> str:
+def _thought(delta: dict[str, Any], names: Sequence[str]) -> str:
     """Thoughts are not spoken, so that of one in an unknown form nothing is lost."""
-    for name in _THOUGHTS:
+    for name in names:
         if (thought := delta.get(name)) and isinstance(thought, str):
             return thought
     return ""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from engine.brain.interface import BrainError
 from engine.brain.openai_calls import CallJoiner
 from engine.brain.openai_chunks import ChoiceDelta, Chunk, Usage
+from engine.text.thought_filter import THINK_OPEN
 from engine.types import Finished, FinishReason, RawPiece, Thought
 
 _REASONS: dict[str, FinishReason] = {  # in lower case; any other is an end as it should be
@@ -21,7 +22,10 @@ _FAILED = ("error", "server_error")
 class StreamedAnswer:
     """The state of one answer while its chunks arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_thought: bool = False) -> None:
+        """``in_thought``: its text begins in a thought, which was opened before it. Not so if the
+        endpoint sends thoughts on a channel of their own: it has taken them out of the text."""
+        self._opens_thought = in_thought  # until something has come
         self._reason: str | None = None  # set by the choice that ends the answer
         self._usage = Usage()
         self._calls = CallJoiner()
@@ -72,9 +76,15 @@ class StreamedAnswer:
     def _take(self, choice: ChoiceDelta) -> list[RawPiece]:
         pieces: list[RawPiece] = []
         if thought := self._thought.feed(choice.thought):
+            self._opens_thought = False
             pieces.append(Thought(thought))  # tags in it are text
         if text := self._text.feed(choice.text):
-            pieces.append(text)
+            if self._opens_thought and text.isspace():
+                text = ""  # thoughts may still come on a channel of their own
+            elif self._opens_thought:
+                self._opens_thought = False
+                pieces.append(THINK_OPEN)
+            pieces += filter(None, [text])
         for delta in choice.calls:
             arguments = delta.arguments.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
             pieces += self._calls.take(replace(delta, arguments=arguments))

@@ -22,10 +22,19 @@ _CONNECT_S = 5.0
 _KEEP_S = 60.0
 _MOST_OF_A_REFUSAL = 64 * 1024  # bytes
 _REFUSAL_S = 5.0  # for its body to come
+_OF_REQUEST = frozenset({400, 415, 422, 500, 501})  # some say 500 to a form that they do not know
 
 
 class RemoteError(EngineError):
     """A service did not do what it was asked; the message says why, in one line."""
+
+
+class Refused(RemoteError):
+    """A service answered with a status that says no. ``is_of_request``: to what it was sent."""
+
+    def __init__(self, message: str, *, is_of_request: bool) -> None:
+        super().__init__(message)
+        self.is_of_request = is_of_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,8 @@ class Service:
             refusal = await self._refusal(response)
             spent_s = time.monotonic() - began_s
             if pause is None or refusal.is_final or spent_s + pause > PATIENCE_S:
-                raise RemoteError(refusal.message)
+                is_of_request = response.status_code in _OF_REQUEST
+                raise Refused(refusal.message, is_of_request=is_of_request)
             await asyncio.sleep(pause)
 
     async def _refusal(self, response: httpx2.Response) -> "_Refusal":

@@ -3,8 +3,9 @@
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import httpx2
 
@@ -113,10 +114,25 @@ def _refusal(service: Service, model: str) -> str:
     """How the service refuses to answer as ``model``; '' if it does answer, or it is not clear."""
     request = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
     try:
-        with service.in_words(), service.connect_blocking(_PATIENCE_S) as client:
-            response = client.post("chat/completions", json=request)
+        status, said = tried(service, request, _PATIENCE_S)
     except EngineError:
         return ""
-    if response.status_code not in (400, 404, 422):
-        return ""
-    return service.safe(reason_of_body(response.content)) or str(response.status_code)
+    return said if status in (400, 404, 422) else ""
+
+
+def tried(
+    service: Service,
+    request: Mapping[str, Any],
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Ask a brain once, with a ``request`` that is not streamed. Returns the status and, if that is
+    a refusal, the words of it.
+
+    Raises:
+        RemoteError: it cannot be reached, or does not answer in time.
+    """
+    with service.in_words(), service.connect_blocking(timeout_s) as client:
+        response = client.post("chat/completions", json=request, headers=dict(headers or {}))
+    said = service.safe(reason_of_body(response.content)) or str(response.status_code)
+    return response.status_code, "" if response.is_success else said

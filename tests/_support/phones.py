@@ -19,8 +19,10 @@ from duplex.phone.providers.twilio import TwilioCodec
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.keys import Principal
 from duplex.server.load import Load
+from duplex.server.places import Errands, Places
 from duplex.server.quota import Allowance
 from duplex.server.registry import CallRegistry
+from duplex.server.store import MemoryStore
 from duplex.testing.engine import Script, ScriptedEngine
 from duplex.testing.steps import TimedSteps
 from duplex.testing.turns import LoudnessVad, PatientJudge
@@ -168,7 +170,8 @@ async def calling(
         defaults=SessionConfig(instructions="Be brief."),
         open_judge=PatientJudge,
     )
-    calls = CallRegistry(config, parts, metrics, Load(config.limits, metrics))
+    places = Places(MemoryStore(), Errands(metrics))
+    calls = CallRegistry(config, parts, metrics, Load(config.limits, metrics), places)
     phones = PhoneCalls(config, parts, metrics, calls)
     end = TwilioEnd(parameters=parameters or {})
     wire = Wire(end)

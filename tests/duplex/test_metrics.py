@@ -55,6 +55,7 @@ def test_the_page_has_these_names_each_with_its_type_and_what_it_means() -> None
         "duplex_calls_ended": "counter",
         "duplex_refused": "counter",
         "duplex_dropped": "counter",
+        "duplex_store_failures": "counter",
         "duplex_received_bytes": "counter",
         "duplex_sent_bytes": "counter",
         "duplex_phone_calls": "counter",

@@ -4,7 +4,7 @@ answered (a provider asks what to do with a call before it opens its stream)."""
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -59,7 +59,7 @@ class PhoneAdmission:
         self,
         config: Config,
         keys: Keys,
-        has_room: Callable[[Principal], bool],
+        has_room: Callable[[Principal], Awaitable[bool]],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """``has_room`` says whether another call of a principal's could be held now."""
@@ -120,7 +120,7 @@ class PhoneAdmission:
             root=self._config.server.root(),
         )
 
-    def page(self, plain: HttpRequest) -> HttpAnswer:
+    async def page(self, plain: HttpRequest) -> HttpAnswer:
         """Answer a provider that asks what to do with a call, at one of the paths of `CODECS`."""
         if plain.method not in ("GET", "POST"):
             return method_not_allowed("GET, POST")
@@ -144,7 +144,7 @@ class PhoneAdmission:
             return admitted
         stream = url._replace(scheme="wss" if url.scheme == "https" else "ws")
         instructions = _Instructions(plain, stream.geturl(), self._config.phone.busy)
-        return instructions.answer(is_full=not self._has_room(admitted))
+        return instructions.answer(is_full=not await self._has_room(admitted))
 
     def switchboard(self, path: str) -> Switchboard | None:
         """Return what can transfer a call of that path, None if nothing can."""

@@ -76,7 +76,7 @@ def _listener(
     def admit() -> Refused | None:
         if is_stopping():
             return Refused(_UNAVAILABLE, "stopping")
-        refusal = calls.refusal(principal)
+        refusal = calls.refusal()
         if refusal is None:
             return None
         calls.refuse(refusal)

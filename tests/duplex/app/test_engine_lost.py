@@ -20,9 +20,7 @@ from duplex.config import Config, ServerConfig
 from duplex.dialogue.parts import Parts
 from duplex.protocol.codes import Code
 from duplex.protocol.session_config import SessionConfig
-from duplex.server.keys import Principal
 from duplex.server.lifetime import is_told_to_stop
-from duplex.server.quota import Allowance
 from duplex.testing.engine import ScriptedEngine
 from duplex.testing.steps import TimedSteps
 from duplex.testing.turns import LoudnessVad
@@ -89,7 +87,7 @@ async def test_a_lost_engine_refuses_calls_and_says_why(which: str) -> None:
             assert error["code"] == Code.SERVER_STOPPING
             assert "engine is lost" in error["message"]
             assert await close_code(refused) == 1013
-        refusal = running.server.calls.refusal(Principal("", Allowance()))
+        refusal = running.server.calls.refusal()
         assert refusal is not None
         assert refusal.kind == "engine_lost"
         assert 'refused_total{reason="engine_lost"} 1' in running.server.metrics.render({})

@@ -23,6 +23,7 @@ from duplex.errors import ConfigError
 from duplex.server.http import MAX_BODY_BYTES
 from duplex.server.keys import Keys, Principal, load_keys
 from duplex.server.quota import Allowance
+from duplex.server.store import MemoryStore
 from tests._support.metrics_page import samples
 from tests._support.servers import running_server, scripted_server
 from tests._support.wire import close_code, say_something, send, until
@@ -244,8 +245,9 @@ async def test_a_call_is_taken_up_again_although_its_secret_has_expired() -> Non
         await send(connection, "session.update", session={"duplex": {"resume": True}})
         offer = await until(connection, "duplex.resume")
         connection.transport.abort()
-        alive = running.server._admission._secrets._alive
-        alive.update({d: (0.0, owner, session) for d, (_, owner, session) in alive.items()})
+        store = running.server.shared.store
+        assert isinstance(store, MemoryStore)
+        store._secrets = {d: (0.0, *kept) for d, (_, *kept) in store._secrets.items()}  # type: ignore[misc]
         with pytest.raises(InvalidStatus) as refused:
             await connect(running.url, additional_headers=headers)
         assert refused.value.response.status_code == 401

@@ -135,7 +135,7 @@ async def test_who_is_no_trusted_proxy_is_not_believed(caplog: pytest.LogCapture
         for pretended in ("198.51.100.1", "198.51.100.2"):
             async with asyncio.timeout(90):
                 while await refused(running.url, "127.0.0.1", X_Forwarded_For=pretended):
-                    running.server.sockets.banned.clear()
+                    running.server.shared.store._banned.clear()
             async with calling_from(running.url, "127.0.0.1", X_Forwarded_For=pretended) as abuser:
                 await flood(abuser)
         assert await refused(running.url, "127.0.0.1", X_Forwarded_For="198.51.100.3") == 429

@@ -22,8 +22,10 @@ from duplex.protocol import client_events
 from duplex.protocol.session_config import SessionConfig
 from duplex.server.keys import Principal
 from duplex.server.load import Load
+from duplex.server.places import Errands, Places
 from duplex.server.quota import Allowance
 from duplex.server.registry import CallRegistry
+from duplex.server.store import MemoryStore
 from duplex.testing.engine import Script, ScriptedEngine
 from duplex.testing.steps import TimedSteps
 from duplex.testing.turns import LoudnessVad, PatientJudge
@@ -108,7 +110,8 @@ async def talk() -> tuple[RawSocket, set[str]]:
         defaults=SessionConfig(),
         open_judge=PatientJudge,
     )
-    calls = CallRegistry(config, parts, metrics, Load(config.limits, metrics))
+    places = Places(MemoryStore(), Errands(metrics))
+    calls = CallRegistry(config, parts, metrics, Load(config.limits, metrics), places)
     phones = PhoneCalls(config, parts, metrics, calls)
     socket = RawSocket()
     socket.inbox.put_nowait(b"start")

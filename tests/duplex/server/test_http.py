@@ -18,7 +18,9 @@ ROUTES = Routes(
 
 
 def ask(method: str, path: str) -> HttpAnswer:
-    return ROUTES.answer(HttpRequest(method, path, {}))
+    answer = ROUTES.answer(HttpRequest(method, path, {}))
+    assert isinstance(answer, HttpAnswer)
+    return answer
 
 
 def test_each_path_has_its_handler() -> None:

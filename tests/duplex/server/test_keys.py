@@ -7,11 +7,11 @@ import pytest
 
 from duplex.config import AccessConfig, Config, PhoneConfig, ServerConfig
 from duplex.errors import ConfigError
-from duplex.metrics import Metrics
 from duplex.protocol.session_config import SessionConfig
 from duplex.server import keys as access
 from duplex.server.keys import (
     ClientSecrets,
+    Keys,
     Principal,
     TooManySecrets,
     allows_origin,
@@ -20,9 +20,8 @@ from duplex.server.keys import (
     load_keys,
     presented_key,
 )
-from duplex.server.load import Load
 from duplex.server.quota import Allowance
-from duplex.server.registry import CallRegistry
+from duplex.server.store import MemoryStore
 
 KEY = "0123456789abcdef"
 ALICE = hashlib.sha256(KEY.encode()).hexdigest()
@@ -85,17 +84,15 @@ def test_a_missing_keys_file_is_refused() -> None:
         load_keys(AccessConfig(keys_file="/none.toml"), {})
 
 
-def test_a_key_shares_no_account_with_a_door_of_its_name(tmp_path: Path) -> None:
-    owner = load_keys(written(tmp_path, f"[sip]\nsha256 = '{ALICE}'"), {}).find(KEY)
+async def test_a_key_shares_no_account_with_a_door_of_its_name(tmp_path: Path) -> None:
+    keys = load_keys(written(tmp_path, f"[sip]\nsha256 = '{ALICE}'"), {})
+    owner = keys.find(KEY)
     assert owner is not None
-    config = Config()
-    calls = CallRegistry(config, None, Metrics(), Load(config.limits, Metrics()))  # type: ignore[arg-type]
-    without_key = calls.account(Principal("sip", Allowance()))
-    assert calls.account(owner) is not without_key
-    secrets = ClientSecrets(lambda: 0.0)
-    user = secrets.find(secrets.make(owner, SessionConfig(), seconds=60).value)
+    assert owner.account != Principal("sip", Allowance()).account
+    secrets = ClientSecrets(keys, MemoryStore())
+    user = await secrets.find((await secrets.make(owner, SessionConfig(), seconds=60)).value)
     assert user is not None
-    assert calls.account(user) is calls.account(owner)
+    assert user.account == owner.account
 
 
 def test_a_short_key_is_refused_and_not_shown() -> None:
@@ -122,33 +119,52 @@ def test_where_a_key_is_found(
     assert presented_key(authorization, subprotocols) == key
 
 
-def test_a_client_secret_is_good_until_it_expires() -> None:
+def keys_of(*owners: Principal) -> Keys:
+    return Keys({owner.name: (b"", owner) for owner in owners}, Principal("", Allowance()))
+
+
+async def test_a_client_secret_is_good_until_it_expires() -> None:
     now_s = 1000.0
-    secrets = ClientSecrets(lambda: now_s)
-    owner = Principal("alice", Allowance(calls=2), may_read_metrics=True)
-    made = secrets.make(owner, SessionConfig(instructions="Rhyme."), seconds=60)
+    owner = Principal("alice", Allowance(calls=2), may_read_metrics=True, is_key=True)
+    secrets = ClientSecrets(keys_of(owner), MemoryStore(lambda: now_s), lambda: now_s)
+    made = await secrets.make(owner, SessionConfig(instructions="Rhyme."), seconds=60)
     assert made.expires_at == 1060
-    found = secrets.find(made.value)
+    found = await secrets.find(made.value)
     assert found is not None
     assert (found.name, found.allowance.calls, found.may_read_metrics) == ("alice", 2, False)
     assert found.session == SessionConfig(instructions="Rhyme.")
-    assert secrets.find(made.value + "0") is None
+    assert await secrets.find(made.value + "0") is None
     now_s = 1060.0
-    assert secrets.find(made.value) is None
+    assert await secrets.find(made.value) is None
 
 
-def test_client_secrets_are_bounded_for_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_secret_of_a_key_that_was_withdrawn_is_good_for_nothing() -> None:
+    owner, store = Principal("alice", Allowance(), is_key=True), MemoryStore()
+    made = await ClientSecrets(keys_of(owner), store).make(owner, SessionConfig(), 60)
+    assert await ClientSecrets(keys_of(owner), store).find(made.value) is not None
+    other = Principal("bob", Allowance(), is_key=True)
+    assert await ClientSecrets(keys_of(other), store).find(made.value) is None
+
+
+async def test_a_secret_of_another_version_is_good_for_nothing() -> None:
+    owner, store = Principal("alice", Allowance(), is_key=True), MemoryStore()
+    digest = hashlib.sha256(b"ek_1").hexdigest()
+    await store.keep_secret(digest, owner.account, b'{"owner":"alice"}', 60, 9)
+    assert await ClientSecrets(keys_of(owner), store).find("ek_1") is None
+
+
+async def test_client_secrets_are_bounded_for_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "MAX_SECRETS", 3)
     now_s = 0.0
-    secrets = ClientSecrets(lambda: now_s)
     alice, bob = Principal("alice", Allowance()), Principal("bob", Allowance())
+    secrets = ClientSecrets(keys_of(alice, bob), MemoryStore(lambda: now_s), lambda: now_s)
     for _ in range(3):
-        secrets.make(alice, SessionConfig(), 60)
+        await secrets.make(alice, SessionConfig(), 60)
     with pytest.raises(TooManySecrets):
-        secrets.make(alice, SessionConfig(), 60)
-    secrets.make(bob, SessionConfig(), 60)
+        await secrets.make(alice, SessionConfig(), 60)
+    await secrets.make(bob, SessionConfig(), 60)
     now_s = 61.0
-    secrets.make(alice, SessionConfig(), 60)
+    await secrets.make(alice, SessionConfig(), 60)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from duplex.rate import TokenBucket
-from duplex.server.quota import DAY_S, Account, Allowance
+from duplex.server.quota import DAY_S, Account, Allowance, Rates
 
 NOON = 20_000 * DAY_S + DAY_S / 2.0
 
@@ -43,16 +43,16 @@ def test_a_bucket_without_rate_or_capacity_is_a_mistake(rate: float, capacity: f
 
 
 def test_without_limits_an_account_refuses_nothing() -> None:
-    account = Account(Allowance(), 100, NOON)
+    account = Account(Allowance(), NOON)
     for _ in range(1000):
         account.begin(NOON)
     assert account.refusal(NOON) is None
     assert account.left_s(NOON) == float("inf")
-    assert account.receive(10**12, NOON)
+    assert Rates(Allowance(), 100).receive(10**12, NOON)
 
 
 def test_calls_at_a_time() -> None:
-    account = Account(Allowance(calls=1), 100, NOON)
+    account = Account(Allowance(calls=1), NOON)
     account.begin(NOON)
     assert "1 calls at a time" in (account.refusal(NOON) or "")
     account.end(NOON + 1)
@@ -60,7 +60,7 @@ def test_calls_at_a_time() -> None:
 
 
 def test_minutes_are_used_by_all_open_calls_together() -> None:
-    account = Account(Allowance(minutes_per_day=10), 100, NOON)
+    account = Account(Allowance(minutes_per_day=10), NOON)
     account.begin(NOON)
     account.begin(NOON)
     assert account.left_s(NOON) == 300
@@ -69,7 +69,7 @@ def test_minutes_are_used_by_all_open_calls_together() -> None:
 
 
 def test_a_call_over_midnight_counts_for_both_days() -> None:
-    account = Account(Allowance(minutes_per_day=10), 100, NOON)
+    account = Account(Allowance(minutes_per_day=10), NOON)
     midnight = NOON + DAY_S / 2
     account.begin(midnight - 500)
     assert account.left_s(midnight - 1) == 600 - 499
@@ -79,7 +79,7 @@ def test_a_call_over_midnight_counts_for_both_days() -> None:
 
 
 def test_a_largest_message_passes_whatever_the_rate() -> None:
-    account = Account(Allowance(bytes_per_s=10), 1000, NOON)
+    account = Rates(Allowance(bytes_per_s=10), 1000)
     assert account.receive(1000, NOON)
     assert account.receive(10, NOON)
     assert not account.receive(1, NOON)
