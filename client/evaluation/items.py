@@ -72,6 +72,7 @@ class Answer:
     done_ms: float | None = None
     tokens: Mapping[str, int] = field(default_factory=dict)
     samples: Samples | None = None
+    is_cut: bool = False  # it ran into the target's limit of tokens
     error: str | None = None
 
 
@@ -99,6 +100,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     speech: str | None = None
     speech_heard: str | None = None
     judged: str | None = None  # a judge's own words
+    is_cut: bool = False
     error: str | None = None
 
     @property

@@ -14,7 +14,10 @@ from client.evaluation.scorers import Score
 
 NONE = tables.NONE
 ROW = 24.0
-HEAD = ("condition", "right", "accuracy", "95 % interval", "chance", "invalid", "errors", "p50, s")
+HEAD = (
+    *("condition", "right", "accuracy", "95 % interval", "chance", "invalid", "cut", "errors"),
+    "p50, s",
+)
 SHOWN = 200  # answers of a condition on the page; the JSON has all
 
 
@@ -78,8 +81,9 @@ def _row(name: str, part: Figures) -> list[str]:
         percent(part.accuracy),
         spread(part),
         percent(part.chance),
-        tables.of(part.invalid, part.n),
-        tables.of(part.errors, part.n),
+        str(part.invalid),
+        str(part.cut),
+        str(part.errors),
         NONE if part.latency_ms is None else f"{part.latency_ms / 1000:.1f}",
     ]
 

@@ -48,6 +48,7 @@ class Figures:
     accuracy: float | None
     interval: tuple[float, float] | None
     invalid: int
+    cut: int  # answers that ran into the target's limit
     errors: int
     chance: float | None
     latency_ms: float | None  # median, to the end of the answer
@@ -162,6 +163,7 @@ def figures(part: Sequence[Scored]) -> Figures:
         accuracy=mean(values),
         interval=interval(values),
         invalid=sum(score.is_invalid for score in scores),
+        cut=sum(record.is_cut for record, _ in part),
         errors=sum(record.error is not None for record, _ in part),
         chance=mean(chances) if len(chances) == len(part) else None,
         latency_ms=float(np.median(times)) if times else None,
@@ -221,6 +223,7 @@ def metrics(result: Result) -> dict[str, float]:
             f"{prefix}accuracy": part.accuracy,
             f"{prefix}error_rate": part.errors / part.n,
             f"{prefix}invalid_rate": part.invalid / part.n,
+            f"{prefix}cut_rate": part.cut / part.n,
             f"{prefix}latency_p50_ms": part.latency_ms,
             **{f"{prefix}{name.replace('.', '')}": v for name, v in part.measures.items()},
         }

@@ -170,6 +170,7 @@ def _record(item: Item, prompt: list[str], answer: Answer, folder: Path) -> Reco
         done_ms=answer.done_ms,
         tokens=dict(answer.tokens),
         speech=speech,
+        is_cut=answer.is_cut,
         error=answer.error,
     )
 

@@ -189,7 +189,7 @@ def _print(result: Result) -> None:
             print(
                 f"  {category or 'all':{width}}  {right:>12}  {percent(part.accuracy):>8}  "
                 f"{spread(part):>14}  chance {percent(part.chance)}  invalid {part.invalid}  "
-                f"errors {part.errors}"
+                f"cut {part.cut}  errors {part.errors}"
             )
             for name, value in part.measures.items():
                 print(f"  {'':{width}}  {name} {value:.3f}")

@@ -18,7 +18,10 @@ from client.evaluation.items import Item, Samples, Sound, Speaker
 YES_NO = {"yes": ["yes"], "no": ["no"]}
 VALIDITY = {"valid": ["valid"], "invalid": ["invalid"]}
 BRIEF = "Answer the question in one short sentence."
-STEPS = "Solve the problem step by step, briefly. End with: The answer is, and the number."
+STEPS = (
+    "Solve the problem step by step, in at most four short sentences and without formulas. End "
+    "with: The answer is, and the number."
+)
 COUNT = "Answer the question. End with: The answer is, and the number."
 ONE_OF = "Answer the question. End with: The answer is {}, or: The answer is {}."
 

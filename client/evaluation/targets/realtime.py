@@ -146,6 +146,7 @@ class _Collector:
         self._first: dict[str, float] = {}
         self._done_ms: float | None = None
         self._tokens: dict[str, int] = {}
+        self._is_cut = False
         self._error: str | None = None
         self.is_over = False
 
@@ -189,6 +190,7 @@ class _Collector:
             done_ms=self._done_ms,
             tokens=self._tokens,
             samples=decode_pcm16(bytes(self._pcm)) if self._pcm else None,
+            is_cut=self._is_cut,
             error=self._error,
         )
 
@@ -204,6 +206,7 @@ class _Collector:
         self._tokens = {
             name: usage[name] for name in ("input_tokens", "output_tokens") if name in usage
         }
+        self._is_cut = response.get("status") == "incomplete"
         if response.get("status") not in ("completed", "incomplete", None):
             details = response.get("status_details") or {}
             why = (details.get("error") or {}).get("message") or details.get("reason") or ""
