@@ -10,9 +10,10 @@ import msgspec
 from msgspec import structs
 
 from client.bench.report import rounded
+from client.evaluation.about import About
 from client.evaluation.items import Record, read_records
 from client.evaluation.page import render, render_comparison
-from client.evaluation.results import About, Comparison, Figures, Result, Run, metrics, scored
+from client.evaluation.results import Comparison, Figures, Result, Run, metrics, scored
 from client.evaluation.runner import ANSWERS
 from client.evaluation.scorers import Score
 

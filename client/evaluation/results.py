@@ -9,33 +9,13 @@ from client.bench.machine import Machine
 from client.bench.metrics import Spread
 from client.bench.result import Check
 from client.bench.stats import share_interval
+from client.evaluation.about import About
 from client.evaluation.items import Record
 from client.evaluation.paired import Paired, paired
 from client.evaluation.scorers import Score, mean, score
 
 Scored = tuple[Record, Score]
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A figure that others published, 0 to 100 as they write it."""
-
-    who: str
-    figure: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """A set, as the report names it. ``licence`` and ``origin`` are of its data."""
-
-    name: str
-    title: str
-    origin: str
-    licence: str
-    rule: str  # how it is scored, in words
-    published: tuple[Published, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.evaluation.about import About
 from client.evaluation.items import Item, Speaker
-from client.evaluation.results import About
 from client.evaluation.sets import sounds, spoken
 
 DEFAULT_COUNT = 120  # questions of a set that is made on the spot

@@ -46,7 +46,7 @@ def load(folder: Path, count: int, seed: int, speaker: Speaker) -> list[Item]:
         OSError: a file cannot be read.
     """
     found = {
-        name: read(folder / file)
+        name: _read(folder / file, read)
         for name, (file, read) in FILES.items()
         if (folder / file).exists()
     }
@@ -66,6 +66,15 @@ def load(folder: Path, count: int, seed: int, speaker: Speaker) -> list[Item]:
                 at = int(orders[name][turn])
                 items += _both(f"{name}-{at}", name, questions[at], speaker)
     return items
+
+
+def _read(path: Path, read: Callable[[Path], list[Question]]) -> list[Question]:
+    try:
+        return read(path)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not the file it should be: {error!r}") from error
 
 
 def _both(item_id: str, category: str, question: Question, speaker: Speaker) -> list[Item]:
@@ -128,10 +137,7 @@ def _web_questions(path: Path) -> list[Question]:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+    return json.loads(path.read_text("utf-8"))
 
 
 FILES: dict[str, tuple[str, Callable[[Path], list[Question]]]] = {
