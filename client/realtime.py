@@ -22,6 +22,7 @@ SAMPLE_RATE_HZ = 24_000  # of audio/pcm in the GA API, both ways
 CHUNK_MS = 20
 CHUNK_SAMPLES = SAMPLE_RATE_HZ * CHUNK_MS // 1000
 AudioFormat = Literal["pcm16", "ulaw", "alaw"]
+Output = Literal["audio", "text"]  # "audio" comes with its transcript
 FORMATS: dict[AudioFormat, dict[str, Any]] = {
     "pcm16": {"type": "audio/pcm", "rate": SAMPLE_RATE_HZ},
     "ulaw": {"type": "audio/pcmu"},  # 8 kHz
@@ -80,6 +81,7 @@ class SessionOptions:
     manual_turns: bool = False
     resume: bool = False
     audio_format: AudioFormat = "pcm16"
+    output: Output = "audio"
 
     def update(self) -> dict[str, Any]:
         """The ``session.update`` event, with the same audio format both ways."""
@@ -88,7 +90,7 @@ class SessionOptions:
         audio_out: dict[str, Any] = {"format": audio_format}
         session: dict[str, Any] = {
             "type": "realtime",
-            "output_modalities": ["audio"],
+            "output_modalities": [self.output],
             "audio": {"input": audio_in, "output": audio_out},
         }
         if self.transcription_model is not None:

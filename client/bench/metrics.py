@@ -56,13 +56,23 @@ def parse_condition(text: str) -> Condition:
     Raises:
         ValueError: it is no condition, or speaks of no metric there is.
     """
+    condition = read_condition(text, "v2v_p50_ms>600")
+    if condition.metric not in METRICS and condition.metric not in MEASURING:
+        known = ", ".join([*METRICS, *MEASURING])
+        raise ValueError(f"there is no metric {condition.metric}; there are {known}")
+    return condition
+
+
+def read_condition(text: str, example: str) -> Condition:
+    """Read a condition on any figure.
+
+    Raises:
+        ValueError: it is none such as ``example``.
+    """
     found = CONDITION.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no condition such as v2v_p50_ms>600")
+        raise ValueError(f"{text!r} is no condition such as {example}")
     name, comparison, limit = found.groups()
-    if name not in METRICS and name not in MEASURING:
-        known = ", ".join([*METRICS, *MEASURING])
-        raise ValueError(f"there is no metric {name}; there are {known}")
     return Condition(name, comparison, float(limit))
 
 

@@ -31,11 +31,16 @@ def render(report: Report) -> str:
         sections.made(report.results),
     ]
     title = " against ".join(result.condition for result in compared)
+    return document(f"Latency: {title}", _header(report) + "".join(body))
+
+
+def document(title: str, body: str) -> str:
+    """A whole page of the reports' looks around ``body``, which is HTML."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Latency: {escape(title)}</title><style>{_css()}</style></head>\n"
-        f"<body><main>{_header(report)}{''.join(body)}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{svg.colour_css()}{STYLE}</style></head>\n"
+        f"<body><main>{body}</main></body></html>\n"
     )
 
 
@@ -62,25 +67,25 @@ def _tiles(report: Report) -> list[str]:
     tiles = []
     if short is not None and (delay := short.v2v) is not None:
         spread = f"95 % interval {delay.p50_low:.0f} to {delay.p50_high:.0f}"
-        tiles.append(_tile("median", f"{delay.p50:.0f} ms", f"{delay.n} turns; {spread}"))
+        tiles.append(tile("median", f"{delay.p50:.0f} ms", f"{delay.n} turns; {spread}"))
         worst = f"worst {delay.high:.0f} ms"
-        tiles.append(_tile("95th percentile", f"{tables.value(delay, 95)} ms", worst))
+        tiles.append(tile("95th percentile", f"{tables.value(delay, 95)} ms", worst))
         share = tables.of(short.cut_offs, len(short.turns))
-        tiles.append(_tile("cut-offs", share, "in the same turns"))
+        tiles.append(tile("cut-offs", share, "in the same turns"))
     if stops is not None and (stop := stops.stop) is not None:
         note = f"median of {stop.n} interruptions"
-        tiles.append(_tile("stops after", f"{stop.p50:.0f} ms", note))
+        tiles.append(tile("stops after", f"{stop.p50:.0f} ms", note))
     if back is not None and back.said_into_answers:
         share = tables.of(len(back.stopped), len(back.said_into_answers))
-        tiles.append(_tile("false stops", share, "answers that a backchannel ended"))
+        tiles.append(tile("false stops", share, "answers that a backchannel ended"))
     questions = short.question_errors if short else None
     for name, found in (("questions' WER", questions), ("answers' WER", result.answer_errors)):
         if found is not None:
-            tiles.append(_tile(name, f"{100 * found.rate:.1f} %", f"{found.words} words"))
+            tiles.append(tile(name, f"{100 * found.rate:.1f} %", f"{found.words} words"))
     if report.measuring is not None:
         error = report.measuring.v2v
         spread = f"{error.low:+.1f} to {error.high:+.1f} in {error.n} clicks"
-        tiles.append(_tile("measuring error", f"{error.p50:+.1f} ms", spread))
+        tiles.append(tile("measuring error", f"{error.p50:+.1f} ms", spread))
     tiles += _own(result)
     return tiles
 
@@ -89,18 +94,15 @@ def _own(result: BenchResult) -> list[str]:
     """What is known of a server that the bench started."""
     tiles, short = [], result.group("short")
     if result.ready_s is not None:
-        tiles.append(_tile("ready after", f"{result.ready_s:.1f} s", "from starting the process"))
+        tiles.append(tile("ready after", f"{result.ready_s:.1f} s", "from starting the process"))
     if short is not None and short.peak_mib is not None:
-        tiles.append(_tile("memory", f"{short.peak_mib:.0f} MiB", "resident, one call, peak"))
+        tiles.append(tile("memory", f"{short.peak_mib:.0f} MiB", "resident, one call, peak"))
     return tiles
 
 
-def _tile(name: str, value: str, note: str) -> str:
+def tile(name: str, value: str, note: str) -> str:
+    """A figure that is seen first, for a list of the class ``tiles``."""
     return f"<li>{escape(name)}<strong>{escape(value)}</strong><small>{escape(note)}</small></li>"
-
-
-def _css() -> str:
-    return svg.colour_css() + STYLE
 
 
 STYLE = """

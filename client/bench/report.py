@@ -34,7 +34,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
 
 def as_json(report: Report) -> dict[str, Any]:
     """Everything but the audio, with the summaries a reader wants first."""
-    whole: dict[str, Any] = _rounded(
+    whole: dict[str, Any] = rounded(
         {
             "format": FORMAT,
             "measuring_error": _measuring(report.measuring),
@@ -125,12 +125,12 @@ def _optional(value: Any) -> dict[str, Any] | None:
     return None if value is None else asdict(value)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Floats to the microsecond: more digits say nothing. NaN and infinity have no JSON."""
     if isinstance(value, float):
         return round(value, 3) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value

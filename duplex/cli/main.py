@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duplex import logs
-from duplex.cli import bench_options, demo, models, say, serve, talk
+from duplex.cli import bench_options, demo, evals_options, models, say, serve, talk
 from duplex.cli.options import add_command, add_model_options, config_of, server_arguments
 from duplex.errors import ConfigError, DuplexError
 
@@ -38,6 +38,7 @@ def command_line() -> argparse.ArgumentParser:
     for command in (serve, talk, demo, models, say):
         command.add(commands)
     _add_bench(commands)
+    _add_eval(commands)
     return parser
 
 
@@ -60,6 +61,31 @@ def _bench(options: argparse.Namespace) -> int:
         if options.url is not None:
             options.model = None  # it named the server's model, not one of ours
         return benchmark(config_of(options), server_arguments(options), wanted)
+    except ConfigError as error:
+        print(f"duplex: {error}", file=sys.stderr)
+        return USAGE
+
+
+def _add_eval(commands: Any) -> None:
+    parser = add_command(commands, "eval", _eval, evals_options.SUMMARY)
+    evals_options.add_arguments(parser)
+    add_model_options(parser)
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from duplex.cli.evals import USAGE, compare, evaluate, list_sets, score_again
+
+    try:
+        if options.list:
+            return list_sets()
+        if options.score is not None:
+            return score_again(options.score)
+        if options.compare is not None:
+            return compare(options.compare, options.out)
+        asked = evals_options.asked(options)
+        if asked.kind is not None:
+            options.model = None  # it named the server's model, not one of ours
+        return evaluate(config_of(options), server_arguments(options), asked)
     except ConfigError as error:
         print(f"duplex: {error}", file=sys.stderr)
         return USAGE

@@ -95,9 +95,9 @@ def _save(texts: list[str], config: Config, path: Path) -> None:
         raise ConfigError(f"--save {path}: {error}") from error
 
 
-def spoken(voice: "Voice", text: str) -> "Iterator[Samples]":
+def spoken(voice: "Voice", text: str, speed: float = 1.0) -> "Iterator[Samples]":
     """The sound of ``text`` as an answer, clause by clause, in pieces at the voice's rate."""
-    utterance = voice.open()
+    utterance = voice.open(speed)
     segmenter = Segmenter()
     for clause in (*segmenter.feed(text), *segmenter.finish()):
         yield from (chunk.samples for chunk in utterance.feed(clause))

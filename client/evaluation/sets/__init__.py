@@ -1,0 +1,1 @@
+"""Where questions come from: sets made on the spot, questions we speak, and published ones."""
