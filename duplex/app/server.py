@@ -54,6 +54,7 @@ from duplex.server.pages import load_pages
 from duplex.server.registry import CallRegistry, Refusal
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
 from duplex.server.status import StatusPages
+from duplex.webrtc.calls import WebRtcCalls
 
 if TYPE_CHECKING:
     from duplex.phone.sip.listener import SipListener
@@ -122,6 +123,7 @@ class DialogueServer:
         )
         self._phone_admission = PhoneAdmission(config, keys, self._has_room)
         self._phone = PhoneCalls(config, parts, self.metrics, self.calls)
+        self._webrtc = WebRtcCalls(config, parts, self.metrics, self.calls, self._admission)
         self._routes = self._plain_routes(keys, secrets)
         self._upgrades: Mapping[str, _Upgrade] = {
             PATH: _Upgrade(self._admission.admit, self._hold_client),
@@ -230,6 +232,7 @@ class DialogueServer:
     async def _end_all(self) -> None:
         self._is_stopping = True
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
+        await self._webrtc.finish(_CLOSE_S)
         await self._phone.finish(_CLOSE_S)
 
     @property
@@ -242,14 +245,17 @@ class DialogueServer:
 
     # Requests.
 
-    def _answer_plain(self, request: http.HttpRequest) -> http.HttpAnswer:
+    def _answer_plain(
+        self, request: http.HttpRequest
+    ) -> http.HttpAnswer | Awaitable[http.HttpAnswer]:
         root = self._config.server.root()
         path = http.below(root, request.path)
-        return (
-            http.moved(f"{root}/")
-            if path is None
-            else self._routes.answer(replace(request, path=path))
-        )
+        if path is None:
+            return http.moved(f"{root}/")
+        request = replace(request, path=path)
+        if request.method != "GET" and self._webrtc.is_for(path):
+            return self._webrtc.answer(request)
+        return self._routes.answer(request)
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain requests and refused callers; None lets a caller in."""
@@ -267,7 +273,9 @@ class DialogueServer:
         if upgrade is None or (inside in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
             plain = http.HttpRequest("GET", path, headers, query=query, origin=origin)
-            return _response(self._answer_plain(plain))
+            answer = self._answer_plain(plain)
+            assert isinstance(answer, http.HttpAnswer), "GET is answered at once"
+            return _response(answer)
         if inside != path:  # `_handle` and all that it calls look at the request again
             request.path = urlsplit(request.path)._replace(path=inside or "").geturl()
         refusal = upgrade.admit(connection, request)

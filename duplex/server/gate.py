@@ -11,8 +11,9 @@ are no longer seen.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -26,7 +27,7 @@ from duplex.protocol.ids import random_id
 from duplex.protocol.server_events import encode, server_error
 from duplex.rate import TokenBucket
 from duplex.server.forwarded import Origin, Proxies
-from duplex.server.http import MAX_HEAD_BYTES, HttpAnswer, HttpRequest, PlainHttp
+from duplex.server.http import MAX_HEAD_BYTES, HttpAnswer, HttpRequest, PlainHttp, problem
 from duplex.server.keys import Principal
 from duplex.server.quota import Allowance
 
@@ -47,7 +48,7 @@ class SocketLimits:
 
     limits: LimitsConfig
     metrics: Metrics
-    answer: Callable[[HttpRequest], HttpAnswer]  # of plain requests
+    answer: Callable[[HttpRequest], HttpAnswer | Awaitable[HttpAnswer]]  # of plain requests
     max_unsent_bytes: int
     max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
     proxies: Proxies = field(default_factory=lambda: Proxies(()))  # who are believed
@@ -88,6 +89,11 @@ class SocketLimits:
         self.waiting.pop(gate, None)
 
 
+def source_of(address: str, principal: Principal) -> str:
+    """Return by what a sender is known; see `Gate.source`."""
+    return f"{address} {principal.name} {principal.secret_id}"
+
+
 class Gate(ServerConnection):
     """A socket from its opening to its end."""
 
@@ -105,6 +111,7 @@ class Gate(ServerConnection):
         self._plain: PlainHttp | None = None  # set when it is a plain request
         self.mends_text = False  # set if what is no UTF-8 is not to end the connection
         self.was_dropped = False  # set when nothing more is read from it
+        self._answering: asyncio.Future[None] | None = None  # set while an answer is made
         self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
         rate = shared.limits.messages_per_s
         self._frames = TokenBucket(rate, rate * _BURST_S, self.loop.time())
@@ -156,8 +163,7 @@ class Gate(ServerConnection):
     def source(self) -> str:
         """The sender as far as it is known: the address, and the key or client secret. Neither the
         users of one key answer for each other, nor keys that come from one address."""
-        principal = self.principal
-        return f"{self.address} {principal.name} {principal.secret_id}"
+        return source_of(self.address, self.principal)
 
     def note_origin(self, headers: Mapping[str, str]) -> Origin:
         """Look at where the request with ``headers`` comes from; names are in lower case."""
@@ -223,8 +229,24 @@ class Gate(ServerConnection):
             answer = request
         else:
             origin = self.note_origin(request.headers)
-            answer = self._shared.answer(replace(request, origin=origin))
-        self.was_dropped = True  # whatever else comes is not read
+            found = self._shared.answer(replace(request, origin=origin))
+            if not isinstance(found, HttpAnswer):
+                self.was_dropped = True  # whatever else comes is not read
+                self._answering = asyncio.ensure_future(self._answer_later(plain, found))
+                return
+            answer = found
+        self.was_dropped = True
+        self._finish_plain(plain, answer)
+
+    async def _answer_later(self, plain: PlainHttp, found: Awaitable[HttpAnswer]) -> None:
+        try:
+            answer = await found
+        except Exception:
+            logger.exception("failed in answering a request")
+            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", Code.SERVER_ERROR)
+        self._finish_plain(plain, answer)
+
+    def _finish_plain(self, plain: PlainHttp, answer: HttpAnswer) -> None:
         self.transport.write(plain.serialize(answer))
         self.transport.close()
 
