@@ -15,6 +15,7 @@ from duplex.model_store import default_root
 from duplex.remote_options import RemoteBrainOptions, Section, StoreConfig
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
 from duplex.toml_file import convert, read_toml
+from duplex.webrtc_config import WebRtcConfig, port_range
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
@@ -275,10 +276,8 @@ class SipConfig(Section, frozen=True):
         """
         if not self.rtp_ports:
             return 0, 0
-        first, _, last = self.rtp_ports.partition("-")
-        if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
-            raise ConfigError(f"sip.rtp_ports: {self.rtp_ports!r} is not of the form 16384-16484")
-        return int(first), int(last)
+        ports = port_range("sip.rtp_ports", self.rtp_ports)
+        return ports[0], ports[-1]
 
 
 class Config(Section, frozen=True):
@@ -299,6 +298,7 @@ class Config(Section, frozen=True):
     phone: PhoneConfig = PhoneConfig()
     sip: SipConfig = SipConfig()
     store: StoreConfig = StoreConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name
 
     def cache_dir(self) -> Path:

@@ -55,6 +55,7 @@ from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
 from duplex.server.status import StatusPages
+from duplex.webrtc.calls import WebRtcCalls
 
 if TYPE_CHECKING:
     from duplex.phone.sip.listener import SipListener
@@ -129,6 +130,7 @@ class DialogueServer:
         )
         self._phone_admission = PhoneAdmission(config, keys, self._has_room)
         self._phone = PhoneCalls(config, parts, self.metrics, self.calls)
+        self._webrtc = WebRtcCalls(config, parts, self.metrics, self.calls, self._admission)
         self._routes = self._plain_routes(keys, secrets)
         self._upgrades: Mapping[str, _Upgrade] = {
             PATH: _Upgrade(self._admission.admit, self._hold_client),
@@ -238,6 +240,7 @@ class DialogueServer:
     async def _end_all(self) -> None:
         self._is_stopping = True
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
+        await self._webrtc.finish(_CLOSE_S)
         await self._phone.finish(_CLOSE_S)
 
     @property
@@ -255,11 +258,12 @@ class DialogueServer:
     def _answer_plain(self, request: http.HttpRequest) -> http.Answer:
         root = self._config.server.root()
         path = http.below(root, request.path)
-        return (
-            http.moved(f"{root}/")
-            if path is None
-            else self._routes.answer(replace(request, path=path))
-        )
+        if path is None:
+            return http.moved(f"{root}/")
+        request = replace(request, path=path)
+        if request.method != "GET" and self._webrtc.is_for(path):
+            return self._webrtc.answer(request)
+        return self._routes.answer(request)
 
     async def _before_upgrade(
         self, connection: ServerConnection, request: Request

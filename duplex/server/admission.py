@@ -1,7 +1,7 @@
 """Decides which callers are let in, before anything is allocated for them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,11 +11,14 @@ from duplex.config import Config
 from duplex.protocol.codes import Code
 from duplex.rate import TokenBucket
 from duplex.server import http
-from duplex.server.gate import BAN_S, Gate
+from duplex.server.forwarded import Origin
+from duplex.server.gate import BAN_S, Gate, source_of
 from duplex.server.keys import ClientSecrets, Keys, Principal, allows_origin, presented_key
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import edge_of
 from duplex.server.store import Store, StoreDown
+
+_ASKED_HEADERS = "access-control-request-headers"
 
 
 class Admission:
@@ -76,12 +79,6 @@ class Admission:
         except StoreDown:
             return None
 
-    async def _is_banned(self, source: str) -> bool:
-        try:
-            return await self._store.is_banned(source)
-        except StoreDown:
-            return False
-
     async def enter(
         self,
         connection: Gate,
@@ -91,22 +88,13 @@ class Admission:
         is_resumed: bool = False,
     ) -> http.HttpAnswer | None:
         """Let a caller whose identity is known in (None), or say why not."""
-        server, origins = self._config.server, self._config.access.origins
-        tls_host = None
-        if server.tls_certificate or connection.origin.is_secure:
-            tls_host = connection.origin.host or request.headers.get("Host")
-        for origin in request.headers.get_all("Origin"):
-            if not allows_origin(origin, server.host, origins, tls_host):
-                message = "Pages of this origin may not call; see access.origins."
-                return http.problem(HTTPStatus.FORBIDDEN, message, "origin_not_allowed")
-        if self._is_stopping():
-            status, retry = HTTPStatus.SERVICE_UNAVAILABLE, (("Retry-After", "10"),)
-            return http.problem(status, "The server is stopping.", Code.SERVER_STOPPING, retry)
+        origins = request.headers.get_all("Origin")
+        refusal = self._refusal(origins, request.headers.get("Host"), connection.origin)
+        if refusal is not None:
+            return refusal
         connection.principal = principal
-        if not is_resumed and await self._is_banned(connection.source):
-            message = "A call of yours was dropped for sending too much. Wait a little."
-            status, retry = HTTPStatus.TOO_MANY_REQUESTS, (("Retry-After", str(int(BAN_S))),)
-            return http.problem(status, message, Code.RATE_LIMIT, retry)
+        if not is_resumed and (banned := await self._banned(connection.source)) is not None:
+            return banned
         now_s = time.time()
         if principal.name and not principal.secret_id:
             rates = self._calls.rates(principal)
@@ -117,6 +105,62 @@ class Admission:
             burst = TokenBucket(rate, rate + 2 * self._config.server.max_message_bytes, now_s)
             connection.may_receive = lambda count: burst.take(count, time.time())
         return None
+
+    async def admit_plain(self, request: http.HttpRequest) -> Principal | http.HttpAnswer:
+        """Let in a client that begins or ends its call with a plain request, or say why not."""
+        key = presented_key(request.headers.get("authorization"), None)
+        try:
+            principal = await self._secrets.find(key) or self._keys.find(key)
+        except StoreDown:
+            return http.store_down()
+        if principal is None:
+            return http.unauthorized()
+        origin = request.origin or Origin("")
+        pages = [request.headers["origin"]] if "origin" in request.headers else []
+        refusal = self._refusal(pages, request.headers.get("host"), origin)
+        source = source_of(origin.address, principal)
+        return refusal or await self._banned(source) or principal
+
+    def cross_origin(self, request: http.HttpRequest) -> tuple[tuple[str, str], ...]:
+        """The headers that let a page elsewhere ask and read the answer, if it may call."""
+        page = request.headers.get("origin")
+        if page is None or self._refusal([page], request.headers.get("host"), request.origin):
+            return ()
+        return (
+            ("Access-Control-Allow-Origin", page),
+            ("Access-Control-Allow-Methods", "POST"),
+            ("Access-Control-Allow-Headers", request.headers.get(_ASKED_HEADERS, "*")),
+            ("Access-Control-Expose-Headers", "Location"),
+            ("Vary", "Origin"),
+        )
+
+    def _refusal(
+        self, pages: Iterable[str], host: str | None, sent_from: Origin | None
+    ) -> http.HttpAnswer | None:
+        """Why nobody may call from these pages, or nobody at all."""
+        server, origins = self._config.server, self._config.access.origins
+        tls_host = None
+        if server.tls_certificate or (sent_from is not None and sent_from.is_secure):
+            tls_host = (sent_from.host if sent_from is not None else None) or host
+        for page in pages:
+            if not allows_origin(page, server.host, origins, tls_host):
+                message = "Pages of this origin may not call; see access.origins."
+                return http.problem(HTTPStatus.FORBIDDEN, message, "origin_not_allowed")
+        if self._is_stopping():
+            status, retry = HTTPStatus.SERVICE_UNAVAILABLE, (("Retry-After", "10"),)
+            return http.problem(status, "The server is stopping.", Code.SERVER_STOPPING, retry)
+        return None
+
+    async def _banned(self, source: str) -> http.HttpAnswer | None:
+        """Why a caller has to wait, who was dropped a moment ago."""
+        try:
+            if not await self._store.is_banned(source):
+                return None
+        except StoreDown:
+            return None
+        message = "A call of yours was dropped for sending too much. Wait a little."
+        status, retry = HTTPStatus.TOO_MANY_REQUESTS, (("Retry-After", str(int(BAN_S))),)
+        return http.problem(status, message, Code.RATE_LIMIT, retry)
 
 
 def resumes(path: str) -> tuple[str | None, str]:

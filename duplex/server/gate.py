@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -26,7 +27,14 @@ from duplex.protocol.ids import random_id
 from duplex.protocol.server_events import encode, server_error
 from duplex.rate import TokenBucket
 from duplex.server.forwarded import Origin, Proxies
-from duplex.server.http import MAX_HEAD_BYTES, Answer, HttpAnswer, HttpRequest, PlainHttp
+from duplex.server.http import (
+    MAX_HEAD_BYTES,
+    Answer,
+    HttpAnswer,
+    HttpRequest,
+    PlainHttp,
+    problem,
+)
 from duplex.server.keys import Principal
 from duplex.server.places import Place, Refusal
 from duplex.server.quota import Allowance
@@ -75,6 +83,11 @@ class SocketLimits:
         """Count a socket that was closed."""
         self.open -= 1
         self.waiting.pop(gate, None)
+
+
+def source_of(address: str, principal: Principal) -> str:
+    """Return by what a sender is known; see `Gate.source`."""
+    return f"{address} {principal.name} {principal.secret_id}"
 
 
 class Gate(ServerConnection):
@@ -153,8 +166,7 @@ class Gate(ServerConnection):
     def source(self) -> str:
         """The sender as far as it is known: the address, and the key or client secret. Neither the
         users of one key answer for each other, nor keys that come from one address."""
-        principal = self.principal
-        return f"{self.address} {principal.name} {principal.secret_id}"
+        return source_of(self.address, self.principal)
 
     def note_origin(self, headers: Mapping[str, str]) -> Origin:
         """Look at where the request with ``headers`` comes from; names are in lower case."""
@@ -227,8 +239,13 @@ class Gate(ServerConnection):
         origin = self.note_origin(request.headers)
         return self._shared.answer(replace(request, origin=origin))
 
-    async def _answer_later(self, plain: PlainHttp, answer: Awaitable[HttpAnswer]) -> None:
-        self._answer_plain(plain, await answer)
+    async def _answer_later(self, plain: PlainHttp, found: Awaitable[HttpAnswer]) -> None:
+        try:
+            answer = await found
+        except Exception:
+            logger.exception("failed in answering a request")
+            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", Code.SERVER_ERROR)
+        self._answer_plain(plain, answer)
 
     def _answer_plain(self, plain: PlainHttp, answer: HttpAnswer) -> None:
         self.transport.write(plain.serialize(answer))

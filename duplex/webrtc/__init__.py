@@ -1,0 +1,1 @@
+"""Calls over WebRTC: the Realtime protocol on a data channel, the sound on tracks."""
