@@ -23,6 +23,7 @@ from duplex.app.build_remote import (
 )
 from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
 from duplex.app.ear_choice import VOICE_LANGUAGES, ear_model, tell_choice, tell_unspoken
+from duplex.app.needs import check_needs
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -54,7 +55,7 @@ def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
         ConfigError: a model is named in a way that cannot be a source.
     """
     known = load_manifest()
-    for ref in _references(config, given):
+    for ref in references(config, given):
         try:
             if ref not in known:
                 parse_source(ref)
@@ -69,9 +70,11 @@ def install(
     """Fetch, check and convert all that ``config`` needs; quick if it is all there.
 
     Raises:
+        ConfigError: a package that it needs is missing.
         ModelError: something could not be fetched or is not what it should be.
     """
-    store.ensure(_references(config, given), progress)
+    check_needs(config, given)
+    store.ensure(references(config, given), progress)
     convert_voices(_models_of_voices(config, given), store, progress)
     if config.brain.kind == "embedded" and is_made(config, given, "brain"):
         for brain in (config.brain.model, *config.brain.others):
@@ -303,6 +306,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
 
     Raises:
         ConfigError: the kind is unknown, or the address, key, proxy or model of "openai" is wrong.
+        ModelError: the model's files cannot be used.
     """
     brain = config.brain
     match brain.kind:
@@ -317,14 +321,17 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
         case "huggingface":
             from engine.brain.hf import HuggingFaceBrain
 
-            return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
+            try:
+                return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
+            except (OSError, ValueError) as error:
+                raise ModelError(f"brain.model = {brain.model!r}: {_line(error)}") from error
         case "openai":
             return load_remote_brain(config)
         case _:
             raise ConfigError(f"brain.kind: {brain.kind!r} is no language model of ours")
 
 
-def _references(config: Config, given: Given) -> list[str]:
+def references(config: Config, given: Given = NOTHING_GIVEN) -> list[str]:
     """All models that are needed for what is made here."""
     references = []
     if is_made(config, given, "vad"):
@@ -355,9 +362,20 @@ def _brain_dir(model: str, store: ModelStore, progress: Progress) -> Path:
             def report(what: str, done: float) -> None:
                 task.detail = f"{what}, {done:.0%}"
 
-            convert(_only(store.path(model), "*.gguf"), target, report)
+            try:
+                convert(_only(store.path(model), "*.gguf"), target, report)
+            except ValueError as error:
+                raise ModelError(
+                    f"{model}: {error}. Any other model can be behind a server of its own, such as "
+                    'llama.cpp or Ollama: brain.kind = "openai"'
+                ) from error
 
     return store.derived(f"{model}-onnx", RECIPE, [model], build, progress)
+
+
+def _line(error: Exception) -> str:
+    """What a library says at length, in one line."""
+    return " ".join(str(error).split())
 
 
 def _only(directory: Path, pattern: str) -> Path:

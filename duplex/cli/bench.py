@@ -36,7 +36,7 @@ from client.caller.caller import CallOptions
 from client.realtime import ClientError
 from duplex.app import build
 from duplex.cli.bench_options import Server, Wanted, told_command
-from duplex.cli.recordings import server_command, speaker
+from duplex.cli.recordings import make_folder, server_command, speaker
 from duplex.config import Config, EarConfig
 from duplex.errors import ConfigError
 from duplex.model_store import Progress
@@ -71,9 +71,11 @@ def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> in
     delay against the length of the turn and of the conversation.
 
     Raises:
-        ConfigError: the recordings cannot be read, or a package is missing.
+        ConfigError: the recordings cannot be read, nothing can be written to the report's folder,
+            or a package is missing.
     """
     _check_packages()
+    make_folder(wanted.out)
     recordings = _recordings(config, wanted)
     for name in left_out(wanted.scope, recordings):
         _tell(f"{name}: left out, there are no recordings for it")

@@ -1,7 +1,9 @@
 """The callers of demo and bench: recordings that the project speaks itself."""
 
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from duplex.app import build
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.config import Config
+from duplex.errors import ConfigError
 from duplex.model_store import Progress
 
 CLIENT_HZ = 24_000
@@ -30,6 +33,20 @@ def speaker(config: Config) -> Callable[[str], Samples]:
         return resample(np.concatenate(chunks), voice.sample_rate, CLIENT_HZ)
 
     return speak
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of ``--out`` before there is something to lose.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror or error}") from error
 
 
 def server_command(arguments: list[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """What models there are and in what state; only reads."""
 
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from duplex.model_store.manifest import Model
 from duplex.model_store.progress import Progress
 from duplex.model_store.source import LocalSource, PackageSource, Source, parse_source
 from duplex.model_store.stamp import STAMP_NAME, Stamp, digest_of, find_damage, read_stamp
+from duplex.toml_file import did_you_mean
 
 _SHOWN_CHARS = 60  # of a source's text in a directory's name
 
@@ -85,11 +85,10 @@ class Catalog:
         if isinstance(source, PackageSource):
             if model is None:
                 names = [*self._manifest, *self._sources]
-                alike = difflib.get_close_matches(source.name, names, n=1)
-                meant = f": did you mean {alike[0]!r}?" if alike else ""
                 raise ModelError(
-                    f"no model is called {source.name!r}{meant}; known: {', '.join(names)}; "
-                    "or write hub:org/name, or path:DIR for a directory of yours"
+                    f"no model is called {source.name!r}{did_you_mean(source.name, names) or ';'} "
+                    f"known: {', '.join(names)}; or write hub:org/name, or path:DIR for a "
+                    "directory of yours"
                 )
             name = source.name
         if isinstance(source, LocalSource):
