@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing torch (CPU), then the rest ..."
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -e '.[convert,native,huggingface,bench,docs,dev]'
+	$(PIP) -e '.[native,huggingface,bench,docs,dev]'
 	$(PIP) --no-deps "$$(grep '^stepaudio2-minicpmo==' constraints.txt)"
 	@$(PIP) -e '.[mic]' >$(VENV)/mic.log 2>&1 || \
 		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (docs/clients.md); all else works"

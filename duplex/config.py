@@ -14,7 +14,7 @@ from duplex.errors import ConfigError
 from duplex.model_store import default_root
 from duplex.remote_options import RemoteBrainOptions, Section, StoreConfig
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
-from duplex.toml_file import convert, read_toml
+from duplex.toml_file import convert, did_you_mean, read_toml
 from duplex.webrtc_config import WebRtcConfig, port_range
 
 Positive = Annotated[int, Meta(gt=0)]
@@ -325,7 +325,7 @@ def load_config(path: Path | str | None, overrides: dict[str, Any] | None = None
     try:
         config = convert(table, Config)
     except ValueError as error:
-        raise ConfigError(f"{path or 'options'}: {error}") from error
+        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
     check(config)
     return config if path is None else _beside(path, config)
 
@@ -364,8 +364,8 @@ def _check_kinds(config: Config) -> None:
         if section.kind.startswith(PLUGIN):
             continue
         if section.kind not in kinds:
-            known = ", ".join([*kinds, f"{PLUGIN}NAME"])
-            raise ConfigError(f"{part}.kind: there is no kind {section.kind!r}; known: {known}")
+            known = ", ".join([*kinds, f"{PLUGIN}NAME"]) + did_you_mean(section.kind, kinds)
+            raise ConfigError(f"{part}.kind: there is no {section.kind!r}; known: {known}")
         if section.options:
             raise ConfigError(f'{part}.options are for {part}.kind = "{PLUGIN}NAME"')
 

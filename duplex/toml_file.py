@@ -5,6 +5,7 @@ import difflib
 import re
 import tomllib
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +15,17 @@ from duplex.errors import ConfigError
 
 T = TypeVar("T")
 
-_UNKNOWN = re.compile(
-    r"Object contains unknown field `(?P<name>[^`]*)`(?: - at `\$\.?(?P<at>.*)`)?"
-)
-_STEPS = re.compile(r"[^.\[\]]+|\[\.\.\.\]")
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$(?P<at>.*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]+)`(?P<bound>[^,]*)(?:, got `(?P<got>.*)`)?")
+_STEPS = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
+_WORDS = {
+    "int": "a whole number", "float": "a number", "str": "text in quotes", "bool": "true or false",
+    "array": "a list in brackets", "object": "a table",
+}  # fmt: skip
+_BOUNDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
+_SHOWN_CHARS = 40
 _UTF_8_BOM = b"\xef\xbb\xbf"
 _OTHERS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _ENCODING = "TOML is UTF-8: save it so"
@@ -55,19 +63,19 @@ def convert(table: dict[str, Any], kind: type[T]) -> T:
     """Return ``table`` as a ``kind``.
 
     Raises:
-        ValueError: it is none; a name that is unknown but like a known one is explained.
+        ValueError: it is none; the message names the option, what it may be, and a name that is
+            like one that is unknown.
     """
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        found = _UNKNOWN.fullmatch(str(error))
-        if found is None:
-            raise
-        known = _names(kind, found["at"] or "")
-        alike = difflib.get_close_matches(found["name"], known, n=1)
-        if not alike:
-            raise
-        raise ValueError(f"{error}: did you mean {alike[0]!r}?") from error
+        raise ValueError(_in_words(str(error), table, kind)) from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put behind a message that ``name`` is unknown; empty if none is like it."""
+    alike = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {alike[0]!r}?" if alike else ""
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -85,11 +93,73 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _names(kind: Any, at: str) -> list[str]:
-    """The names that a table at the path ``at`` inside a ``kind`` may have."""
+def _in_words(message: str, table: Any, kind: Any) -> str:
+    """What msgspec says of a table that is no ``kind``, in the words of a TOML file."""
+    found = _PLACE.fullmatch(message)
+    assert found is not None  # it matches everything
+    name, value, kind = _follow(table, kind, found["at"] or "")
+    inside = f"[{name}] " if name else ""
+    if unknown := _UNKNOWN.fullmatch(found["what"]):
+        known = [field.encode_name for field in msgspec.structs.fields(kind)]
+        what = "has no option" if name else "there is no table"
+        return f"{inside}{what} {unknown[1]!r}{did_you_mean(unknown[1], known)}"
+    if missing := _MISSING.fullmatch(found["what"]):
+        return f"{inside}needs the option {missing[1]!r}"
+    choices = _choices(kind)
+    if choices and found["what"].startswith("Invalid enum value"):
+        listed = ", ".join(map(repr, choices))
+        return f"{name} is {_shown(value)} and may be {listed}{did_you_mean(str(value), choices)}"
+    if expected := _EXPECTED.fullmatch(found["what"]):
+        may_be = _expected(expected["kinds"], expected["bound"].strip())
+        return f"{name} is {_shown(value)} and must be {may_be}"
+    return f"{name}: {found['what']}"
+
+
+def _choices(kind: Any) -> list[str]:
+    """The words that a value may be, also beside other kinds of values."""
+    if typing.get_origin(kind) is typing.Literal:
+        return list(typing.get_args(kind))
+    return [word for one in typing.get_args(kind) for word in _choices(one)]
+
+
+def _expected(kinds: str, bound: str) -> str:
+    words = " or ".join(_WORDS.get(kind, kind) for kind in kinds.split(" | "))
+    sign, _, limit = bound.partition(" ")
+    return f"{words}, {_BOUNDS.get(sign, sign)} {limit}" if bound else words
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    text = "true" if value is True else "false" if value is False else repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def _follow(value: Any, kind: Any, at: str) -> tuple[str, Any, Any]:
+    """The name of what is at the path ``at`` in a table, what it is, and what it should be."""
+    names = []
     for step in _STEPS.findall(at):
-        if step == "[...]":  # of a table by name
-            kind = typing.get_args(kind)[1]
+        arguments = typing.get_args(kind)
+        if step == "[...]":  # of a table by name; msgspec does not say which
+            kind = arguments[1]
+            name = next(name for name, inside in value.items() if not _is(inside, kind))
+            names.append(name)
+            value = value[name]
+        elif step.startswith("["):
+            value, kind = value[int(step[1:-1])], arguments[0] if arguments else Any
+            names[-1] += step
         else:
-            kind = next(f.type for f in msgspec.structs.fields(kind) if f.encode_name == step)
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
+            kind = typing.get_type_hints(kind, include_extras=True)[step]
+            names.append(step)
+            value = value[step]
+        if typing.get_origin(kind) is typing.Annotated:
+            kind = typing.get_args(kind)[0]
+    return ".".join(names), value, kind
+
+
+def _is(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True

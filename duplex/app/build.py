@@ -12,25 +12,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from duplex.app.build_ear import VOICE_LANGUAGES, ear_model, load_ear, tell_unspoken
 from duplex.app.build_native import load_native, load_own_voice, native_sampling
 from duplex.app.build_remote import (
     REMOTE,
     ask_services,
     load_remote_brain,
-    load_remote_ear,
     load_remote_voices,
     speakers,
 )
 from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
-from duplex.app.ear_choice import (
-    AUTO,
-    VOICE_LANGUAGES,
-    ear_model,
-    exact_pass_ms,
-    larger_ear,
-    tell_choice,
-    tell_unspoken,
-)
+from duplex.app.needs import check_needs
 from duplex.app.plugins import Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
@@ -62,7 +54,7 @@ def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
         ConfigError: a model is named in a way that cannot be a source.
     """
     known = load_manifest()
-    for ref in _references(config, given):
+    for ref in references(config, given):
         try:
             if ref not in known:
                 parse_source(ref)
@@ -77,9 +69,11 @@ def install(
     """Fetch, check and convert all that ``config`` needs; quick if it is all there.
 
     Raises:
+        ConfigError: a package that it needs is missing.
         ModelError: something could not be fetched or is not what it should be.
     """
-    store.ensure(_references(config, given), progress)
+    check_needs(config, given)
+    store.ensure(references(config, given), progress)
     convert_voices(_models_of_voices(config, given), store, progress)
     if config.brain.kind == "embedded" and is_made(config, given, "brain"):
         for brain in (config.brain.model, *config.brain.others):
@@ -246,46 +240,6 @@ def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOpt
     return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)
 
 
-def load_ear(
-    config: Config,
-    store: ModelStore,
-    meter: "SpeechMeter | None" = None,
-    progress: Progress | None = None,
-) -> "Ear":
-    """The ear that the configuration names; a Whisper must be installed, but for a larger one
-    that "auto" takes. ``meter`` tells it speech from noise where it is in doubt.
-
-    Raises:
-        ConfigError: it cannot be used, or does not know the language.
-        ModelError: the larger one cannot be installed.
-    """
-    ear = config.ear
-    if ear.kind == REMOTE:
-        return load_remote_ear(config)
-    model = ear_model(ear)
-    loaded = _load_whisper(config, store.path(model), meter)
-    if ear.model != AUTO:
-        return loaded
-    pass_ms = exact_pass_ms(loaded)
-    if (larger := larger_ear(ear, pass_ms)) is not None:
-        store.ensure([larger], progress or Progress(None))
-        model, loaded = larger, _load_whisper(config, store.path(larger), meter)
-        pass_ms = exact_pass_ms(loaded)
-    tell_choice(ear, model, pass_ms)
-    return loaded
-
-
-def _load_whisper(config: Config, directory: Path, meter: "SpeechMeter | None") -> "Ear":
-    from engine.ear.whisper import WhisperEar
-
-    ear = config.ear
-    language = None if ear.language == "auto" else ear.language
-    try:
-        return WhisperEar(directory, threads=ear.threads, language=language, meter=meter)
-    except ValueError as error:
-        raise ConfigError(f"ear: {error}") from error
-
-
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":
     """The voice that ``voice.model`` names, installed if it is missing.
 
@@ -338,6 +292,7 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
 
     Raises:
         ConfigError: the kind is unknown, or the address, key, proxy or model of "openai" is wrong.
+        ModelError: the model's files cannot be used.
     """
     brain = config.brain
     match brain.kind:
@@ -352,14 +307,17 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
         case "huggingface":
             from engine.brain.hf import HuggingFaceBrain
 
-            return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
+            try:
+                return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
+            except (OSError, ValueError) as error:
+                raise ModelError(f"brain.model = {brain.model!r}: {_line(error)}") from error
         case "openai":
             return load_remote_brain(config)
         case _:
             raise ConfigError(f"brain.kind: {brain.kind!r} is no language model of ours")
 
 
-def _references(config: Config, given: Given) -> list[str]:
+def references(config: Config, given: Given = NOTHING_GIVEN) -> list[str]:
     """All models that are needed for what is made here."""
     references = []
     if is_made(config, given, "vad"):
@@ -390,9 +348,20 @@ def _brain_dir(model: str, store: ModelStore, progress: Progress) -> Path:
             def report(what: str, done: float) -> None:
                 task.detail = f"{what}, {done:.0%}"
 
-            convert(_only(store.path(model), "*.gguf"), target, report)
+            try:
+                convert(_only(store.path(model), "*.gguf"), target, report)
+            except ValueError as error:
+                raise ModelError(
+                    f"{model}: {error}. Any other model can be behind a server of its own, such as "
+                    'llama.cpp or Ollama: brain.kind = "openai"'
+                ) from error
 
     return store.derived(f"{model}-onnx", RECIPE, [model], build, progress)
+
+
+def _line(error: Exception) -> str:
+    """What a library says at length, in one line."""
+    return " ".join(str(error).split())
 
 
 def _only(directory: Path, pattern: str) -> Path:

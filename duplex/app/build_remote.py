@@ -43,15 +43,29 @@ def ask_services(config: Config, given: Given) -> Config:
     Raises:
         ConfigError: one cannot be asked as it is configured, or does not know its model.
     """
+    config, lines = asked_services(config, given)
+    for line in lines:
+        logger.warning("%s", line)
+    return config
+
+
+def asked_services(config: Config, given: Given) -> tuple[Config, list[str]]:
+    """As `ask_services`, which logs the lines that are to be said.
+
+    Raises:
+        ConfigError: as `ask_services`.
+    """
     if not config.voice.name and config.voice.kind == REMOTE and is_made(config, given, "voice"):
         raise ConfigError('voice.name must be set for voice.kind = "openai", such as "alloy"')
+    said = []
     for part in ("ear", "brain", "voice"):
         section = getattr(config, part)
         if section.kind == REMOTE and is_made(config, given, part):
             models = [section.model, *(section.others if part == "brain" else ())]
-            asked = structs.replace(section, base_url=_asked(part, config, models))
-            config = structs.replace(config, **{part: asked})
-    return config
+            url, lines = _asked(part, config, models)
+            said += lines
+            config = structs.replace(config, **{part: structs.replace(section, base_url=url)})
+    return config, said
 
 
 def speakers(config: Config, given: Given) -> int:
@@ -147,8 +161,8 @@ def _service(part: str, section: "_Section", timeout_s: float = 30.0) -> "Servic
         raise ConfigError(str(error)) from error
 
 
-def _asked(part: str, config: Config, models: list[str]) -> str:
-    """The mended address of a service, which is asked for ``models``."""
+def _asked(part: str, config: Config, models: list[str]) -> tuple[str, list[str]]:
+    """The mended address of a service, which is asked for ``models``, and what is to be said."""
     from engine.errors import EngineError
     from engine.remote.start import checked, mended
 
@@ -161,9 +175,7 @@ def _asked(part: str, config: Config, models: list[str]) -> str:
     _, said = mended(f"{part}.base_url", section.base_url)
     if part == "brain" and config.brain.hears:
         lines += _check_hearing(service, config.brain)
-    for line in filter(None, [said, *lines]):
-        logger.warning("%s", line)
-    return service.base_url
+    return service.base_url, [line for line in (said, *lines) if line]
 
 
 def _check_hearing(service: "Service", brain: "BrainConfig") -> list[str]:

@@ -175,7 +175,10 @@ def _split(model: str, store: ModelStore, progress: Progress) -> Path:
     from tts.piper.split import RECIPE, split
 
     def build(target: Path, progress: Progress) -> None:
-        split(_only(store.path(model), "*.onnx"), target)
+        try:
+            split(_only(store.path(model), "*.onnx"), target)
+        except (ValueError, FileNotFoundError) as error:
+            raise ModelError(f"voice {model}: {error}") from error
 
     return store.derived(f"{model}-split", RECIPE, [model], build, progress)
 

@@ -34,9 +34,9 @@ from client.bench.server_process import serving
 from client.bench.tables import figure
 from client.caller.caller import CallOptions
 from client.realtime import ClientError
-from duplex.app import build
+from duplex.app import build, build_ear
 from duplex.cli.bench_options import Server, Wanted, told_command
-from duplex.cli.recordings import server_command, speaker
+from duplex.cli.recordings import make_folder, server_command, speaker
 from duplex.config import Config, EarConfig
 from duplex.errors import ConfigError
 from duplex.model_store import Progress
@@ -71,9 +71,11 @@ def benchmark(config: Config, server_arguments: list[str], wanted: Wanted) -> in
     delay against the length of the turn and of the conversation.
 
     Raises:
-        ConfigError: the recordings cannot be read, or a package is missing.
+        ConfigError: the recordings cannot be read, nothing can be written to the report's folder,
+            or a package is missing.
     """
     _check_packages()
+    make_folder(wanted.out)
     recordings = _recordings(config, wanted)
     for name in left_out(wanted.scope, recordings):
         _tell(f"{name}: left out, there are no recordings for it")
@@ -231,7 +233,7 @@ def _scoring(config: Config, wanted: Wanted) -> Transcribe | None:
     scoring = structs.replace(config, ear=EarConfig(model=SCORING_EAR))
     store = build.open_store(scoring)
     store.ensure([SCORING_EAR], Progress(sys.stderr))
-    return build.load_ear(scoring, store).transcribe
+    return build_ear.load_ear(scoring, store).transcribe
 
 
 def _print(report: Report) -> None:

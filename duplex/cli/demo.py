@@ -28,10 +28,10 @@ def demo(options: argparse.Namespace) -> int:
     from client.bench.questions import load_questions, record
     from client.realtime import SAMPLE_RATE_HZ, ClientError
     from duplex.audio.files import write_wav
-    from duplex.cli.recordings import server_command, speaker
+    from duplex.cli.recordings import make_folder, server_command, speaker
 
     out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     speak = speaker(config_of(options))
     files = []
     for question in load_questions().dialogue:

@@ -1,12 +1,14 @@
 """The command ``duplex``: arguments in, exit code out."""
 
 import argparse
+import platform
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from duplex import logs
-from duplex.cli import bench_options, demo, evals_options, models, say, serve, talk
+from duplex.cli import bench_options, demo, doctor, evals_options, models, say, serve, talk
 from duplex.cli.options import add_command, add_model_options, config_of, server_arguments
 from duplex.errors import ConfigError, DuplexError
 
@@ -34,12 +36,22 @@ def command_line() -> argparse.ArgumentParser:
         epilog=EPILOG,
     )
     parser.add_argument("--verbose", action="store_true", help="log every chunk")
+    parser.add_argument("--version", action="version", version=version_line())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, talk, demo, models, say):
+    for command in (serve, talk, demo, models, say, doctor):
         command.add(commands)
     _add_bench(commands)
     _add_eval(commands)
     return parser
+
+
+def version_line() -> str:
+    """What runs, on what: for a report of a fault."""
+    try:
+        number = version("duplex-r1")
+    except PackageNotFoundError:
+        number = "from a folder that is not installed"
+    return f"duplex-r1 {number}, Python {platform.python_version()}, {platform.platform()}"
 
 
 def _add_bench(commands: Any) -> None:

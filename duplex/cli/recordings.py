@@ -2,8 +2,10 @@
 
 import hashlib
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,6 +15,7 @@ from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.cli.say import spoken
 from duplex.config import Config
+from duplex.errors import ConfigError
 from duplex.model_store import Progress
 from tts.shifted import ShiftedVoice
 
@@ -88,6 +91,20 @@ class CachedSpeaker:
             if semitones:
                 self._voices[semitones] = ShiftedVoice(self._voices[0], semitones)
         return self._voices[semitones]
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of ``--out`` before there is something to lose.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror or error}") from error
 
 
 def server_command(arguments: list[str]) -> list[str]:

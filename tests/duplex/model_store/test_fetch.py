@@ -137,6 +137,21 @@ def test_what_pip_says_is_passed_on(
         pip_download("voice==2.0", tmp_path)
 
 
+def test_an_index_that_cannot_be_reached_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"INDEX_URL": "http://127.0.0.1:9/simple", "RETRIES": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)  # nothing listens there
+    for name in ("EXTRA_INDEX_URL", "FIND_LINKS"):
+        monkeypatch.delenv(f"PIP_{name}", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(ModelError) as error:
+        pip_download("silero-vad==6.2.3", tmp_path)
+    assert "no package index answers ([Errno 111] Connection refused)" in str(error.value)
+    assert "`duplex models --from FILE`" in str(error.value)
+    assert "No matching distribution" not in str(error.value)
+
+
 def fake_npm(directory: Path, script: str) -> None:
     npm = directory / "npm"
     npm.write_text(f"#!/bin/sh\n{script}\n")

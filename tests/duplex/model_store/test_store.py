@@ -256,7 +256,7 @@ def test_a_root_that_cannot_be_written_is_told(tmp_path: Path, registry: Registr
 
 
 def test_a_missing_model_is_told(store: ModelStore) -> None:
-    with pytest.raises(ModelError, match=r"voice.*not installed; `make setup`"):
+    with pytest.raises(ModelError, match=r"voice.*not installed; `duplex models --install`"):
         store.path("voice")
     with pytest.raises(ModelError, match=r"voice.*not installed"):
         store.verify("voice")

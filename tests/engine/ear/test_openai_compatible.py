@@ -148,7 +148,7 @@ async def test_a_whisper_behind_an_endpoint_hears_as_one_on_this_machine() -> No
 
     store = build.open_store(Config())
     store.ensure([EarConfig().model], Progress(sys.stderr))
-    whisper = build.load_ear(Config(), store)
+    whisper = build_ear.load_ear(Config(), store)
     samples, rate_hz = soundfile.read(QUESTION, dtype="float32")
     pcm = resample(samples, rate_hz, 16_000)
     served_: list[Endpoint] = []

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from duplex.app import build
-from duplex.app.ear_choice import (
+from duplex.app import build_ear
+from duplex.app.build_ear import (
     BOUND_MS,
     ear_model,
     exact_pass_ms,
@@ -60,7 +60,7 @@ def test_a_pass_is_the_faster_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_choice_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     config = EarConfig(model="auto", language="de")
-    with caplog.at_level(logging.INFO, "duplex.app.ear_choice"):
+    with caplog.at_level(logging.INFO, "duplex.app.build_ear"):
         tell_choice(config, "whisper-base", BOUND_MS)
         tell_choice(config, "whisper-base", BOUND_MS + 1)
     assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]
@@ -75,10 +75,10 @@ def test_auto_loads_the_ear_that_keeps_up(
     installed: list[str] = []
     monkeypatch.setattr(ModelStore, "ensure", lambda self, names, progress: installed.extend(names))
     monkeypatch.setattr(ModelStore, "path", lambda self, name: tmp_path / name)
-    monkeypatch.setattr(build, "_load_whisper", lambda config, directory, meter: directory.name)
-    monkeypatch.setattr(build, "exact_pass_ms", lambda ear: pass_ms)
-    monkeypatch.setattr("duplex.app.ear_choice._usable_cores", lambda: 8)
-    loaded = build.load_ear(Config(ear=EarConfig(model="auto")), ModelStore(tmp_path))
+    monkeypatch.setattr(build_ear, "_load_whisper", lambda config, directory, meter: directory.name)
+    monkeypatch.setattr(build_ear, "exact_pass_ms", lambda ear: pass_ms)
+    monkeypatch.setattr("duplex.app.build_ear._usable_cores", lambda: 8)
+    loaded = build_ear.load_ear(Config(ear=EarConfig(model="auto")), ModelStore(tmp_path))
     larger = pass_ms < 100
     assert installed == (["whisper-base"] if larger else [])
     assert loaded == ("whisper-base" if larger else "whisper-tiny.en")

@@ -1,15 +1,20 @@
-"""Which ear hears, if ``ear.model`` is "auto", and what of it is said at start."""
+"""The ear: which one hears if ``ear.model`` is "auto", and what of it is said at start."""
 
 import logging
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duplex.config import EarConfig
+from duplex.app.build_remote import REMOTE, load_remote_ear
+from duplex.config import Config, EarConfig
+from duplex.errors import ConfigError
+from duplex.model_store import ModelStore, Progress
 
 if TYPE_CHECKING:
+    from engine.ear.evidence import SpeechMeter
     from engine.ear.interface import Ear
 
 AUTO = "auto"
@@ -24,6 +29,46 @@ _SPARE_CORES = 4  # the brain and other calls leave some over
 VOICE_LANGUAGES = frozenset({"en"})  # of all built-in voices
 
 logger = logging.getLogger(__name__)
+
+
+def load_ear(
+    config: Config,
+    store: ModelStore,
+    meter: "SpeechMeter | None" = None,
+    progress: Progress | None = None,
+) -> "Ear":
+    """The ear that the configuration names; a Whisper must be installed, but for a larger one
+    that "auto" takes. ``meter`` tells it speech from noise where it is in doubt.
+
+    Raises:
+        ConfigError: it cannot be used, or does not know the language.
+        ModelError: the larger one cannot be installed.
+    """
+    ear = config.ear
+    if ear.kind == REMOTE:
+        return load_remote_ear(config)
+    model = ear_model(ear)
+    loaded = _load_whisper(config, store.path(model), meter)
+    if ear.model != AUTO:
+        return loaded
+    pass_ms = exact_pass_ms(loaded)
+    if (larger := larger_ear(ear, pass_ms)) is not None:
+        store.ensure([larger], progress or Progress(None))
+        model, loaded = larger, _load_whisper(config, store.path(larger), meter)
+        pass_ms = exact_pass_ms(loaded)
+    tell_choice(ear, model, pass_ms)
+    return loaded
+
+
+def _load_whisper(config: Config, directory: Path, meter: "SpeechMeter | None") -> "Ear":
+    from engine.ear.whisper import WhisperEar
+
+    ear = config.ear
+    language = None if ear.language == "auto" else ear.language
+    try:
+        return WhisperEar(directory, threads=ear.threads, language=language, meter=meter)
+    except ValueError as error:
+        raise ConfigError(f"ear: {error}") from error
 
 
 def ear_model(ear: EarConfig) -> str:

@@ -1,0 +1,54 @@
+"""What the configured parts need besides models: said before anything is downloaded for them."""
+
+from importlib.util import find_spec
+
+from duplex.app.plugins import Given, is_made
+from duplex.config import Config
+from duplex.errors import ConfigError
+from duplex.model_store.manifest import load_manifest
+
+# An extra is called as the kind of brain that needs it.
+_MODULES = {
+    "native": ("torch", "safetensors", "yaml"),
+    "huggingface": ("torch", "transformers"),
+}
+
+
+def check_needs(config: Config, given: Given) -> None:
+    """
+    Raises:
+        ConfigError: a package or a library is missing, or the model is not one of the brain's kind;
+            the message says what to do.
+    """
+    if is_made(config, given, "brain"):
+        kind = config.brain.kind
+        missing = [name for name in _MODULES.get(kind, ()) if find_spec(name) is None]
+        if missing:
+            raise ConfigError(
+                f'brain.kind = "{kind}" needs {" and ".join(missing)}: '
+                f"pip install 'duplex-r1[{kind}]'"
+            )
+        if kind == "huggingface":
+            _check_huggingface(config)
+    if config.voice.g2p == "espeak" and is_made(config, given, "voice"):
+        _check_espeak()
+
+
+def _check_huggingface(config: Config) -> None:
+    known = load_manifest()
+    for model in (config.brain.model, *config.brain.others):
+        if model.removeprefix("package:") in known:
+            raise ConfigError(
+                f'brain.model = "{model}" is a GGUF file, for brain.kind = "embedded" or "native"; '
+                f'"huggingface" takes "hub:org/name", such as "hub:Qwen/Qwen3-0.6B", or "path:DIR"'
+            )
+
+
+def _check_espeak() -> None:
+    from ctypes.util import find_library
+
+    if find_library("espeak-ng") is None:
+        raise ConfigError(
+            'voice.g2p = "espeak" needs the library espeak-ng: apt-get install libespeak-ng1, '
+            "or brew install espeak-ng"
+        )
