@@ -4,7 +4,8 @@
 one step. `engine.native.audio_stream` makes the requests.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +18,19 @@ from engine.native.audio_stream import (
     AudioConfig,
     AudioLayout,
     AudioStream,
+    BlockMemory,
     EncodeRequest,
 )
 from engine.native.kv_cache import BlockPool, Log
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.encoder import POOL_FRAMES, Encoder, EncoderInput, alike
+
+logger = logging.getLogger(__name__)
+
+
+class Forgotten(EngineError):
+    """The cache of the request's block was given to others. Take the request back: the stream then
+    asks for the whole block when that ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class AudioTower:
                 context.
         """
         self.encoder, self.adaptor, self.pool = encoder, adaptor, pool
+        self.forgotten = 0  # blocks of audio, for want of room
+        self._resting: dict[BlockMemory, None] = {}  # with frames; what rested longest first
         self.config = config or AudioConfig()
         self._layout = AudioLayout(self.config, encoder.shape.mels, adaptor.stride)
         chunk, lookahead = self.config.chunk, self.config.lookahead
@@ -70,24 +81,47 @@ class AudioTower:
 
     @torch.inference_mode()
     def encode(self, requests: Sequence[EncodeRequest]) -> list[EncodedAudio | EngineError]:
-        """Encode pieces of different streams in one step.
+        """Encode pieces of different streams, in one step if there is room.
 
-        A request that finds no room in the cache, is not its stream's next or whose stream was
-        closed has an error as its result. If the step itself fails, no stream has advanced. In
-        both cases pass the request to `AudioStream.take_back`; the stream may then go on.
+        If the cache is full, the block of audio that was heard longest ago is forgotten. A request
+        that finds no room even so, is not its stream's next or whose stream was closed has an
+        error as its result. If a step itself fails, its streams have not advanced. In both cases
+        pass the request to `AudioStream.take_back`; the stream may then go on.
 
         Raises:
             Exception: what the device raised.
         """
         results: dict[int, EncodedAudio | EngineError] = {}
+        waiting = dict(enumerate(requests))
+        while waiting:
+            try:
+                results |= self._encode_fitting(waiting)
+            except Exception as error:
+                if not results:
+                    raise
+                logger.exception("%d requests failed together", len(waiting))
+                failure = EngineError("the engine's model failed")
+                failure.__cause__ = error
+                results |= dict.fromkeys(waiting, failure)  # those before have advanced
+            waiting = {index: waiting[index] for index in waiting if index not in results}
+        return [results[index] for index in range(len(requests))]
+
+    def _encode_fitting(
+        self, requests: Mapping[int, EncodeRequest]
+    ) -> dict[int, EncodedAudio | EngineError]:
+        """One step of as many of the requests as there is room for, at least one."""
+        results: dict[int, EncodedAudio | EngineError] = {}
         windows: dict[int, EncoderInput] = {}
         kept = {}  # frames that stay in each log
         try:
-            for index, request in enumerate(requests):
+            for index, request in requests.items():
                 if refusal := self._refusal(request):
                     results[index] = refusal
                     continue
                 log = self.pool.open() if request.whole else request.memory.log
+                step = {requests[other].memory for other in windows}
+                if not self._make_room(log.blocks_for(request.rows), request, step) and step:
+                    continue  # in the next step there is
                 try:
                     windows[index] = self._window(request, log)
                 except EngineError as error:
@@ -104,13 +138,37 @@ class AudioTower:
             for index, window in windows.items():
                 window.rows.log.truncate(kept[index])
         for index in windows:
+            memory = requests[index].memory
             if requests[index].complete:
-                requests[index].memory.close()
-        return [results[index] for index in range(len(requests))]
+                memory.close()
+            self._resting.pop(memory, None)
+            if memory.log.length:
+                self._resting[memory] = None
+        return results
+
+    def _make_room(self, blocks: int, request: EncodeRequest, step: set[BlockMemory]) -> bool:
+        """Forget what was heard longest ago until so many blocks are free, and whether they are.
+        What is in the step stays. A pass over a whole block waits for the step instead."""
+        self._resting = {memory: None for memory in self._resting if memory.log.length}
+        if blocks <= self.pool.free_blocks:
+            return True
+        may_go = [m for m in self._resting if m is not request.memory and m not in step]
+        there = sum(len(memory.log.blocks) for memory in may_go)
+        if self.pool.free_blocks + there < blocks or (request.whole and step):
+            return False
+        for memory in may_go:
+            if self.pool.free_blocks >= blocks:
+                break
+            logger.info("the ear's cache is full: %d frames of a turn go", memory.log.length)
+            memory.forget()
+            self.forgotten += 1
+        return True
 
     def _refusal(self, request: EncodeRequest) -> EngineError | None:
         if request.closed:
             return EngineError("the turn was closed")
+        if request.memory.forgotten and not request.whole:
+            return Forgotten("the ear's cache was given to other calls")
         encoded = request.memory.log.length
         if not request.whole and encoded != request.start * self._layout.latent_frames:
             return EngineError(f"audio from latent {request.start} on, after {encoded} frames")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.errors import EngineError
 from engine.native.audio_stream import EncodeRequest
-from engine.native.audio_tower import AudioTower, EncodedAudio
+from engine.native.audio_tower import AudioTower, EncodedAudio, Forgotten
 from engine.native.latents import LatentNames, Latents, LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.uncancelled import uncancelled
@@ -61,11 +61,9 @@ class TurnEncoder:
             EngineError: as `advance`.
         """
         async with self._encoding:
-            await self._encode_due()
-            request = self._stream.finish()
-            if request is None:
+            encoded = await self._encode_end()
+            if encoded is None:
                 return self._latents([])
-            encoded = await uncancelled(self._encode(request))
             if len(self._blocks) <= encoded.block:
                 self._blocks.append([])
             ending = self._names.name(encoded.provisional)
@@ -76,6 +74,17 @@ class TurnEncoder:
         async with self._encoding:
             await self._scheduler.run(self._stream.close)
 
+    async def _encode_end(self) -> EncodedAudio | None:
+        while True:
+            await self._encode_due()
+            request = self._stream.finish()
+            if request is None:
+                return None
+            try:
+                return await uncancelled(self._encode(request))
+            except Forgotten:  # the next request is for the whole block, which cannot be
+                continue
+
     async def _encode_due(self) -> None:
         while self._stream.due():
             # A cancelled caller must not lose an encoded chunk: the turn would have a gap.
@@ -84,8 +93,10 @@ class TurnEncoder:
     async def _keep(self, request: EncodeRequest) -> None:
         try:
             encoded = await self._encode(request)
-        except EngineError:
+        except EngineError as error:
             self._stream.take_back(request)
+            if isinstance(error, Forgotten):
+                return
             raise
         if len(encoded.stable):
             while len(self._blocks) <= encoded.block:
