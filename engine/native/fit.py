@@ -19,7 +19,7 @@ from engine.native.model.config import (
 from engine.ops.quant import GROUP
 
 GIB = 1024**3
-LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in long calls
+LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in open turns
 LEFT_FOR_VOICE = 2 * GIB  # token2wav, which is loaded afterwards, and its utterances
 BLOCK_TOKENS = 16
 PUBLISHED = {
