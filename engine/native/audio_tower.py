@@ -21,9 +21,10 @@ from engine.native.audio_stream import (
     BlockMemory,
     EncodeRequest,
 )
-from engine.native.kv_cache import BlockPool, Log
+from engine.native.kv_cache import BlockPool
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.encoder import POOL_FRAMES, Encoder, EncoderInput, alike
+from engine.native.runtime.encoder_graphs import SIZES, EncoderGraphs, Heard, Piece
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class AudioTower:
                 context.
         """
         self.encoder, self.adaptor, self.pool = encoder, adaptor, pool
+        self.graphs: EncoderGraphs | None = None  # after `use_graphs`
         self.forgotten = 0  # blocks of audio, for want of room
         self._resting: dict[BlockMemory, None] = {}  # with frames; what rested longest first
         self.config = config or AudioConfig()
@@ -74,6 +76,18 @@ class AudioTower:
                 f"blocks of {self.config.block_samples} samples: the encoder has only "
                 f"{encoder.shape.context} positions"
             )
+
+    def use_graphs(self, sizes: Sequence[int] = SIZES) -> None:
+        """Run windows of up to a chunk with its look-ahead as CUDA graphs from now on.
+
+        Raises:
+            RuntimeError: the device could not record them.
+        """
+        latents = self.config.chunk + self.config.lookahead + 1  # the end of a turn has one more
+        frames = latents * self._layout.latent_frames
+        self.graphs = EncoderGraphs(
+            self.encoder, self.adaptor, self.pool, frames=frames, sizes=sizes
+        )
 
     def open(self) -> AudioStream:
         """An empty stream for a new turn."""
@@ -115,36 +129,51 @@ class AudioTower:
         kept = {}  # frames that stay in each log
         try:
             for index, request in requests.items():
-                if refusal := self._refusal(request):
-                    results[index] = refusal
-                    continue
-                log = self.pool.open() if request.whole else request.memory.log
-                step = {requests[other].memory for other in windows}
-                if not self._make_room(log.blocks_for(request.rows), request, step) and step:
-                    continue  # in the next step there is
                 try:
-                    windows[index] = self._window(request, log)
+                    window = self._window(request, {requests[i].memory for i in windows})
                 except EngineError as error:
                     results[index] = error
-                else:
+                    continue
+                if window is not None:
+                    windows[index] = window
                     kept[index] = request.start * self._layout.latent_frames
             if windows:
-                pooled = self._pooled(list(windows.values()))
                 fed = [requests[index] for index in windows]
-                for index, encoded in zip(windows, self._latents(fed, pooled), strict=True):
-                    results[index] = encoded
-                    kept[index] = self._kept(requests[index])
+                heard = self._hear(fed, list(windows.values()))
+                for index, request, found in zip(windows, fed, heard, strict=True):
+                    results[index] = self._encoded(request, found)
+                    kept[index] = self._kept(request)
         finally:
             for index, window in windows.items():
                 window.rows.log.truncate(kept[index])
         for index in windows:
-            memory = requests[index].memory
-            if requests[index].complete:
-                memory.close()
-            self._resting.pop(memory, None)
-            if memory.log.length:
-                self._resting[memory] = None
+            self._rest(requests[index])
         return results
+
+    def _window(self, request: EncodeRequest, step: set[BlockMemory]) -> EncoderInput | None:
+        """The request's window; None if it has to wait for those in the ``step``.
+
+        Raises:
+            EngineError: it is refused, or there is no room for it even alone.
+        """
+        if refusal := self._refusal(request):
+            raise refusal
+        log = self.pool.open() if request.whole else request.memory.log
+        if not self._make_room(log.blocks_for(request.rows), request, step) and step:
+            return None
+        # The published code's mask hides exactly the last frame of a clip from all others, but
+        # computes it and pools it with the rest.
+        hidden = int(request.right_edge and not self.config.fork_count)
+        return self.encoder.window(request.mel, log, right_edge=request.right_edge, hidden=hidden)
+
+    def _rest(self, request: EncodeRequest) -> None:
+        """The step is over: what its block holds was heard last of all."""
+        memory = request.memory
+        if request.complete:
+            memory.close()
+        self._resting.pop(memory, None)
+        if memory.log.length:
+            self._resting[memory] = None
 
     def _make_room(self, blocks: int, request: EncodeRequest, step: set[BlockMemory]) -> bool:
         """Forget what was heard longest ago until so many blocks are free, and whether they are.
@@ -180,50 +209,57 @@ class AudioTower:
             return 0
         return (request.start + request.stable) * self._layout.latent_frames
 
-    def _window(self, request: EncodeRequest, log: Log) -> EncoderInput:
-        # The published code's mask hides exactly the last frame of a clip from all others, but
-        # computes it and pools it with the rest.
-        hidden = int(request.right_edge and not self.config.fork_count)
-        return self.encoder.window(request.mel, log, right_edge=request.right_edge, hidden=hidden)
+    def _hear(
+        self, requests: Sequence[EncodeRequest], windows: Sequence[EncoderInput]
+    ) -> list[Heard]:
+        """Run the windows, those that fit as graphs."""
+        pieces = [
+            Piece(window, None if request.whole else request.memory.last)
+            for request, window in zip(requests, windows, strict=True)
+        ]
+        heard: dict[int, Heard] = {}
+        graphs = self.graphs
+        for is_graph in (True, False):
+            places = [
+                place
+                for place, window in enumerate(windows)
+                if is_graph == (graphs is not None and graphs.fits(window))
+            ]
+            if places:
+                run = graphs.run if is_graph and graphs is not None else self._run_eager
+                heard |= zip(places, run([pieces[place] for place in places]), strict=True)
+        return [heard[place] for place in range(len(windows))]
 
-    def _pooled(self, windows: Sequence[EncoderInput]) -> list[Tensor]:
-        """[W, state] for each window."""
-        frames = self.encoder.forward(windows, self.pool)
+    def _run_eager(self, pieces: Sequence[Piece]) -> list[Heard]:
+        frames = self.encoder.forward([piece.window for piece in pieces], self.pool)
         even = [part[: len(part) // POOL_FRAMES * POOL_FRAMES] for part in frames]
-        pooled = self.encoder.pooled(torch.cat(even))
-        return list(pooled.split([len(part) // POOL_FRAMES for part in even]))
+        joined = self.encoder.pooled(torch.cat(even))
+        pooled = joined.split([len(part) // POOL_FRAMES for part in even])
+        return list(map(Heard, pooled, self._adapt(pieces, pooled)))
 
-    def _latents(
-        self, requests: Sequence[EncodeRequest], pooled: Sequence[Tensor]
-    ) -> list[EncodedAudio]:
-        """Latents of the pooled frames of each request. Keeps the last stable frame of each."""
+    def _encoded(self, request: EncodeRequest, heard: Heard) -> EncodedAudio:
+        """The result of a request. Keeps the last stable frame of its block."""
         stride = self.adaptor.stride
-        inputs = []
-        for request, frames in zip(requests, pooled, strict=True):
-            before = None if request.whole else request.memory.last
-            inputs.append(frames if before is None else torch.cat([before, frames]))
-        latents = self._adapt(requests, inputs)
-        encoded = []
-        for request, frames, made in zip(requests, pooled, latents, strict=True):
-            if request.stable and not request.complete and stride > 1:
-                at = stride * request.stable
-                request.memory.last = frames[at - 1 : at].clone()
-            encoded.append(
-                EncodedAudio(
-                    request.block,
-                    request.start,
-                    made[: request.stable],
-                    made[request.stable : request.latents],
-                    request.complete,
-                )
-            )
-        return encoded
+        if request.stable and not request.complete and stride > 1:
+            at = stride * request.stable
+            request.memory.last = heard.pooled[at - 1 : at].clone()
+        return EncodedAudio(
+            request.block,
+            request.start,
+            heard.latents[: request.stable],
+            heard.latents[request.stable : request.latents],
+            request.complete,
+        )
 
-    def _adapt(self, requests: Sequence[EncodeRequest], inputs: Sequence[Tensor]) -> list[Tensor]:
+    def _adapt(self, pieces: Sequence[Piece], pooled: Sequence[Tensor]) -> list[Tensor]:
+        inputs = [
+            frames if piece.before is None else torch.cat([piece.before, frames])
+            for piece, frames in zip(pieces, pooled, strict=True)
+        ]
         latents: list[Tensor] = [torch.empty(0)] * len(inputs)
         kinds = [
-            (len(frames), request.start == 0, request.right_edge)
-            for request, frames in zip(requests, inputs, strict=True)
+            (len(frames), piece.window.left_edge, piece.window.right_edge)
+            for piece, frames in zip(pieces, inputs, strict=True)
         ]
         for (_, left, right), places in alike(kinds):
             frames = torch.stack([inputs[i] for i in places])

@@ -51,6 +51,7 @@ class NativeOptions:
     limits: Limits = field(default_factory=Limits)
     audio: AudioConfig = field(default_factory=AudioConfig)
     pace: Pace = field(default_factory=Pace)
+    encoder_graphs: bool = False  # chunks of sound as CUDA graphs
     speaks: bool = False  # the model's own speech (ta4), not text for a voice
 
 
@@ -58,7 +59,13 @@ def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> Au
     """The audio tower, with a cache for the open blocks of those who speak."""
     blocks = ear_blocks(encoder.shape, options.calls)
     pool = encoder.pool(blocks=blocks, block_tokens=BLOCK_TOKENS)
-    return AudioTower(encoder, adaptor, pool, options.audio)
+    tower = AudioTower(encoder, adaptor, pool, options.audio)
+    if options.encoder_graphs:
+        try:
+            tower.use_graphs()
+        except RuntimeError:  # the encoder works without, more slowly
+            logger.warning("the encoder runs without graphs: they were not recorded", exc_info=True)
+    return tower
 
 
 def open_scheduler(
