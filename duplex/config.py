@@ -143,6 +143,7 @@ class NativeConfig(Section, frozen=True):
     chunk_ms: Positive = 400  # audio that is encoded and prefilled at a time
     lookahead_ms: NonNegative = 480  # audio behind it that it hears
     hearing: Literal["incremental", "exact_end", "exact"] = "incremental"  # docs/native.md
+    encoder_graphs: bool = False  # on cuda: sound is encoded in CUDA graphs; not measured yet
     temperature: Annotated[float, Meta(ge=0, le=2)] | Literal["auto"] = "auto"  # the checkpoint's
     top_p: Annotated[float, Meta(gt=0, le=1)] | Literal["auto"] = "auto"
     repetition_penalty: PositiveFloat | Literal["auto"] = "auto"  # over all tokens of an answer

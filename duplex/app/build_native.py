@@ -74,6 +74,7 @@ def load_native(config: Config, store: ModelStore, progress: Progress) -> "Nativ
             native.speech_tokens or (100 if native.speaks else 20),
             speak_margin_s=native.speak_margin_s,
         ),
+        encoder_graphs=native.encoder_graphs,
         speaks=native.speaks,
     )
     with progress.task(f"loading {brain.model}") as task:

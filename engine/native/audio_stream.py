@@ -80,6 +80,13 @@ class BlockMemory:
         self.log = log
         self.last: Tensor | None = None  # [1, state], the pooled frame before the next latent's
         self.closed = False
+        self.forgotten = False  # for want of room; then the block is encoded whole when it ends
+
+    def forget(self) -> None:
+        """Give the blocks of the cache back before the block of audio has ended."""
+        self.log.truncate(0)
+        self.last = None
+        self.forgotten = True
 
     def close(self) -> None:
         """Give the blocks of the cache back; may be repeated."""
@@ -153,7 +160,7 @@ class AudioStream:
             return self._blocks[0].chunk()
         block = self._blocks.popleft()
         return block.ending(
-            block.taken if self._keeps_chunks else 0, whole=not self._keeps_chunks, complete=True
+            block.taken if self._keeps(block) else 0, whole=not self._keeps(block), complete=True
         )
 
     def take_back(self, request: EncodeRequest) -> None:
@@ -172,7 +179,7 @@ class AudioStream:
         Raises:
             ValueError: an earlier block is not encoded yet.
         """
-        return self._ending(whole=not self._keeps_chunks)
+        return self._ending(whole=not (self._blocks and self._keeps(self._blocks[0])))
 
     def exact(self) -> EncodeRequest | None:
         """As `finish`, but the whole last block in one pass, as the published code encodes it."""
@@ -183,12 +190,14 @@ class AudioStream:
         for memory in self._memories:
             memory.close()
 
-    @property
-    def _keeps_chunks(self) -> bool:
-        return self._layout.config.hearing == "incremental"
+    def _keeps(self, block: "_Block") -> bool:
+        """Whether the block's chunks are kept when it ends."""
+        return self._layout.config.hearing == "incremental" and not block.memory.forgotten
 
     def _chunk_known(self) -> bool:
-        return self._layout.config.hearing != "exact" and self._blocks[0].chunk_known()
+        block = self._blocks[0]
+        hears = self._layout.config.hearing != "exact" and not block.memory.forgotten
+        return hears and block.chunk_known()
 
     def _ending(self, *, whole: bool) -> EncodeRequest | None:
         if len(self._blocks) > 1:
@@ -205,8 +214,8 @@ class _Block:
     def __init__(self, index: int, memory: BlockMemory, layout: AudioLayout) -> None:
         self.samples = 0
         self.taken = 0  # stable latents that were requested
+        self.memory = memory
         self._index = index
-        self._memory = memory
         self._config = layout.config
         self._columns = layout.latent_columns
         self._stride = layout.stride
@@ -257,7 +266,7 @@ class _Block:
         self.taken += stable
         latents = stable + self._config.lookahead
         mel = torch.from_numpy(frames)
-        return EncodeRequest(self._memory, mel, self, self._index, start, stable, latents)
+        return EncodeRequest(self.memory, mel, self, self._index, start, stable, latents)
 
     def ending(self, start: int, *, whole: bool = False, complete: bool = False) -> EncodeRequest:
         """Everything from latent ``start`` on, the block ending here."""
@@ -270,7 +279,7 @@ class _Block:
             left + frames.shape[1], stride=self._stride, fork_count=self._config.fork_count
         )
         return EncodeRequest(
-            self._memory,
+            self.memory,
             torch.from_numpy(normalize(frames, maximum)),
             self,
             self._index,

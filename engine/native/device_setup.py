@@ -47,18 +47,25 @@ class NativeOptions:
     weight_bits: Literal[4, 8, 16] = 16
     context_tokens: int = 8192
     cache_tokens: int = 0
-    calls: int = 4  # with an open turn, for which the encoder's cache has room
+    calls: int = 4  # at most; the ear's cache is sized by them
     limits: Limits = field(default_factory=Limits)
     audio: AudioConfig = field(default_factory=AudioConfig)
     pace: Pace = field(default_factory=Pace)
+    encoder_graphs: bool = False  # chunks of sound as CUDA graphs
     speaks: bool = False  # the model's own speech (ta4), not text for a voice
 
 
 def open_tower(encoder: Encoder, adaptor: Adaptor, options: NativeOptions) -> AudioTower:
-    """The audio tower, with a cache for one open block of every call and one more that closes."""
+    """The audio tower, with a cache for the open blocks of those who speak."""
     blocks = ear_blocks(encoder.shape, options.calls)
     pool = encoder.pool(blocks=blocks, block_tokens=BLOCK_TOKENS)
-    return AudioTower(encoder, adaptor, pool, options.audio)
+    tower = AudioTower(encoder, adaptor, pool, options.audio)
+    if options.encoder_graphs:
+        try:
+            tower.use_graphs()
+        except RuntimeError:  # the encoder works without, more slowly
+            logger.warning("the encoder runs without graphs: they were not recorded", exc_info=True)
+    return tower
 
 
 def open_scheduler(

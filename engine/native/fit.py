@@ -19,7 +19,7 @@ from engine.native.model.config import (
 from engine.ops.quant import GROUP
 
 GIB = 1024**3
-LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in long calls
+LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in open turns
 LEFT_FOR_VOICE = 2 * GIB  # token2wav, which is loaded afterwards, and its utterances
 BLOCK_TOKENS = 16
 PUBLISHED = {
@@ -28,6 +28,7 @@ PUBLISHED = {
     "step-audio-2-mini": MINI_7B,
     "step-audio-2-mini-think": MINI_7B,
 }
+_EARS = 4  # calls that may all speak for the whole of a block
 _CUDA_CONTEXT = 6 * GIB // 10  # which a process has before it has anything else
 _BYTES, _SCALE_BYTES = 2, 4  # of bfloat16, and of the fp32 scale of a quantised group
 
@@ -75,9 +76,16 @@ def weight_bytes(config: StepAudioConfig, bits: Literal[4, 8, 16]) -> int:
 
 
 def ear_blocks(encoder: EncoderShape | None, calls: int) -> int:
-    """Blocks of frames that the encoder remembers: one open block of sound for every call, and
-    one of a turn that closes."""
-    return 0 if encoder is None else (calls + 1) * -(-encoder.context // BLOCK_TOKENS)
+    """Blocks of frames that the encoder remembers: a whole block of sound for every call up to
+    four, then for every second one, and one that closes.
+
+    Callers speak for half of the time at most, and seldom as long as a block. When there are too
+    many at once, the one heard longest ago is heard in one pass when the turn ends.
+    """
+    if encoder is None:
+        return 0
+    speaking = min(calls, max(_EARS, -(-calls // 2)))
+    return (speaking + 1) * -(-encoder.context // BLOCK_TOKENS)
 
 
 def ear_block_bytes(encoder: EncoderShape | None) -> int:

@@ -45,6 +45,7 @@ class BlockPool:
         self._values = torch.zeros(shape, device=device, dtype=dtype)
         self.keys: list[Tensor] = list(self._keys.unbind())
         self.values: list[Tensor] = list(self._values.unbind())
+        self.device = self._keys.device
         self.block_tokens = block_tokens
         self.blocks = blocks
         self._references = [0] * blocks

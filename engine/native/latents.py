@@ -1,6 +1,8 @@
 """Audio latents of a call: rows that stand in place of embeddings, each with a negative id.
 
-With the ids a prompt is one list of ids, which can be compared with the ids that a log holds.
+With the ids a prompt is one list of ids, which can be compared with the ids that a log holds. A log
+that was dropped is built again from the latents of all turns. They lie on the device while their
+turn is open, and on the host from then on: an hour of speech would fill as much as many contexts.
 """
 
 import itertools
@@ -11,12 +13,25 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Latents:
-    """Consecutive latents ``rows`` [n, C] and their ids. No pool holds them."""
+    """Consecutive latents ``rows`` [n, C] and their ids. No pool holds them. Only the thread that
+    owns the device moves and reads the rows."""
 
     ids: tuple[int, ...]
     rows: Tensor
+
+    def move_to_host(self) -> None:
+        """Keep the rows where they take no memory of the device; the bits stay the same."""
+        self.rows = on_host(self.rows)
+
+
+def on_host(rows: Tensor) -> Tensor:
+    """A copy of ``rows`` in pinned memory, from which the device can fetch them without a stop;
+    the rows themselves if there is no such device."""
+    if rows.device.type != "cuda":
+        return rows
+    return torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True).copy_(rows)
 
 
 class LatentNames:
@@ -42,14 +57,25 @@ class LatentSound:
     parts: tuple[Latents, ...]
 
 
-def rows_of(ids: Sequence[int], sounds: Iterable[LatentSound]) -> Tensor:
-    """Look up the latents [n, C] of ``ids`` in ``sounds``. There has to be at least one id."""
+def rows_of(
+    ids: Sequence[int], sounds: Iterable[LatentSound], device: torch.device | str
+) -> Tensor:
+    """Look up the latents [n, C] of ``ids`` in ``sounds``, on ``device``. There has to be at least
+    one id."""
     wanted = set(ids)
-    found = {
-        id_: row
+    places = {
+        id_: (part, index)
         for sound in sounds
         for part in sound.parts
         if not wanted.isdisjoint(part.ids)
-        for id_, row in zip(part.ids, part.rows, strict=True)
+        for index, id_ in enumerate(part.ids)
     }
-    return torch.stack([found[id_] for id_ in ids])
+    runs: list[tuple[Latents, int, int]] = []  # what lies together goes over together
+    for id_ in ids:
+        part, index = places[id_]
+        if runs and runs[-1][0] is part and runs[-1][2] == index:
+            runs[-1] = (part, runs[-1][1], index + 1)
+        else:
+            runs.append((part, index, index + 1))
+    rows = [part.rows[start:end] for part, start, end in runs]
+    return torch.cat([each.to(device, non_blocking=True) for each in rows])

@@ -1,13 +1,15 @@
 """One call's open turn: its audio is encoded to latents chunk by chunk, while the caller speaks."""
 
 import asyncio
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engine.errors import EngineError
 from engine.native.audio_stream import EncodeRequest
-from engine.native.audio_tower import AudioTower, EncodedAudio
+from engine.native.audio_tower import AudioTower, EncodedAudio, Forgotten
 from engine.native.latents import LatentNames, Latents, LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.uncancelled import uncancelled
@@ -28,6 +30,7 @@ class TurnEncoder:
         self._between = [*marks[1], *marks[0]]
         self._stream = tower.open()
         self._blocks: list[list[Latents]] = []  # the stable latents, by block
+        self._named: WeakSet[Latents] = WeakSet()  # those given out that somebody still holds
         self._grown = asyncio.Event()  # set when a chunk is due
         # Requests are encoded in the order they are made, and a turn is closed after the last.
         self._encoding = asyncio.Lock()
@@ -61,20 +64,41 @@ class TurnEncoder:
             EngineError: as `advance`.
         """
         async with self._encoding:
-            await self._encode_due()
-            request = self._stream.finish()
-            if request is None:
+            encoded = await self._encode_end()
+            if encoded is None:
                 return self._latents([])
-            encoded = await uncancelled(self._encode(request))
             if len(self._blocks) <= encoded.block:
                 self._blocks.append([])
-            ending = self._names.name(encoded.provisional)
+            ending = self._name(encoded.provisional)
             return self._latents([ending], replaces=encoded.start == 0)
 
     async def close(self) -> None:
-        """Free the encoder's cache of this turn. Latents that were returned stay valid."""
+        """Free the encoder's cache of this turn. Latents that were returned stay valid: they move
+        to the host."""
         async with self._encoding:
-            await self._scheduler.run(self._stream.close)
+            await self._scheduler.run(self._put_away)
+
+    def _put_away(self) -> None:
+        self._stream.close()
+        for latents in self._named:
+            latents.move_to_host()
+        self._named.clear()
+
+    def _name(self, rows: Tensor) -> Latents:
+        latents = self._names.name(rows)
+        self._named.add(latents)
+        return latents
+
+    async def _encode_end(self) -> EncodedAudio | None:
+        while True:
+            await self._encode_due()
+            request = self._stream.finish()
+            if request is None:
+                return None
+            try:
+                return await uncancelled(self._encode(request))
+            except Forgotten:  # the next request is for the whole block, which cannot be
+                continue
 
     async def _encode_due(self) -> None:
         while self._stream.due():
@@ -84,15 +108,17 @@ class TurnEncoder:
     async def _keep(self, request: EncodeRequest) -> None:
         try:
             encoded = await self._encode(request)
-        except EngineError:
+        except EngineError as error:
             self._stream.take_back(request)
+            if isinstance(error, Forgotten):
+                return
             raise
         if len(encoded.stable):
             while len(self._blocks) <= encoded.block:
                 self._blocks.append([])
             if encoded.start == 0:  # a block that is encoded anew
                 self._blocks[encoded.block].clear()
-            self._blocks[encoded.block].append(self._names.name(encoded.stable))
+            self._blocks[encoded.block].append(self._name(encoded.stable))
 
     async def _encode(self, request: EncodeRequest) -> EncodedAudio:
         result = await self._scheduler.run_batched(self._tower.encode, request)

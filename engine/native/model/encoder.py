@@ -133,11 +133,28 @@ class Encoder:
         if any(window.hidden for window in windows):
             hidden = torch.tensor([w.hidden for w in windows], dtype=torch.int32)
             batch = replace(batch, contexts=batch.contexts - hidden.to(self.device))
-        x = self._stem(windows) + F.embedding(batch.positions, self.positions)
+        x = self.through_layers(self._stem(windows), batch, pool)
+        return list(x.split([len(window.rows.slots) for window in windows]))
+
+    def through_layers(self, x: Tensor, batch: Batch, pool: BlockPool) -> Tensor:
+        """Frames [N, state] of the convolutions, after the layers."""
+        x = x + F.embedding(batch.positions, self.positions)
         batch = replace(batch, positions=torch.zeros_like(batch.positions))
         for layer, keys, values in zip(self.layers, pool.keys, pool.values, strict=True):
             x = self._block(x, layer, batch, keys, values)
-        return list(x.split([len(window.rows.slots) for window in windows]))
+        return x
+
+    def masked_stem(self, mel: Tensor, inside: Tensor) -> Tensor:
+        """Frames [S, F, state] of windows ``mel`` [S, mels, 2 * F + 3] that are padded with zeros.
+
+        ``inside`` [S, 2 * F + 1] says which results of the first convolution lie in their clip:
+        the second sees zeros in place of the others, as it does at an edge. A window that starts
+        with its clip has two columns of padding before it.
+        """
+        x = F.gelu(F.conv1d(mel, self.conv1, self.conv1_bias))
+        x = x.masked_fill(~inside[:, None], 0)
+        x = F.gelu(F.conv1d(x, self.conv2, self.conv2_bias, stride=2))
+        return x.transpose(1, 2)
 
     def pooled(self, frames: Tensor) -> Tensor:
         """The encoder's output [F // 2, state] of an even-numbered frame and those after it."""

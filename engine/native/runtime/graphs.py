@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine.native.kv_cache import BlockPool
 from engine.native.model.decoder import Batch, Decoder, Rows
+from engine.native.runtime.capture import Memory, captured
 from engine.native.runtime.runner import StepInput
 
 SIZES = (1, 2, 4, 8, 16, 32)  # rows of the graphs; a step takes the next larger one
@@ -33,7 +34,7 @@ class DecodeGraphs:
         self._pool = pool
         self._width = -(-context_tokens // pool.block_tokens)
         self._context_tokens = context_tokens
-        memory = None
+        memory: Memory | None = None
         self._steps: dict[int, _Step] = {}
         for size in sorted(sizes, reverse=True):  # the largest first: the others reuse its memory
             step = _Step(decoder, pool, size, self._width)
@@ -84,25 +85,10 @@ class _Step:
         )
         self._replay: Callable[[], Tensor] = self._forward
 
-    @torch.inference_mode()
-    def capture(self, memory: tuple[int, int] | None) -> tuple[int, int]:
+    def capture(self, memory: Memory | None) -> Memory:
         """Record the step; returns the memory that other graphs may share."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # compiles kernels, which cannot be done in a capture
-            for _ in range(2):
-                self._forward()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=memory):  # type: ignore[arg-type]
-            scores = self._forward()
-
-        def replay() -> Tensor:
-            graph.replay()
-            return scores
-
-        self._replay = replay
-        return graph.pool()
+        self._replay, memory = captured(self._forward, memory)
+        return memory
 
     def run(self, ids: Sequence[int], rows: Sequence[Rows]) -> Tensor:
         """Scores [size, V]; those of rows without a sequence mean nothing."""

@@ -11,6 +11,7 @@ from engine.brain.call_guard import Bits
 # A nucleus is looked for among so many likeliest tokens: what is left out has no share worth
 # sorting 158,720 scores for.
 NUCLEUS_CANDIDATES = 1024
+NO_TOKEN = -1  # of a row whose scores are no numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ class Chooser:
 
 
 def choose(logits: Tensor, rows: Sequence[Chooser], generator: torch.Generator) -> list[int]:
-    """One token for each row of ``logits`` [R, V] (fp32; changed in place)."""
+    """One token for each row of ``logits`` [R, V] (fp32; changed in place); `NO_TOKEN` for a row
+    with a NaN or an infinite score."""
+    sound = logits.amax(-1).isfinite()  # before anything is forbidden; a NaN is every maximum
     _penalise(logits, rows)
     _forbid(logits, rows)
     _keep_allowed(logits, rows)
     if all(chooser.sampling.temperature == 0 for chooser in rows):
-        return _as_list(logits.argmax(-1))
+        return _as_list(logits.argmax(-1), sound)
     warm = _column([chooser.sampling.temperature for chooser in rows], logits)
     scores = logits / torch.where(warm > 0, warm, 1.0)
     narrow = [i for i, chooser in enumerate(rows) if chooser.sampling.top_p < 1]
@@ -55,7 +58,7 @@ def choose(logits: Tensor, rows: Sequence[Chooser], generator: torch.Generator) 
         scores[narrow] = _nucleus(scores[narrow], top_p)
     # Gumbel-max: the argmax of log-weights plus Gumbel noise is a draw from the softmax.
     noise = torch.empty_like(scores).exponential_(generator=generator).log_().neg_()
-    return _as_list((scores + noise * (warm > 0)).argmax(-1))
+    return _as_list((scores + noise * (warm > 0)).argmax(-1), sound)
 
 
 def _penalise(logits: Tensor, rows: Sequence[Chooser]) -> None:
@@ -107,6 +110,7 @@ def _nucleus(scores: Tensor, top_p: Tensor) -> Tensor:
     return torch.full_like(scores, -torch.inf).scatter(-1, where, best)
 
 
-def _as_list(tokens: Tensor) -> list[int]:
-    found: list[int] = tokens.tolist()  # the step's one wait for the device
+def _as_list(tokens: Tensor, sound: Tensor) -> list[int]:
+    # The step's one wait for the device.
+    found: list[int] = tokens.where(sound, NO_TOKEN).tolist()
     return found

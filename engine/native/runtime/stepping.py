@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.native.runtime.memory import Memory
 from engine.native.runtime.planning import Limits, plan
 from engine.native.runtime.runner import Runner, StepInput
-from engine.native.runtime.sampling import Chooser, choose
+from engine.native.runtime.sampling import NO_TOKEN, Chooser, choose
 from engine.native.runtime.work import Work
 
 logger = logging.getLogger(__name__)
@@ -140,12 +140,22 @@ class Stepper:
         for work, token in zip(ready, tokens, strict=True):
             self._turns += 1
             work.served = self._turns
-            try:
-                work.take(token)
-            except Exception as error:  # its reader failed, which concerns its own call only
-                work.fail(error)
+            self._give(work, token)
         self._retire()
         return True
+
+    def _give(self, work: Work, token: int) -> None:
+        """Hand its next token to a work. What goes wrong concerns its own call only."""
+        if token == NO_TOKEN:
+            logger.error("a sequence of %d has scores that are no numbers", work.log.length)
+            # What the log holds may be broken, so that every later answer would be.
+            work.log.truncate(0)
+            work.fail(BrainError("the brain's scores are not finite numbers"))
+            return
+        try:
+            work.take(token)
+        except Exception as error:  # its reader failed
+            work.fail(error)
 
     def _feeds(self, share: dict[int, int]) -> tuple[list[Work], list[StepInput]]:
         """The works of a step and what each feeds. One that cannot say fails alone."""
@@ -197,7 +207,9 @@ class Stepper:
         with torch.inference_mode():
             tokens = choose(scores, choosers, self._generator)
             for index, work in enumerate(works):
-                while work.guard is not None and work.guard.refuses(tokens[index]):
+                if tokens[index] == NO_TOKEN or work.guard is None:
+                    continue
+                while work.guard.refuses(tokens[index]):
                     # What was penalised and masked stays so in the scores.
                     scores[index, tokens[index]] = -torch.inf
                     again = Chooser(choosers[index].sampling, ())

@@ -73,7 +73,7 @@ class Work:
         self.log.truncate(kept)
         self.pending = [*self.prompt.ids, *self.made][kept:]
         heard = [id_ for id_ in self.pending if id_ < 0]
-        self.latents = rows_of(heard, self.prompt.sounds) if heard else None
+        self.latents = rows_of(heard, self.prompt.sounds, self.log.pool.device) if heard else None
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from transformers.audio_utils import mel_filter_bank
 from engine.errors import EngineError
 from engine.features import STEP_AUDIO_RIGHT_ZEROS, Float32, LogMel, log_mel, normalize
 from engine.native.audio_stream import AudioConfig, AudioStream, EncodeRequest
-from engine.native.audio_tower import AudioTower, EncodedAudio
+from engine.native.audio_tower import AudioTower, EncodedAudio, Forgotten
 from engine.native.kv_cache import CacheFull
 from tests._support.published_ear import (
     ADAPTOR,
@@ -348,21 +348,76 @@ def test_blocks_are_conserved(moves: list[tuple[str, int]]) -> None:
     assert tower.pool.free_blocks == tower.pool.blocks
 
 
-def test_a_call_without_room_fails_alone_and_may_try_again() -> None:
+def test_a_turn_for_which_there_is_never_room_fails_alone() -> None:
     tower = tiny_tower(AudioConfig(chunk=4, lookahead=0), blocks=2)
     first, second = tower.open(), tower.open()
     for stream in (first, second):
-        stream.feed(speechlike(9 * LATENT))
-    one(tower, first.step())
-    again, beside = first.step(), second.step()
-    heard, refused = tower.encode([again, beside])
-    assert isinstance(heard, EncodedAudio)
+        stream.feed(speechlike(13 * LATENT))
+    too_long = first.exact()
+    assert too_long is not None
+    refused, heard = tower.encode([too_long, second.step()])
     assert isinstance(refused, CacheFull)
-    first.close()
     alone = tiny_tower(AudioConfig(chunk=4, lookahead=0))
     third = alone.open()
-    third.feed(speechlike(9 * LATENT))
-    assert torch.equal(one(tower, beside).stable, one(alone, third.step()).stable)
+    third.feed(speechlike(13 * LATENT))
+    assert isinstance(heard, EncodedAudio)
+    assert torch.equal(heard.stable, one(alone, third.step()).stable)
+
+
+def test_the_turn_heard_longest_ago_gives_way_and_is_then_heard_whole() -> None:
+    config = AudioConfig(chunk=4, lookahead=0)
+    tower = tiny_tower(config, blocks=4)  # of 16 frames: a turn of 13 latents needs 4
+    streams = [tower.open() for _ in range(3)]
+    pcm = [speechlike(13 * LATENT, seed) for seed in range(3)]
+    for stream, samples in zip(streams, pcm, strict=True):
+        stream.feed(samples)
+    one(tower, streams[0].step())
+    for stream in streams[1:]:
+        assert len(hear(tower, stream)) == 3
+    assert tower.forgotten == 2
+    assert not streams[0].due()  # its later chunks are not asked for
+    kept = one(tower, streams[2].finish())
+    assert (kept.start, len(kept.provisional)) == (12, 1)
+    for stream, samples in zip(streams[:2], pcm[:2], strict=True):
+        end = one(tower, stream.finish())
+        assert end.start == 0
+        fresh = tiny_tower(config).open()
+        fresh.feed(samples)
+        assert torch.equal(end.provisional, one(tiny_tower(config), fresh.exact()).provisional)
+    for stream in streams:
+        stream.close()
+    assert tower.pool.free_blocks == tower.pool.blocks
+
+
+def test_a_chunk_that_was_asked_for_before_its_memory_went_is_refused_with_a_reason() -> None:
+    tower = tiny_tower(AudioConfig(chunk=4, lookahead=0, block_samples=20 * LATENT), blocks=6)
+    first, *others = (tower.open() for _ in range(3))
+    for stream in (first, *others):
+        stream.feed(speechlike(17 * LATENT))
+    one(tower, first.step())
+    asked = first.step()
+    for stream in others:
+        hear(tower, stream)
+    (refused,) = tower.encode([asked])
+    assert isinstance(refused, Forgotten)
+    first.take_back(asked)
+    first.feed(speechlike(8 * LATENT))
+    assert one(tower, first.step()).complete  # the block is full: heard whole
+    again = one(tower, first.step())
+    assert (again.block, again.start, len(again.stable)) == (1, 0, 4)  # and the next in chunks
+
+
+def test_passes_over_whole_turns_that_do_not_fit_together_follow_each_other() -> None:
+    tower = tiny_tower(AudioConfig(hearing="exact"), blocks=6)
+    streams = [tower.open() for _ in range(3)]
+    for seed, stream in enumerate(streams):
+        stream.feed(speechlike(15 * LATENT, seed))
+    requests = [request for stream in streams if (request := stream.finish())]
+    wide = tiny_tower(AudioConfig(hearing="exact"))
+    for encoded, request in zip(tower.encode(requests), requests, strict=True):
+        assert isinstance(encoded, EncodedAudio)
+        assert torch.equal(encoded.provisional, one(wide, request).provisional)
+    assert tower.forgotten == 0
 
 
 def test_a_failed_step_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

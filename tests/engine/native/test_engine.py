@@ -195,3 +195,43 @@ async def test_what_was_heard_is_freed_with_the_last_message_that_has_it(
     gc.collect()
     assert all(ref() is None for ref in latents)
     await session.close()
+
+
+async def test_callers_for_whom_the_ear_has_no_room_at_once_are_all_heard(
+    engine: NativeEngine, model: NativeModel
+) -> None:
+    """Four turns of two seconds in a cache for two: those that were forgotten are heard whole."""
+    assert model.tower is not None
+    tower = AudioTower(
+        model.tower.encoder,
+        model.tower.adaptor,
+        model.tower.encoder.pool(blocks=14),
+        AudioConfig(chunk=2, lookahead=2),
+    )
+    narrow = NativeEngine(Scribe(), tower, model.brain)  # type: ignore[arg-type]
+    sessions = [narrow.open() for _ in range(4)]
+    for session in sessions:
+        session.begin_turn()
+    listening = [asyncio.create_task(drain(session)) for session in sessions]
+    for cuts in zip(*(np.array_split(noise(2.0, seed), 20) for seed in range(4)), strict=True):
+        for session, cut in zip(sessions, cuts, strict=True):
+            session.append_audio(cut)
+        await asyncio.sleep(0.01)
+    heard = [rows(await session.end_turn()) for session in sessions]
+    assert tower.forgotten >= 2
+    for seed, found in enumerate(heard):
+        assert len(found) == 25
+        alone = engine.open()
+        chunks = rows(await hear(alone, noise(2.0, seed)))
+        stream = tower.open()
+        stream.feed(noise(2.0, seed))
+        request = stream.exact()
+        assert request is not None
+        whole = PublishedEar(tower.encoder, tower.adaptor).latents(request.mel)
+        assert min((found - each).abs().max() for each in (chunks, whole)) < 1e-4
+        await alone.close()
+    for task in listening:
+        task.cancel()
+    await asyncio.wait(listening)
+    await asyncio.gather(*(session.close() for session in sessions))
+    assert tower.pool.free_blocks == tower.pool.blocks

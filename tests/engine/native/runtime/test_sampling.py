@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.native.runtime.sampling import Chooser, Sampling, choose
+from engine.native.runtime.sampling import NO_TOKEN, Chooser, Sampling, choose
 
 pytestmark = pytest.mark.torch
 
@@ -81,3 +81,18 @@ def test_a_mask_is_for_its_own_row() -> None:
     greedy = Sampling(temperature=0)
     rows = [Chooser(greedy, ()), Chooser(greedy, (), (), allowed), Chooser(greedy, ())]
     assert choose(logits, rows, torch.Generator()) == [11, 5, 11]
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_that_is_no_numbers_has_no_token_and_others_have_theirs(
+    broken: float, temperature: float
+) -> None:
+    logits = torch.randn(3, VOCAB, generator=torch.Generator().manual_seed(3))
+    seen = [1, 2]
+    rows = [Chooser(Sampling(temperature, 0.9, 1.3), seen)] * 3
+    whole = choose(logits.clone(), rows, torch.Generator().manual_seed(0))
+    assert NO_TOKEN not in whole
+    logits[1, slice(None) if broken == -torch.inf else 7] = broken
+    tokens = choose(logits, rows, torch.Generator().manual_seed(0))
+    assert tokens == [whole[0], NO_TOKEN, whole[2]]
