@@ -261,8 +261,9 @@ class DialogueServer:
         if path is None:
             return http.moved(f"{root}/")
         request = replace(request, path=path)
-        if request.method != "GET" and self._webrtc.is_for(path):
-            return self._webrtc.answer(request)
+        if self._webrtc.is_for(path):
+            is_read = request.method == "GET"  # which has to be answered at once
+            return http.method_not_allowed("POST") if is_read else self._webrtc.answer(request)
         return self._routes.answer(request)
 
     async def _before_upgrade(

@@ -62,7 +62,8 @@ def _fields(content_type: str, body: bytes) -> dict[str, bytes]:
 
 def _checked(body: bytes) -> str:
     """The offer, if it is of one sound and at most one data channel. Names of the local network
-    are left out of it: nobody there answers to us, and the caller finds us."""
+    are left out of it: nobody there answers to us, and the caller finds us. So is that there are no
+    more candidates: one without any would be given up at once."""
     try:
         lines = body.decode().strip().splitlines()
     except UnicodeDecodeError as error:
@@ -80,7 +81,7 @@ def _checked(body: bytes) -> str:
     candidates = [line for line in lines if line.startswith("a=candidate:")]
     if len(candidates) > _MOST_CANDIDATES:
         raise OfferError(f"The SDP offer has more than {_MOST_CANDIDATES} candidates.")
-    left_out = {line for line in candidates if _names_local(line)}
+    left_out = {line for line in candidates if _names_local(line)} | {"a=end-of-candidates"}
     return "".join(f"{line}\r\n" for line in lines if line not in left_out)
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 CLOCK_HZ = 48_000
 _PATIENCE_S = 0.1  # for a packet that others have overtaken
-_SILENT_S = 0.12  # without any packet: time goes on all the same
-_TICK = CLOCK_HZ // 50
+# Without any packet: the sender has nothing to say, and time goes on all the same. Senders that are
+# silent in silence send one in 400 ms; sooner, a network that stalls would end turns.
+_SILENT_S = 0.45
+_STALLED_S = 0.1  # between two ticks: it was we who did not look
 _LONGEST_GAP = CLOCK_HZ  # that is filled; a longer pause needs no more to be one
 _MOST_HELD = 100  # packets; more come only if the sender's numbers have jumped
 _JUMP = 1000  # packets: another stream
@@ -57,7 +59,7 @@ class Reordering:
         self._end = 0  # the timestamp at which the last packet that was passed on ends
         self._filled = 0  # of the silence after it, passed on already
         self._came_s = 0.0  # the last one
-        self._ticked_s = 0.0  # up to when silence is filled
+        self._ticked_s = 0.0  # the last tick
 
     def put(
         self, number: int, timestamp: int, payload: bytes, length: int, now_s: float
@@ -70,7 +72,7 @@ class Reordering:
         if abs(ahead) > _JUMP:
             self._restart(number, timestamp)
             ahead = 0
-        self._came_s = self._ticked_s = now_s
+        self._came_s = now_s
         if ahead < 0:
             self.counts.late += 1
             return []
@@ -89,11 +91,13 @@ class Reordering:
             if now_s - min(held.came_s for held in self._held.values()) < _PATIENCE_S:
                 return out
             out += self._give_up()
+        if now_s - self._ticked_s > _STALLED_S:
+            self._came_s = max(self._came_s, now_s - _PATIENCE_S)
+        self._ticked_s = now_s
         if now_s - self._came_s >= _SILENT_S:
-            while now_s - self._ticked_s >= _TICK / CLOCK_HZ:
-                self._ticked_s += _TICK / CLOCK_HZ
-                self._filled += _TICK
-                out.append(Gap(_TICK))
+            missing = round((now_s - self._came_s) * CLOCK_HZ) - self._filled
+            self._filled += missing
+            out.append(Gap(missing))
         return out
 
     def _restart(self, number: int, timestamp: int) -> None:

@@ -104,17 +104,17 @@ class _Microphone(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting = np.zeros(0, np.int16)
+        self._pcm = np.zeros(0, np.int16)
         self._sent = 0
         self._start_s: float | None = None
 
     def say(self, samples: NDArray[np.float32]) -> None:
         pcm = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
-        self._waiting = np.concatenate([self._waiting, pcm])
+        self._pcm = np.concatenate([self._pcm, pcm])
 
     @property
     def is_silent(self) -> bool:
-        return not len(self._waiting)
+        return not len(self._pcm)
 
     async def recv(self) -> av.AudioFrame:
         if self.readyState != "live":
@@ -122,7 +122,7 @@ class _Microphone(MediaStreamTrack):
         loop = asyncio.get_running_loop()
         self._start_s = loop.time() if self._start_s is None else self._start_s
         await asyncio.sleep(self._start_s + self._sent / RATE_HZ - loop.time())
-        samples, self._waiting = self._waiting[:_FRAME], self._waiting[_FRAME:]
+        samples, self._pcm = self._pcm[:_FRAME], self._pcm[_FRAME:]
         samples = np.pad(samples, (0, _FRAME - len(samples)))
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate, frame.time_base = RATE_HZ, Fraction(1, RATE_HZ)
@@ -166,7 +166,7 @@ class Caller:
                 frame = await track.recv()
                 assert isinstance(frame, av.AudioFrame)
                 pcm = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
-                self._frames.append((loop.time(), pcm.astype(np.float32) / 32768))
+                self._frames.append((loop.time(), pcm.astype(np.float32) / np.float32(32768)))
 
     @property
     def heard(self) -> NDArray[np.float32]:
