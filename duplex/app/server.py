@@ -116,6 +116,8 @@ class DialogueServer:
             config.server.max_outbox_bytes,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
             proxies=_proxies(config),
+            open_exchange=self._open_exchange,
+            stall_s=config.server.stall_s,
         )
         self._admission = Admission(
             config, keys, secrets, self.calls, self.sockets, lambda: self._is_stopping
@@ -197,7 +199,7 @@ class DialogueServer:
                 compression=None,  # audio does not compress: docs/decisions/0045-measured-bounds.md
                 max_size=config.max_message_bytes,
                 max_queue=_QUEUED_FRAMES,
-                open_timeout=self._config.limits.handshake_s,
+                open_timeout=None,  # the gate has its own
                 close_timeout=_CLOSE_S,
                 server_header=None,
                 ssl=tls,
@@ -221,7 +223,7 @@ class DialogueServer:
         logger.info("stopping: %d calls are open", len(self.calls))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.drain_s):
-                while len(self.calls):
+                while len(self.calls) or self.sockets.answering:
                     for call in self.calls:
                         if call.is_quiet:
                             call.end(STOPPING)
@@ -229,6 +231,7 @@ class DialogueServer:
 
     async def _end_all(self) -> None:
         self._is_stopping = True
+        self.sockets.end_answers()
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
         await self._phone.finish(_CLOSE_S)
 
@@ -250,6 +253,10 @@ class DialogueServer:
             if path is None
             else self._routes.answer(replace(request, path=path))
         )
+
+    def _open_exchange(self, head: http.HttpRequest) -> http.HttpAnswer | http.Exchange | None:
+        path = http.below(self._config.server.root(), head.path)
+        return None if path is None else self._routes.open(replace(head, path=path))
 
     def _before_upgrade(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain requests and refused callers; None lets a caller in."""
