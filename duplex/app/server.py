@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 from duplex.app.shared import Shared
 from duplex.config import Config
 from duplex.dialogue.parts import Parts
-from duplex.errors import ConfigError, EngineLost, ResumeError
+from duplex.errors import EngineLost, ResumeError
 from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
 from duplex.phone.line.leg import MAX_MESSAGE_BYTES
@@ -38,7 +38,7 @@ from duplex.protocol.server_events import encode, server_error
 from duplex.protocol.shapes import ShapeName
 from duplex.server import http
 from duplex.server.admission import Admission, resumes
-from duplex.server.forwarded import Proxies
+from duplex.server.forwarded import trusted
 from duplex.server.gate import POLICY_VIOLATION, Gate, SocketLimits
 from duplex.server.keys import (
     ClientSecrets,
@@ -123,7 +123,9 @@ class DialogueServer:
             config.server.max_outbox_bytes,
             self.shared.ban,
             max_sockets=config.server.max_calls + 4 * config.limits.max_handshakes,
-            proxies=_proxies(config),
+            proxies=trusted(config.server),
+            open_exchange=self._open_exchange,
+            stall_s=config.server.stall_s,
         )
         self._admission = Admission(
             config, keys, secrets, self.calls, self.shared.store, lambda: self._is_stopping
@@ -207,7 +209,7 @@ class DialogueServer:
                 compression=None,  # audio does not compress: docs/decisions/0045-measured-bounds.md
                 max_size=config.max_message_bytes,
                 max_queue=_QUEUED_FRAMES,
-                open_timeout=self._config.limits.handshake_s,
+                open_timeout=None,  # the gate has its own
                 close_timeout=_CLOSE_S,
                 server_header=None,
                 ssl=tls,
@@ -231,7 +233,7 @@ class DialogueServer:
         logger.info("stopping: %d calls are open", len(self.calls))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.drain_s):
-                while len(self.calls):
+                while len(self.calls) or self.sockets.answering:
                     for call in self.calls:
                         if call.is_quiet:
                             call.end(STOPPING)
@@ -239,6 +241,7 @@ class DialogueServer:
 
     async def _end_all(self) -> None:
         self._is_stopping = True
+        self.sockets.end_answers()
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
         await self._webrtc.finish(_CLOSE_S)
         await self._phone.finish(_CLOSE_S)
@@ -255,16 +258,20 @@ class DialogueServer:
 
     # Requests.
 
-    def _answer_plain(self, request: http.HttpRequest) -> http.Answer:
+    async def _answer_plain(self, request: http.HttpRequest) -> http.HttpAnswer:
         root = self._config.server.root()
         path = http.below(root, request.path)
         if path is None:
             return http.moved(f"{root}/")
         request = replace(request, path=path)
         if self._webrtc.is_for(path):
-            is_read = request.method == "GET"  # which has to be answered at once
-            return http.method_not_allowed("POST") if is_read else self._webrtc.answer(request)
-        return self._routes.answer(request)
+            return await self._webrtc.answer(request)
+        answer = self._routes.answer(request)
+        return answer if isinstance(answer, http.HttpAnswer) else await answer
+
+    def _open_exchange(self, head: http.HttpRequest) -> http.HttpAnswer | http.Exchange | None:
+        path = http.below(self._config.server.root(), head.path)
+        return None if path is None else self._routes.open(replace(head, path=path))
 
     async def _before_upgrade(
         self, connection: ServerConnection, request: Request
@@ -284,8 +291,7 @@ class DialogueServer:
         if upgrade is None or (inside in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
             plain = http.HttpRequest("GET", path, headers, query=query, origin=origin)
-            answer = self._answer_plain(plain)
-            return _response(answer if isinstance(answer, http.HttpAnswer) else await answer)
+            return _response(await self._answer_plain(plain))
         if inside != path:  # `_handle` and all that it calls look at the request again
             request.path = urlsplit(request.path)._replace(path=inside or "").geturl()
         refusal = await upgrade.admit(connection, request)
@@ -382,13 +388,6 @@ def address(server: WebSocketServer, scheme: str = "ws") -> str:
 def _response(answer: http.HttpAnswer) -> Response:
     headers = Headers(answer.all_headers())
     return Response(answer.status.value, answer.status.phrase, headers, answer.body)
-
-
-def _proxies(config: Config) -> Proxies:
-    try:
-        return Proxies(config.server.trusted_proxies)
-    except ValueError as error:
-        raise ConfigError(f"server.trusted_proxies: {error}") from error
 
 
 def _realtime_if_offered(

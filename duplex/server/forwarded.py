@@ -8,6 +8,9 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from duplex.config import ServerConfig
+from duplex.errors import ConfigError
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -96,3 +99,15 @@ def read_address(text: str) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def trusted(server: ServerConfig) -> Proxies:
+    """The proxies that the configuration names.
+
+    Raises:
+        ConfigError: one is no network.
+    """
+    try:
+        return Proxies(server.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"server.trusted_proxies: {error}") from error

@@ -12,6 +12,7 @@ are no longer seen.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
@@ -29,10 +30,11 @@ from duplex.rate import TokenBucket
 from duplex.server.forwarded import Origin, Proxies
 from duplex.server.http import (
     MAX_HEAD_BYTES,
-    Answer,
+    Exchange,
     HttpAnswer,
     HttpRequest,
     PlainHttp,
+    StreamedAnswer,
     problem,
 )
 from duplex.server.keys import Principal
@@ -47,6 +49,12 @@ _SLICE_BYTES = 4096  # parsed at a time: hundreds of the smallest frames, not te
 BAN_S = 5.0  # dropping costs the server more than calling again costs the client
 _NOBODY = Principal("", Allowance())
 _GRACE_S = 1.0  # for a dropped client to read why
+_UPLOAD_S = 300.0  # for the largest body over a slow line
+_LINGER_S = 5.0  # for a client that still sends to read that it need not
+
+
+def _no_exchange(_: HttpRequest) -> HttpAnswer | Exchange | None:
+    return None
 
 
 @dataclass(slots=True)
@@ -55,14 +63,17 @@ class SocketLimits:
 
     limits: LimitsConfig
     metrics: Metrics
-    answer: Callable[[HttpRequest], Answer]  # of plain requests
+    answer: Callable[[HttpRequest], Awaitable[HttpAnswer]]  # of plain requests
     max_unsent_bytes: int
     ban: Callable[[str], None]  # have a source wait before its next call
     max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
     proxies: Proxies = field(default_factory=lambda: Proxies(()))  # who are believed
+    open_exchange: Callable[[HttpRequest], HttpAnswer | Exchange | None] = _no_exchange
+    stall_s: float = 20.0  # a client that takes nothing of an answer for so long is dropped
     open: int = 0
     waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
     has_met_proxy: bool = False  # set when one that is not trusted was banned
+    answering: dict["Gate", None] = field(default_factory=dict)  # those with an exchange
 
     def enter(self, gate: "Gate") -> None:
         """Count a socket that was opened. Past the bound the oldest one without a request is
@@ -83,6 +94,12 @@ class SocketLimits:
         """Count a socket that was closed."""
         self.open -= 1
         self.waiting.pop(gate, None)
+        self.answering.pop(gate, None)
+
+    def end_answers(self) -> None:
+        """Drop the clients whose answers are still being made."""
+        for gate in list(self.answering):
+            gate.abort()
 
 
 def source_of(address: str, principal: Principal) -> str:
@@ -108,6 +125,8 @@ class Gate(ServerConnection):
         self._head_bytes = 0  # until the request is whole
         self._begins_call = False  # set when the first bytes say so
         self._plain: PlainHttp | None = None  # set when it is a plain request
+        self._opening: asyncio.Timeout | None = None  # set while the request is waited for
+        self._upload_until = 0.0  # set when an exchange is opened, loop time
         self.mends_text = False  # set if what is no UTF-8 is not to end the connection
         self.was_dropped = False  # set when nothing more is read from it
         self._answering: asyncio.Task[None] | None = None  # set while a plain answer is sought
@@ -126,11 +145,18 @@ class Gate(ServerConnection):
         self._shared.leave(self)
         if isinstance(self.reserved, Place):
             self.reserved.give_back()
-        if self._answering is not None:
-            self._answering.cancel()
         if self._aborting is not None:
             self._aborting.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
+        elif self._plain is not None and self._plain.exchange is not None:
+            self._plain.exchange.close()
         super().connection_lost(exc)
+
+    async def handshake(self, *args: Any, **options: Any) -> None:
+        """Wait for the request, as long as it may take to arrive; see `ServerConnection`."""
+        async with asyncio.timeout(self._shared.limits.handshake_s) as self._opening:
+            await super().handshake(*args, **options)
 
     def data_received(self, data: bytes) -> None:
         if self.was_dropped:
@@ -214,7 +240,7 @@ class Gate(ServerConnection):
                 return
             self._begins_call = data.startswith(b"GET ")
         if not self._begins_call:
-            self._plain = PlainHttp()
+            self._plain = PlainHttp(self._open_exchange)
             self._receive_plain(self._plain, data)
             return
         self._head_bytes += len(data)
@@ -224,32 +250,72 @@ class Gate(ServerConnection):
             return
         self._receive_frames(data)
 
+    def _open_exchange(self, head: HttpRequest) -> HttpAnswer | Exchange | None:
+        found = self._shared.open_exchange(replace(head, origin=self.note_origin(head.headers)))
+        if isinstance(found, Exchange):
+            self._shared.waiting.pop(self, None)  # it is known who sends it
+            self._shared.answering[self] = None
+            self._upload_until = self.loop.time() + _UPLOAD_S
+        return found
+
     def _receive_plain(self, plain: PlainHttp, data: bytes) -> None:
         request = plain.receive(data)
+        if plain.exchange is not None and self._opening is not None:
+            patience = self.loop.time() + self._shared.limits.handshake_s  # for more of the body
+            self._opening.reschedule(min(patience, self._upload_until))
         if request is None:
+            self.transport.write(plain.go_on())
             return
-        answer: Answer = request if isinstance(request, HttpAnswer) else self._ask(request)
         self.was_dropped = True  # whatever else comes is not read
-        if isinstance(answer, HttpAnswer):
-            self._answer_plain(plain, answer)
-        else:
-            self._answering = self.loop.create_task(self._answer_later(plain, answer))
+        if isinstance(request, HttpAnswer):
+            self._finish_plain(plain, request)
+            return
+        request = replace(request, origin=self.note_origin(request.headers))
+        if self._opening is not None:
+            self._opening.reschedule(None)
+        exchange = plain.exchange or Exchange(self._shared.answer)
+        self._answering = self.loop.create_task(self._exchange(plain, exchange, request))
 
-    def _ask(self, request: HttpRequest) -> Answer:
-        origin = self.note_origin(request.headers)
-        return self._shared.answer(replace(request, origin=origin))
-
-    async def _answer_later(self, plain: PlainHttp, found: Awaitable[HttpAnswer]) -> None:
-        try:
-            answer = await found
-        except Exception:
-            logger.exception("failed in answering a request")
-            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", Code.SERVER_ERROR)
-        self._answer_plain(plain, answer)
-
-    def _answer_plain(self, plain: PlainHttp, answer: HttpAnswer) -> None:
+    def _finish_plain(self, plain: PlainHttp, answer: HttpAnswer) -> None:
         self.transport.write(plain.serialize(answer))
-        self.transport.close()
+        if plain.is_whole:
+            self.transport.close()
+        else:  # closing at once would reset what the client has not read yet
+            self._abort_soon(_LINGER_S)
+
+    async def _exchange(self, plain: PlainHttp, exchange: Exchange, request: HttpRequest) -> None:
+        """Answer ``request``, which takes time; ends when the answer is sent or nobody reads it."""
+        try:
+            try:
+                answer = await exchange.answer(request)
+            except Exception:
+                logger.exception("a request for %s failed", request.path)
+                error = HTTPStatus.INTERNAL_SERVER_ERROR
+                answer = problem(error, "The server failed at this request.", "server_error")
+            if isinstance(answer, HttpAnswer):
+                self.transport.write(plain.serialize(answer))
+            else:
+                await self._stream(plain, answer)
+            self.transport.close()
+        except Exception:  # of an answer whose beginning is sent
+            logger.exception("an answer to %s broke off", request.path)
+            self.transport.abort()
+        finally:
+            exchange.close()
+
+    async def _stream(self, plain: PlainHttp, answer: StreamedAnswer) -> None:
+        async with aclosing(answer.parts) as parts:
+            self.transport.write(plain.begin(answer))
+            async for part in parts:
+                self.transport.write(plain.part(part))
+                try:
+                    async with asyncio.timeout(self._shared.stall_s):
+                        await self.drain()
+                except TimeoutError:
+                    self._shared.metrics.count("duplex_dropped_total", reason="unread")
+                    self.transport.abort()
+                    return
+        self.transport.write(plain.end())
 
     def _receive_frames(self, data: bytes) -> None:
         for start in range(0, len(data), _SLICE_BYTES):
@@ -262,6 +328,6 @@ class Gate(ServerConnection):
             self._shared.metrics.count("duplex_dropped_total", reason="unread")
             self.transport.abort()
 
-    def _abort_soon(self) -> None:
+    def _abort_soon(self, grace_s: float = _GRACE_S) -> None:
         if self._aborting is None:
-            self._aborting = self.loop.call_later(_GRACE_S, self.transport.abort)
+            self._aborting = self.loop.call_later(grace_s, self.transport.abort)

@@ -1,7 +1,7 @@
 """Plain requests, which the port answers alongside calls. Sans-IO: requests in, answers out."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from duplex.server.store import StoreDown
 
 SECRETS_PATH = "/v1/realtime/client_secrets"
 MODELS_PATH = "/v1/models"
-MAX_BODY_BYTES = 64 * 1024  # of a client secret's session; instructions and tools fit
+MAX_BODY_BYTES = 64 * 1024  # unless the path says otherwise; instructions and tools fit
 MAX_HEAD_BYTES = 32 * 1024  # of any request, before anything is known of who sends it
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -67,21 +67,78 @@ class HttpAnswer:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer whose body is sent while it is made.
+
+    Each of ``parts`` is asked for when the ones before are on their way. They are closed when the
+    client goes away. If they raise, the connection is dropped, so that nobody takes a part of the
+    body for the whole.
+    """
+
+    parts: AsyncGenerator[bytes, None]
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = field(default=())
+    status: HTTPStatus = HTTPStatus.OK
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """Return its own headers and those that every answer has."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Cache-Control", "no-store"),
+            ("Connection", "close"),
+            *self.headers,
+        ]
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How one request is answered that takes time, or has a large body.
+
+    ``answer`` gets the whole request and is cancelled if the client goes away. ``close`` is called
+    once, when nothing more is read or sent.
+    """
+
+    answer: Callable[[HttpRequest], Awaitable[HttpAnswer | StreamedAnswer]]
+    max_body_bytes: int = MAX_BODY_BYTES
+    close: Callable[[], None] = _nothing
+
+
 Answer = HttpAnswer | Awaitable[HttpAnswer]  # the latter if others are asked for it
 Handler = Callable[[HttpRequest], Answer]
+# Gets a request without its body: refuses it before the body is read, or says how it is answered.
+Opener = Callable[[HttpRequest], HttpAnswer | Exchange]
 
 
 class Routes:
-    """Which handler answers which path. Built once for a server."""
+    """What answers which path. Built once for a server."""
 
-    def __init__(self, handlers: Mapping[str, Handler], otherwise: str) -> None:
-        """``otherwise`` is the message for paths that have no handler."""
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        otherwise: str,
+        exchanges: Mapping[str, Opener] | None = None,
+    ) -> None:
+        """``otherwise`` is the message for paths that nothing answers. ``exchanges`` are for
+        requests that are neither GET nor HEAD; all else on their paths is for ``handlers``."""
         self._handlers = dict(handlers)
         self._otherwise = otherwise
+        self._exchanges = dict(exchanges or {})
+
+    def open(self, head: HttpRequest) -> HttpAnswer | Exchange | None:
+        """Look at a request whose body has not come; None: `answer` answers it as a whole."""
+        opener = self._exchanges.get(head.path)
+        return None if opener is None else opener(head)
 
     def answer(self, request: HttpRequest) -> Answer:
         """Answer ``request``, with 404 if its path has no handler."""
         handler = self._handlers.get(request.path)
+        if handler is None and request.path in self._exchanges:
+            return method_not_allowed("POST")
         if handler is None:
             return problem(HTTPStatus.NOT_FOUND, self._otherwise, "not_found")
         return handler(request)
@@ -227,14 +284,24 @@ def key_owner(keys: Keys, request: HttpRequest) -> Principal | None:
     return keys.find(presented_key(request.headers.get("authorization"), None))
 
 
-class PlainHttp:
-    """Reads one request that does not begin a call. It bounds the request's size; the owner of the
-    socket bounds its time."""
+def _no_exchange(_: HttpRequest) -> HttpAnswer | Exchange | None:
+    return None
 
-    def __init__(self) -> None:
+
+class PlainHttp:
+    """Reads one request that does not begin a call, and writes its answer. It bounds the request's
+    size; the owner of the socket bounds its time."""
+
+    def __init__(
+        self, open_exchange: Callable[[HttpRequest], HttpAnswer | Exchange | None] = _no_exchange
+    ) -> None:
+        self.exchange: Exchange | None = None  # set when the head has come, if it begins one
+        self.is_whole = False  # set when nothing of the request is yet to come
+        self._open_exchange = open_exchange
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._request: h11.Request | None = None  # set when the head has come
         self._body = bytearray()
+        self._max_body_bytes = MAX_BODY_BYTES
 
     def receive(self, data: bytes) -> HttpRequest | HttpAnswer | None:
         """Return the request once it is whole, a refusal if it cannot be read, None until then."""
@@ -245,29 +312,61 @@ class PlainHttp:
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     return None
                 if isinstance(event, h11.Request):
-                    self._request = event
+                    if (refusal := self._begin(event)) is not None:
+                        return refusal
                 elif isinstance(event, h11.Data):
                     self._body += event.data
-                    if len(self._body) > MAX_BODY_BYTES:
-                        message = f"The body has more than {MAX_BODY_BYTES} bytes."
-                        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-                        return problem(status, message, "body_too_large")
+                    if len(self._body) > self._max_body_bytes:
+                        return self._too_large()
                 elif isinstance(event, h11.EndOfMessage) and self._request is not None:
-                    return _request(self._request, bytes(self._body))
+                    self.is_whole = True
+                    body, self._body = bytes(self._body), bytearray()
+                    return _request(self._request, body)
         except h11.RemoteProtocolError as error:
             status = HTTPStatus(error.error_status_hint)
             return problem(status, f"The request cannot be read: {error}", "invalid_request")
 
+    def go_on(self) -> bytes:
+        """Return what the client has to be sent before it sends its body; maybe nothing."""
+        if not self._http.they_are_waiting_for_100_continue:
+            return b""
+        return self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+
     def serialize(self, answer: HttpAnswer) -> bytes:
         """Return ``answer`` as bytes; the request's method decides whether its body goes along."""
-        response = h11.Response(
-            status_code=answer.status, reason=answer.status.phrase, headers=answer.all_headers()
-        )
         is_head = self._request is not None and self._request.method == b"HEAD"
-        body = [] if is_head else [h11.Data(data=answer.body)]
-        return b"".join(
-            self._http.send(event) or b"" for event in (response, *body, h11.EndOfMessage())
-        )
+        head = self.begin(answer)
+        return head + (b"" if is_head else self.part(answer.body)) + self.end()
+
+    def begin(self, answer: HttpAnswer | StreamedAnswer) -> bytes:
+        """Return the head of ``answer``."""
+        status = answer.status
+        headers = answer.all_headers()
+        response = h11.Response(status_code=status, reason=status.phrase, headers=headers)
+        return self._http.send(response) or b""
+
+    def part(self, data: bytes) -> bytes:
+        """Return a piece of the body as it is sent."""
+        return self._http.send(h11.Data(data=data)) or b""
+
+    def end(self) -> bytes:
+        """Return the end of the body."""
+        return self._http.send(h11.EndOfMessage()) or b""
+
+    def _begin(self, head: h11.Request) -> HttpAnswer | None:
+        self._request = head
+        request = _request(head, b"")
+        found = self._open_exchange(request)
+        if isinstance(found, HttpAnswer):
+            return found
+        if found is not None:
+            self.exchange, self._max_body_bytes = found, found.max_body_bytes
+        length = request.headers.get("content-length", "")
+        return self._too_large() if length and int(length) > self._max_body_bytes else None
+
+    def _too_large(self) -> HttpAnswer:
+        message = f"The body has more than {self._max_body_bytes} bytes."
+        return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, "body_too_large")
 
 
 def _request(head: h11.Request, body: bytes) -> HttpRequest:

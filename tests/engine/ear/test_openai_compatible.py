@@ -141,7 +141,7 @@ async def test_calls_are_heard_at_once_and_only_at_pauses() -> None:
 async def test_a_whisper_behind_an_endpoint_hears_as_one_on_this_machine() -> None:
     import sys
 
-    from duplex.app import build_ear
+    from duplex.app import build, build_ear
     from duplex.audio.resample import resample
     from duplex.config import Config, EarConfig
     from duplex.model_store import Progress
