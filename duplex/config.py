@@ -195,6 +195,7 @@ class DialogueConfig(Section, frozen=True):
 
     not_understood: Sentences = NOT_UNDERSTOOD  # somebody spoke; a list: so often in a row
     no_answer: Sentence = ""  # the brain had no words, or only thoughts
+    greeting: Sentence = ""  # said first, once the client sends sound; the phone has its own
 
 
 class PhoneConfig(Section, frozen=True):

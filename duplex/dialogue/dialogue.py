@@ -16,6 +16,7 @@ from duplex.dialogue.open_turn import EndedTurn, OpenTurn, Speculation
 from duplex.dialogue.out_of_band import OutOfBand
 from duplex.dialogue.reopening import Reopening
 from duplex.dialogue.replies import Replies
+from duplex.dialogue.unprompted import Unprompted
 from duplex.errors import ProtocolError
 from duplex.interruption.words import asks_to_go_on
 from duplex.metrics import TurnMarks
@@ -24,10 +25,8 @@ from duplex.protocol.input_stream import InputStream, transcription_failed
 from duplex.protocol.response_plan import (
     ResponsePlan,
     plan_continuation,
-    plan_prompt,
     plan_response,
 )
-from duplex.protocol.session_config import ServerVad
 from duplex.turns.events import BufferOpened, SpeechEvent, SpeechStarted, TurnDiscarded, TurnEnded
 from duplex.turns.floor import (
     BeginTurn,
@@ -37,7 +36,6 @@ from duplex.turns.floor import (
     Speculate,
     TurnMachine,
 )
-from duplex.turns.idle import IdleTimeout
 from duplex.turns.turn_detector import TurnDetection, TurnDetector
 from duplex.turns.vad import SAMPLE_RATE
 from engine.types import Message
@@ -67,7 +65,7 @@ class Dialogue:
         self._reopening = Reopening(call, self._replies, self._detector, self._limit_samples)
         self._detects = False  # whether turns are found in the audio, or ended by the client
         self._turn: OpenTurn | None = None  # set while a turn is open
-        self._idle = IdleTimeout()
+        self._unprompted = Unprompted(call, self._replies, self._input)
 
     # 1. The caller's audio.
 
@@ -85,6 +83,7 @@ class Dialogue:
                 code=Code.BUFFER_FULL,
             )
         self._input.append(round(seconds * SAMPLE_RATE))
+        self._unprompted.greet()
         if not self._detects:
             if self._turn is None:
                 await self._follow(BufferOpened(self._detector.now_sample))
@@ -97,7 +96,10 @@ class Dialogue:
             if self._commit_if_over():
                 await asyncio.sleep(0)  # its audio is taken before more is appended
             self._reopening.speaks_on(self._turn)
-            self._prompt_if_idle()
+            # Replies out of band concern nobody who speaks.
+            is_callers_turn = self._turn is None and self._replies.are_quiet
+            now = self._detector.now_sample
+            self._unprompted.prompt_if_idle(now, is_callers_turn=is_callers_turn)
 
     async def _follow(self, event: SpeechEvent | BufferOpened | TurnDiscarded) -> None:
         """Move the floor, and do what follows."""
@@ -131,7 +133,7 @@ class Dialogue:
     async def _open_turn(self, started: SpeechStarted | None, before: EndedTurn | None) -> None:
         """It begins where speech ``started``; None: at what the client sends next. It may go on
         with the turn ``before``."""
-        self._idle.caller_spoke()
+        self._unprompted.caller_spoke()
         suspension = self._replies.suspension
         if suspension is not None and suspension.by_item_id != self._input.item_id:
             self._replies.give_up(meant=True)  # by a turn before, whose words came too late
@@ -282,35 +284,12 @@ class Dialogue:
             )
             self._replies.prefill()  # of what is suspended, once the brain is done with it
 
-    # 6. Nobody speaks.
-
-    def _prompt_if_idle(self) -> None:
-        """Speak to a caller who has said nothing for too long since the last reply was heard."""
-        detection = self._call.session_config.audio.input.turn_detection
-        limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
-        # Replies out of band concern nobody who speaks.
-        is_callers_turn = self._turn is None and self._replies.are_quiet
-        heard_id = self._replies.heard_id if is_callers_turn else None
-        now = self._detector.now_sample
-        if (began := self._idle.hear(now, limit_ms, heard_id)) is None:
-            return
-        call = self._call
-        item_id, events = self._input.time_out(began, now)
-        call.send(*events)
-        words = self._input.transcribed(item_id, "", 0)
-        if call.transcribes:
-            call.send(*words)
-        if self._call.creates_responses:
-            plan = plan_prompt(call.session_config)
-            marks = TurnMarks(call.clock, call.clock())
-            self._replies.release(self._replies.begin(plan, call.history(plan), marks, item_id))
+    # 6. The client's commands.
 
     @property
     def is_quiet(self) -> bool:
         """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
         return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
-
-    # 7. The client's commands.
 
     async def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on. An open turn is discarded, and the client is
@@ -344,7 +323,7 @@ class Dialogue:
         """Forget the audio that is not committed."""
         self._detector.end_turn()
         self._replies.give_up()
-        self._idle.restart(self._detector.now_sample)
+        self._unprompted.restart(self._detector.now_sample)
         await self._follow(TurnDiscarded(self._detector.now_sample))
         self._call.send(*self._input.clear())
 

@@ -91,7 +91,11 @@ def session_of(
         instructions=assistant.instructions or defaults.instructions,
         audio=audio,
         tools=tools,
-        duplex=DuplexOptions(not_understood=_not_understood(config), no_answer=phone.no_answer),
+        duplex=DuplexOptions(
+            not_understood=_not_understood(config),
+            no_answer=phone.no_answer,
+            greeting="",  # the line says its own
+        ),
     )
 
 

@@ -118,6 +118,7 @@ class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
     # What is said in place of the brain; None: what the server's configuration says.
     not_understood: Sentences | None = None
     no_answer: Sentence | None = None
+    greeting: Sentence | None = None  # said once the caller's first sound is there
 
 
 class SessionConfig(Struct, frozen=True, kw_only=True):
