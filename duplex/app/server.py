@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 
 from duplex.app.shared import Shared
 from duplex.config import Config
+from duplex.dialogue.assistants import asked_assistant
 from duplex.dialogue.parts import Parts
 from duplex.errors import EngineLost, ResumeError
 from duplex.metrics import Metrics
@@ -356,7 +357,8 @@ class DialogueServer:
         headers = request.headers
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol")).split(",")
         beta = wants_beta(headers.get_all("OpenAI-Beta"), [name.strip() for name in offered])
-        start = beginning(caller.principal, request.path, self._parts)
+        assistant = asked_assistant(self._config, request.path)
+        start = beginning(caller.principal, request.path, self._parts, assistant)
         shape: ShapeName = "beta" if beta else "ga"
         return self.calls.open(caller.principal, start, caller.address, place, shape=shape)
 

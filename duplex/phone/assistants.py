@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from duplex.config import AssistantConfig, Config
+from duplex.dialogue.assistants import as_assistant
 from duplex.phone.events import Encoding
 from duplex.protocol.session_config import (
     AudioFormat,
@@ -76,19 +77,18 @@ def session_of(
     """Return the session that a call with the assistant begins with. It transcribes: the line needs
     to know whether there were words in what the caller said. And it never leaves them in silence: a
     telephone has no screen."""
-    input_, output, phone = defaults.audio.input, defaults.audio.output, config.phone
+    session = as_assistant(defaults, assistant)
+    input_, output, phone = session.audio.input, session.audio.output, config.phone
     wire = format_of(encoding)
     audio = structs.replace(
-        defaults.audio,
+        session.audio,
         input=AudioInput(
             format=wire, turn_detection=input_.turn_detection, transcription=Transcription()
         ),
-        output=AudioOutput(format=wire, voice=assistant.voice or output.voice, speed=output.speed),
+        output=AudioOutput(format=wire, voice=output.voice, speed=output.speed),
     )
     return structs.replace(
-        defaults,
-        model=assistant.model or defaults.model,
-        instructions=assistant.instructions or defaults.instructions,
+        session,
         audio=audio,
         tools=tools,
         duplex=DuplexOptions(

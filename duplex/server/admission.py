@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.http11 import Request
 
 from duplex.config import Config
+from duplex.dialogue.assistants import asked_assistant
+from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
 from duplex.rate import TokenBucket
 from duplex.server import http
@@ -59,6 +61,10 @@ class Admission:
             principal = resumed.principal
         if principal is None:
             return http.unauthorized()
+        try:
+            asked_assistant(self._config, request.path)
+        except ProtocolError as error:
+            return http.problem(HTTPStatus.BAD_REQUEST, str(error), "unknown_assistant")
         if token is not None and resumed is None:
             address = await self._address_of(edge_of(token))
             if address is not None:

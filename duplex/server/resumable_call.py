@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 from msgspec import structs
 from websockets.exceptions import ConnectionClosed
 
-from duplex.config import Config
+from duplex.config import AssistantConfig, Config
+from duplex.dialogue.assistants import as_assistant
 from duplex.dialogue.outbox import Journal, Outbox
 from duplex.dialogue.parts import Parts
 from duplex.dialogue.session import Session
@@ -302,10 +303,14 @@ class ResumableCall:
             await self._socket.close(ending.code, ending.reason)
 
 
-def beginning(principal: Principal, path: str, parts: Parts) -> SessionConfig:
-    """Return the session that a call begins with: its client secret's or the server's, with the
-    model that its address names if that one is loaded."""
+def beginning(
+    principal: Principal, path: str, parts: Parts, assistant: AssistantConfig | None = None
+) -> SessionConfig:
+    """Return the session that a call begins with: its client secret's or the server's, as that of
+    ``assistant`` if there is one, with the model that its address names if that one is loaded."""
     session = principal.session or parts.defaults
+    if assistant is not None:
+        session = as_assistant(session, assistant)
     for name in parse_qs(urlsplit(path).query).get("model", []):
         if name in parts.models:
             return structs.replace(session, model=name)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from duplex.config import Config
+from duplex.dialogue.assistants import asked_assistant
 from duplex.dialogue.parts import Parts
 from duplex.errors import ProtocolError
 from duplex.logs import call_logger
@@ -167,7 +168,9 @@ class WebRtcCalls:
         Raises:
             ProtocolError: the offer's session cannot be used.
         """
-        session = session_for(principal, f"{PATH}?{request.query}", self._parts)
+        target = f"{PATH}?{request.query}"
+        assistant = asked_assistant(self._config, target)
+        session = session_for(principal, target, self._parts, assistant)
         wanted = without_formats(offer.session)
         return beginning(session.merge(wanted, self._parts.defaults) if wanted else session)
 
