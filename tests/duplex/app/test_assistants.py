@@ -9,7 +9,7 @@ from tests._support.servers import running_server
 from tests._support.wire import until
 
 DENTIST = AssistantConfig(
-    instructions="You answer for a dentist.", greeting="Doctor Ng's practice."
+    instructions="You answer for a dentist.", greeting="Doctor Ng here."
 )
 CONFIG = Config(server=ServerConfig(port=0), assistants={"dentist": DENTIST})
 
