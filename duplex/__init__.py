@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from duplex.app.asgi import AsgiApp
     from duplex.app.embed import Running, Server
     from duplex.config import Config, load_config
     from duplex.dialogue.interfaces import Engine, EngineSession
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tts.types import AudioChunk, SpokenWord, TextUtterance, TextVoice, Utterance, Voice
 
 _HOMES = {
+    "duplex.app.asgi": ("AsgiApp",),
     "duplex.app.embed": ("Running", "Server"),
     "duplex.config": ("Config", "load_config"),
     "duplex.dialogue.interfaces": ("Engine", "EngineSession"),
@@ -78,6 +80,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsgiApp",
     "AudioChunk",
     "Brain",
     "BrainError",

@@ -37,11 +37,23 @@ class Running:
     url: str
     """Where Realtime clients connect: ``ws://127.0.0.1:8765/v1/realtime``."""
 
+    _server: "DialogueServer"
+
     @property
     def page(self) -> str:
         """Where a person talks to it in a browser: ``http://127.0.0.1:8765/``."""
         parts = urlsplit(self.url)
         return f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}/"
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are open."""
+        return len(self._server.calls)
+
+    async def drain(self) -> None:
+        """Take no new calls; end each open one when nobody speaks in it, and wait for that, for
+        ``server.drain_s`` at the most."""
+        await self._server.drain()
 
 
 def announce(running: Running) -> None:
@@ -128,7 +140,7 @@ class Server:
         self.load()
         memory.settle()
         with self._serving() as server:
-            asyncio.run(server.run(lambda url: ready(Running(url))))
+            asyncio.run(server.run(lambda url: ready(Running(url, server))))
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[Running, None]:
@@ -149,7 +161,7 @@ class Server:
         with self._serving() as server:
             async with server.listen() as listening:
                 is_secure = bool(self.config.server.tls_certificate)
-                yield Running(address(listening, "wss" if is_secure else "ws"))
+                yield Running(address(listening, "wss" if is_secure else "ws"), server)
 
     @contextlib.contextmanager
     def _serving(self) -> Iterator["DialogueServer"]:

@@ -8,9 +8,7 @@ from duplex.config import AssistantConfig, Config, ServerConfig
 from tests._support.servers import running_server
 from tests._support.wire import until
 
-DENTIST = AssistantConfig(
-    instructions="You answer for a dentist.", greeting="Doctor Ng here."
-)
+DENTIST = AssistantConfig(instructions="You answer for a dentist.", greeting="Doctor Ng here.")
 CONFIG = Config(server=ServerConfig(port=0), assistants={"dentist": DENTIST})
 
 
