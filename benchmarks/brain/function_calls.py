@@ -61,7 +61,7 @@ def rule_of(mode: str, case: Case) -> CallRule:
         case "named":
             return CallRule(must=True, name=case.name, many=False)
         case _:
-            return CallRule()
+            return CallRule(chained=False)  # as the embedded models are asked
 
 
 def talk_of(mode: str, case: Case, instructions: str) -> list[Message]:

@@ -25,7 +25,7 @@ from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import Shape, ShapeName, shape_of
 from duplex.protocol.shown_words import ShownWords
 from duplex.protocol.tools import FunctionTool
-from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
+from engine.types import GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
 logger = logging.getLogger(__name__)
 UNCLEAR = "(unintelligible)"  # what the brain is shown of speech that nobody understood
@@ -157,7 +157,9 @@ class CallContext:
         for results of calls too, the caller would never hear one.
         """
         must = plan.must_call and (plan.must_after_result or not self._answers_result(plan))
-        rule = CallRule(must, plan.call_name if must else None, plan.parallel_calls)
+        name = plan.call_name if must else None
+        calls = self.parts.generation.calls
+        rule = replace(calls, must=must, name=name, many=plan.parallel_calls)
         options = replace(self.parts.generation, calls=rule)
         if plan.max_output_tokens == "inf":
             return options
