@@ -18,7 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ DICTATIONS: tuple[tuple[str, ...], ...] = (
 
 
 Say = Callable[[str], Samples]  # 16 kHz, without silence around it
+# The words up to each pause and its length in ms; and the words at the end.
+Heard = tuple[list[tuple[str, float]], str]
 
 
 def cut_dictations() -> int:
@@ -128,8 +130,8 @@ def in_groups(groups: Groups, pause_ms: int, say: Say) -> Samples:
     return (sound + noise).astype(np.float32)
 
 
-def heard(sound: Samples, listener: Listener) -> tuple[list[tuple[str, float]], str]:
-    """The words up to each pause and its length in ms; and the words at the end."""
+def heard(sound: Samples, listener: Listener) -> Heard:
+    """What the server makes of a sound."""
     _, pauses = listen(sound, None, listener, None)
     inner = [(pause.words, pause.silence_ms) for pause in pauses if pause.silence_ms is not None]
     end = [pause.words for pause in pauses if pause.silence_ms is None]
@@ -141,13 +143,32 @@ def is_cut(words: str, silence_ms: float) -> bool:
     return silence_ms >= silence_to_end_ms(words, EndpointConfig())
 
 
+class Hearing:
+    """Hears groups in one of the voices; what was heard is kept in a file of ``cache``."""
+
+    def __init__(self, voice: str, say: Say, listener: Listener, cache: Path) -> None:
+        self._say, self._listener = say, listener
+        self._path = cache / f"dictations-{voice}.json"
+        cache.mkdir(parents=True, exist_ok=True)
+        self._kept = json.loads(self._path.read_text("utf-8")) if self._path.is_file() else {}
+
+    def hear(self, groups: Groups, pause_ms: int) -> Heard:
+        """As `heard`."""
+        key = f"{pause_ms} {' | '.join(groups)}"
+        if key not in self._kept:
+            self._kept[key] = heard(in_groups(groups, pause_ms, self._say), self._listener)
+            self._path.write_text(json.dumps(self._kept), "utf-8")
+        inner, end = self._kept[key]
+        return [(words, silence_ms) for words, silence_ms in inner], end
+
+
 def dictations(
-    texts: Mapping[str, Groups], voice: str, say: Say, listener: Listener
+    texts: Mapping[str, Groups], voice: str, hearing: Hearing, pauses_ms: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """Each dictation with each length of pause, and whether it is cut."""
     for name, groups in texts.items():
-        for pause_ms in PAUSES_MS:
-            inner, end = heard(in_groups(groups, pause_ms, say), listener)
+        for pause_ms in pauses_ms:
+            inner, end = hearing.hear(groups, pause_ms)
             cuts = [words for words, silence_ms in inner if is_cut(words, silence_ms)]
             yield {
                 "voice": voice,
@@ -178,7 +199,7 @@ def counts(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def report(data: Path | None, cache: Path) -> dict[str, Any]:
+def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that was found."""
     from duplex.turns.vad import SileroVad
     from engine.ear.whisper import WhisperEar
@@ -193,10 +214,13 @@ def report(data: Path | None, cache: Path) -> dict[str, Any]:
     others: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for voice, say in voices(store, Path(folder)):
-            known += dictations(KNOWN, voice, say, listener)
-            held_out += dictations(HELD_OUT, voice, say, listener)
+            if voice not in arguments.voices:
+                continue
+            hearing = Hearing(voice, say, listener, arguments.cache)
+            known += dictations(KNOWN, voice, hearing, arguments.pauses)
+            held_out += dictations(HELD_OUT, voice, hearing, arguments.pauses)
             for text in OTHERS:
-                _, end = heard(in_groups((text,), 0, say), listener)
+                _, end = hearing.hear((text,), 0)
                 delayed = is_dictating(end)
                 others.append({"voice": voice, "text": text, "end": end, "delayed": delayed})
             print(voice, counts(known), counts(held_out), file=sys.stderr)
@@ -210,8 +234,8 @@ def report(data: Path | None, cache: Path) -> dict[str, Any]:
         "written": {"of": len(DICTATIONS), "cut": cut_dictations()},
         "rows": {"known": known, "held_out": held_out, "others": others},
     }
-    if data is not None:
-        found["recordings"] = _recordings(data, listener, cache)
+    if arguments.data is not None:
+        found["recordings"] = _recordings(arguments.data, listener, arguments.cache)
     return found
 
 
@@ -239,8 +263,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="where to write")
     parser.add_argument("--data", type=Path, help="recordings and manifest.jsonl")
     parser.add_argument("--cache", type=Path, default=cache_dir(), help="of what was heard")
+    names = (*ESPEAK_VOICES, *MODEL_VOICES)
+    parser.add_argument("--voices", nargs="+", choices=names, default=names)
+    parser.add_argument("--pauses", nargs="+", type=int, default=PAUSES_MS, help="ms")
     arguments = parser.parse_args()
-    found = report(arguments.data, arguments.cache)
+    found = report(arguments)
     arguments.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 

@@ -153,13 +153,15 @@ class CallContext:
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How a reply is decoded: the client's limit within the server's.
 
-        A session's choice that a function must be called is for what the caller says. If it held
-        for results of calls too, the caller would never hear one.
+        A function that is named is called once, as OpenAI has it. A session's choice that a
+        function must be called is for what the caller says. If it held for results of calls too,
+        the caller would never hear one.
         """
         must = plan.must_call and (plan.must_after_result or not self._answers_result(plan))
         name = plan.call_name if must else None
         calls = self.parts.generation.calls
-        rule = replace(calls, must=must, name=name, many=plan.parallel_calls)
+        many = plan.parallel_calls and name is None
+        rule = replace(calls, must=must, name=name, many=many)
         options = replace(self.parts.generation, calls=rule)
         if plan.max_output_tokens == "inf":
             return options

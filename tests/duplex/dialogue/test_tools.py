@@ -275,7 +275,7 @@ def test_what_a_call_gives_may_come_in_a_later_turn() -> None:
         ("required", CallRule(must=True, chained=False), True),
         (
             {"type": "function", "name": "get_weather"},
-            CallRule(True, "get_weather", chained=False),
+            CallRule(True, "get_weather", many=False, chained=False),
             True,
         ),
     ],
