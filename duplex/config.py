@@ -116,6 +116,7 @@ class BrainConfig(RemoteBrainOptions, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] | Literal["auto"] = (
         "auto"  # 0; "openai": its own
     )
+    multi_step_calls: bool | Literal["auto"] = "auto"  # call again on a result; auto: not embedded
     instructions: str = ""  # empty: the built-in spoken style
     thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
     think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for "native" and presets
@@ -125,6 +126,13 @@ class BrainConfig(RemoteBrainOptions, frozen=True, kw_only=True):
     def context(self) -> int:
         """The longest conversation that the brain is shown, in tokens."""
         return self.context_tokens or (8192 if self.kind in ("native", "openai") else 2048)
+
+    def chains_calls(self) -> bool:
+        """Whether a result may be answered by another call before anything is spoken. Models as
+        small as the embedded ones call whatever is offered then, and the caller hears nothing."""
+        if self.multi_step_calls == "auto":
+            return self.kind != "embedded"
+        return self.multi_step_calls
 
     def thoughts(self) -> int:
         """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the

@@ -127,13 +127,15 @@ class CallRule:
     """Rules for the functions that are offered to the model.
 
     ``must``: it has to call one, the one of that ``name`` if given. Without ``many`` it may call at
-    most one, and without ``may`` none: it has to speak.
+    most one, and without ``may`` none: it has to speak. Without ``chained`` it may call none either
+    while the result of a call is the last thing in the conversation, unless it ``must``.
     """
 
     must: bool = False
     name: str | None = None
     many: bool = True
     may: bool = True
+    chained: bool = True
 
 
 @dataclass(frozen=True, slots=True)

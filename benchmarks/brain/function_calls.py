@@ -14,7 +14,9 @@ were meant.
 import argparse
 import asyncio
 import json
+import os
 import platform
+import subprocess
 import sys
 import time
 from contextlib import aclosing
@@ -61,7 +63,7 @@ def rule_of(mode: str, case: Case) -> CallRule:
         case "named":
             return CallRule(must=True, name=case.name, many=False)
         case _:
-            return CallRule()
+            return CallRule(chained=False)  # as the embedded models are asked
 
 
 def talk_of(mode: str, case: Case, instructions: str) -> list[Message]:
@@ -163,6 +165,13 @@ async def measure(brain: Brain, args: argparse.Namespace) -> dict[str, Any]:
     return {"counts": counts, "answers": answers}
 
 
+def _commit() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    here = Path(__file__).parent
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def main() -> None:
     """Measure, and print or write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -182,7 +191,9 @@ def main() -> None:
     result = {
         "model": args.model,
         "instructions": args.instructions,
+        "commit": _commit(),
         "machine": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
         "onnxruntime": version("onnxruntime"),
         **found,
     }

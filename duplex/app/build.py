@@ -107,7 +107,7 @@ def load(
     if given.ear is None:
         tell_unspoken(config.ear, spoken)
     own = is_made(config, given, "brain") and config.brain.kind == "native"
-    options = generation(config, store.path(config.brain.model) if own else None)
+    options = generation(config, store.path(config.brain.model) if own else None, given)
     worker = Worker("voice", speakers(config, given))
     return Parts(
         engine, vad, voice, worker, defaults, options, engines, voices, voice_languages=spoken
@@ -210,18 +210,22 @@ def _load_engine(
     return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill, meter=meter)
 
 
-def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOptions":
+def generation(
+    config: Config, checkpoint: Path | None = None, given: Given = NOTHING_GIVEN
+) -> "GenerationOptions":
     """How replies are decoded, where a client does not limit them further. ``checkpoint``: the
     directory of a native brain.
 
     Raises:
         ModelError: its files are malformed.
     """
-    from engine.types import GenerationOptions
+    from engine.types import CallRule, GenerationOptions
 
     brain, native = config.brain, config.native
     temperature = 0.0 if brain.temperature == "auto" else brain.temperature
-    options = GenerationOptions(brain.max_tokens, temperature=temperature)
+    is_another = brain.multi_step_calls == "auto" and not is_made(config, given, "brain")
+    rule = CallRule(chained=is_another or brain.chains_calls())
+    options = GenerationOptions(brain.max_tokens, temperature=temperature, calls=rule)
     if brain.kind == "native":
         sampling = native_sampling(config, checkpoint)
         options = replace(

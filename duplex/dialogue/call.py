@@ -25,7 +25,7 @@ from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import Shape, ShapeName, shape_of
 from duplex.protocol.shown_words import ShownWords
 from duplex.protocol.tools import FunctionTool
-from engine.types import CallRule, GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
+from engine.types import GenerationOptions, Message, Sound, Tool, ToolCall, ToolResult
 
 logger = logging.getLogger(__name__)
 UNCLEAR = "(unintelligible)"  # what the brain is shown of speech that nobody understood
@@ -153,11 +153,15 @@ class CallContext:
     def generation_options(self, plan: ResponsePlan) -> GenerationOptions:
         """How a reply is decoded: the client's limit within the server's.
 
-        A session's choice that a function must be called is for what the caller says. If it held
-        for results of calls too, the caller would never hear one.
+        A function that is named is called once, as OpenAI has it. A session's choice that a
+        function must be called is for what the caller says. If it held for results of calls too,
+        the caller would never hear one.
         """
         must = plan.must_call and (plan.must_after_result or not self._answers_result(plan))
-        rule = CallRule(must, plan.call_name if must else None, plan.parallel_calls)
+        name = plan.call_name if must else None
+        calls = self.parts.generation.calls
+        many = plan.parallel_calls and name is None
+        rule = replace(calls, must=must, name=name, many=many)
         options = replace(self.parts.generation, calls=rule)
         if plan.max_output_tokens == "inf":
             return options

@@ -12,6 +12,7 @@ class Code(StrEnum):
     INVALID_VALUE = "invalid_value"
     MISSING_FIELD = "missing_field"
     UNKNOWN_FIELD = "unknown_field"
+    INVALID_FUNCTION_PARAMETERS = "invalid_function_parameters"
 
     # It can be read, but this server does not do it.
     UNSUPPORTED_ITEM_TYPE = "unsupported_item_type"

@@ -25,6 +25,7 @@ import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
+from engine.brain.call_ends import CallEnds
 from engine.brain.call_language import CallParsers
 from engine.text.answer_filter import AnswerFilter
 from engine.text.tool_calls import CALL_CLOSE
@@ -86,10 +87,11 @@ class CallGuard:
         *,
         offers: bool,
         between: str,
+        max_tokens: int,
     ) -> None:
         """``parsers`` None: no call may be begun, or none can be kept to the rules. ``offers``:
         functions are offered. ``between`` is the text from one call to the next, up to the end
-        of its opening tag."""
+        of its opening tag. The answer is cut after ``max_tokens`` that are taken."""
         self._words = words
         self._reader = reader
         self._parsers = parsers
@@ -97,10 +99,12 @@ class CallGuard:
         self._may_call = rule.may and offers
         self._must_speak = offers and not rule.may
         self._between = between
+        self._left = max_tokens
         self._state = _State.FREE
         self._filter = AnswerFilter(expects_calls=offers)
         self._has_word = False
         self._parser: LLMatcher | None = None  # of the open call
+        self._ends = CallEnds()  # of the open call
         self._is_bare = False
         self._call: list[int] = []  # the tokens of the open call
         self._calls: list[str] = []  # the texts of those that are over
@@ -137,7 +141,7 @@ class CallGuard:
         match self._state:
             case _State.CALL if self._parser is not None:
                 bits = np.frombuffer(self._parser.compute_bitmask(), np.uint8)
-                return None if self._gave_up() else bits
+                return None if self._gave_up() else self._closed(bits)
             case _State.CLOSING:
                 return _packed([self._forced[0]])
             case _State.BETWEEN:
@@ -148,6 +152,14 @@ class CallGuard:
                 return _packed(self._words.stop_ids)
             case _:
                 return None
+
+    def _closed(self, bits: Bits) -> Bits:
+        """``bits``, or the one of them that closes what would never end."""
+        for sign in self._ends.closing(self._left):
+            token = self._words.plain(sign)[0]
+            if token // 8 < len(bits) and bits[token // 8] >> token % 8 & 1:
+                return _packed([token])
+        return bits
 
     def refuses(self, token: int) -> bool:
         """Whether ``token``, which ``mask`` allows, begins a call that breaks the rules."""
@@ -184,6 +196,7 @@ class CallGuard:
         """Note that ``token`` came."""
         if token in self._words.stop_ids:
             return
+        self._left -= 1
         match self._state:
             case _State.FREE:
                 self._watch(self._reader.feed(token))
@@ -209,9 +222,11 @@ class CallGuard:
         """A call begins; ``read`` of it was read, or more than a parser can be told (None)."""
         self._state = _State.CALL
         self._call = []
+        self._ends = CallEnds()
         if self._parsers is None or read is None:
             self._parser = None
             return
+        self._ends.feed(read)
         self._parser = (self._parsers.bare if self._is_bare else self._parsers.tagged).deep_copy()
         if read:
             self._parser.consume_tokens(self._words.call_tokens(read))
@@ -223,6 +238,7 @@ class CallGuard:
             self._read_unparsed(token)
             return
         self._parser.consume_token(token)
+        self._ends.feed(self._words.token_text(token))
         if not self._gave_up() and self._parser.is_accepting():
             self._end()
 

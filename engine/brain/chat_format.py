@@ -117,12 +117,25 @@ class Renderer:
         return None if self._calls is None else await self._calls.parsers(messages, rule)
 
     def call_guard(
-        self, messages: Sequence[Message], rule: CallRule, parsers: CallParsers | None
+        self,
+        messages: Sequence[Message],
+        rule: CallRule,
+        parsers: CallParsers | None,
+        max_tokens: int,
     ) -> CallGuard:
-        """The guard of one answer to ``messages``; ``parsers`` are theirs."""
+        """The guard of one answer to ``messages`` of at most ``max_tokens``, without its beginning
+        if that is forced; ``parsers`` are those of the messages."""
         offers = any(message.tools for message in messages)
         between = CALL_OPEN if self._tools is None else self._tools.between
-        return CallGuard(self, self.stream(), parsers, rule, offers=offers, between=between)
+        return CallGuard(
+            self,
+            self.stream(),
+            parsers,
+            rule,
+            offers=offers,
+            between=between,
+            max_tokens=max_tokens,
+        )
 
     def call_tokens(self, text: str) -> list[int]:
         """See `CallLanguage.tokens`."""

@@ -100,7 +100,8 @@ class LocalBrainSession:
                 async for piece in self._think(ids, options):
                     yield piece
             parsers = await self._renderer.call_parsers(messages, options.calls)
-            guard = self._renderer.call_guard(messages, options.calls, parsers)
+            room = min(options.max_tokens, self._context_tokens - len(ids))
+            guard = self._renderer.call_guard(messages, options.calls, parsers, room)
             forced = self._renderer.call_opening(messages, options.calls)
             if forced:
                 yield forced

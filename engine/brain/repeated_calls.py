@@ -1,9 +1,11 @@
-"""Keeps a model from making a call again whose result it has just been told.
+"""Keeps a model from making calls without end in place of telling their results.
 
-Small models do so without end, and the caller hears nothing. While the results of calls are the
-last thing in the conversation, a call that has its result there already, since the caller last
-spoke, is not made a second time: the answer is made anew and has to be spoken. Two calls in one
-answer may be the same: with ids of their own they are both meant.
+While the results of calls are the last thing in the conversation, a call that has its result there
+already, since the caller last spoke, is not made a second time: the answer is made anew and has to
+be spoken. The smallest models then call something else that is offered. Where calls are not
+`chained <engine.types.CallRule>`, a result is spoken at once.
+
+Two calls in one answer may be the same: with ids of their own they are both meant.
 """
 
 import json
@@ -52,28 +54,29 @@ async def without_repeats(
 ) -> AsyncGenerator[Piece, None]:
     """Yield the ``answer`` to ``messages``, made a second time if it repeats a call.
 
-    A call of a function whose result is there is held back until its arguments are whole. An
-    answer that has to be a call is left as it is: the client asked for it.
+    A call of a function whose result is there is held back until its arguments are whole. Where
+    calls are not chained, the answer to a result is made once, without calls. An answer that has
+    to be a call is left as it is: the client asked for it.
 
     Raises:
         EngineError: as ``answer``.
     """
-    if options.calls.must or not options.calls.may:
-        answered: set[tuple[str, str]] = set()
-    else:
-        answered = answered_calls(messages)
-    calls = _Calls(answered)
-    async with aclosing(answer(messages, options)) as pieces:
-        async for piece in pieces:
-            for passed in calls.take(piece):
-                yield passed
-            if calls.has_repeated:
-                break
-    if calls.has_repeated:
-        spoken = replace(options, calls=replace(options.calls, may=False))
-        async with aclosing(answer([*messages, REPORT], spoken)) as pieces:
+    rule = options.calls
+    answered = set() if rule.must or not rule.may else answered_calls(messages)
+    if rule.chained or not answered:
+        calls = _Calls(answered)
+        async with aclosing(answer(messages, options)) as pieces:
             async for piece in pieces:
-                yield piece
+                for passed in calls.take(piece):
+                    yield passed
+                if calls.has_repeated:
+                    break
+        if not calls.has_repeated:
+            return
+    spoken = replace(options, calls=replace(rule, may=False))
+    async with aclosing(answer([*messages, REPORT], spoken)) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 class _Calls:

@@ -18,7 +18,7 @@ from engine.native.answering import Answering
 from engine.native.latents import LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
-from engine.types import CallRule, GenerationOptions, Message, RawPiece, Sound
+from engine.types import GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
 
 
@@ -124,7 +124,7 @@ class NativeBrainSession:
                 self._scheduler,
                 self._log,
                 Prompt(ids, prompt.sounds),
-                await self._guarded(messages, options.calls, forced),
+                await self._guarded(messages, options, forced, room),
             )
             try:
                 if forced:
@@ -138,17 +138,19 @@ class NativeBrainSession:
             self._generating = False
 
     async def _guarded(
-        self, messages: Sequence[Message], rule: CallRule, forced: str
+        self, messages: Sequence[Message], options: GenerationOptions, forced: str, room: int
     ) -> Callable[[], CallGuard] | None:
-        """What opens the guard of an answer that begins with ``forced``; None for a conversation
-        in which there is no call to be begun or imitated."""
+        """What opens the guard of an answer that begins with ``forced`` and has ``room`` tokens in
+        the context; None for a conversation in which there is no call to be begun or imitated."""
         renderer = self._brain.renderer
         if not any(message.tools or message.calls for message in messages):
             return None
+        rule = options.calls
         parsers = await renderer.call_parsers(messages, rule)
+        max_tokens = min(options.max_tokens, room)
 
         def open_guard() -> CallGuard:
-            guard = renderer.call_guard(messages, rule, parsers)
+            guard = renderer.call_guard(messages, rule, parsers, max_tokens)
             guard.begin(forced)
             return guard
 

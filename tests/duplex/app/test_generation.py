@@ -1,6 +1,7 @@
 """How replies are decoded, by configuration."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -25,6 +26,22 @@ def test_a_model_that_speaks_itself_is_bounded_in_seconds_of_speech(seconds: flo
 def test_other_models_are_bounded_in_tokens() -> None:
     options = generation(Config(brain=BrainConfig(kind="native", max_tokens=99)))
     assert options.max_tokens == 99
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "chained"),
+    [
+        ("embedded", "auto", False),
+        ("embedded", True, True),
+        ("native", "auto", True),
+        ("openai", False, False),
+    ],
+)
+def test_which_models_may_answer_a_result_with_a_call(
+    kind: str, option: bool | Literal["auto"], chained: bool
+) -> None:
+    config = Config(brain=BrainConfig(kind=kind, multi_step_calls=option))
+    assert generation(config).calls.chained is chained
 
 
 def write(directory: Path, shapes: StepAudioConfig, generation: str | None = None) -> Path:

@@ -154,6 +154,22 @@ async def test_a_function_call_and_the_answer_from_its_output() -> None:
         assert done.output[0].content[0].transcript == "It is ten."
 
 
+async def test_a_function_whose_arguments_are_no_object_is_refused() -> None:
+    tool: Any = {"type": "function", "name": "clock", "parameters": {"type": "array"}}
+    async with sdk_call() as connection:
+        await connection.session.update(
+            session={"type": "realtime", "tools": [tool]}, event_id="mine"
+        )
+        error = (await until(connection, "error"))[-1].error
+        assert (error.code, error.event_id) == ("invalid_function_parameters", "mine")
+        assert error.param == "session.tools[0].parameters"
+        await connection.response.create(response={"tools": [tool]})
+        error = (await until(connection, "error"))[-1].error
+        assert error.param == "response.tools[0].parameters"
+        await connection.response.create()  # the call goes on
+        assert (await until(connection, "response.done"))[-1].response.status == "completed"
+
+
 async def test_cancel() -> None:
     async with sdk_call(LONG) as connection:
         await speak(connection)

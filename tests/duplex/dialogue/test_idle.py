@@ -272,7 +272,7 @@ def test_a_prompt_may_be_spoken_where_every_answer_has_to_be_a_call() -> None:
             await caller.pause(6.0)
             assert caller.all(TRIGGERED)
             rules = [options.calls for options in caller.engine.sessions[0].options]
-            assert rules == [CallRule(must=True), CallRule()]
+            assert rules == [CallRule(must=True, chained=False), CallRule(chained=False)]
 
     virtual(call())
 

@@ -270,10 +270,14 @@ def test_what_a_call_gives_may_come_in_a_later_turn() -> None:
 @pytest.mark.parametrize(
     ("choice", "rule", "offered"),
     [
-        ("auto", CallRule(), True),
-        ("none", CallRule(), False),
-        ("required", CallRule(must=True), True),
-        ({"type": "function", "name": "get_weather"}, CallRule(True, "get_weather"), True),
+        ("auto", CallRule(chained=False), True),
+        ("none", CallRule(chained=False), False),
+        ("required", CallRule(must=True, chained=False), True),
+        (
+            {"type": "function", "name": "get_weather"},
+            CallRule(True, "get_weather", many=False, chained=False),
+            True,
+        ),
     ],
 )
 def test_tool_choice(choice: Any, rule: CallRule, offered: bool) -> None:
@@ -293,7 +297,7 @@ def test_tool_choice(choice: Any, rule: CallRule, offered: bool) -> None:
     assert caller.one("session.updated")["session"]["tool_choice"] == choice
     (session,) = caller.engine.sessions
     assert session.options[0].calls == rule
-    assert session.options[1].calls == CallRule(many=False)
+    assert session.options[1].calls == CallRule(many=False, chained=False)
     assert [bool(history[0].tools) for history in session.histories] == [offered, False]
 
 

@@ -190,6 +190,11 @@ TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
             "response.tools[0].parameters",
         ),
         (
+            respond(tools=[{**TOOL, "parameters": {"type": "array"}}]),
+            "invalid_function_parameters",
+            "response.tools[0].parameters",
+        ),
+        (
             respond(tools=[TOOL, {"type": "mcp", "server_label": "x"}]),
             "unsupported_tool_type",
             "response.tools[1].type",

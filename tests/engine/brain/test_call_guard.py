@@ -38,9 +38,14 @@ def renderer() -> Renderer:
 
 
 async def guard_of(
-    renderer: Renderer, rule: CallRule, talk: list[Message] = TALK, begun: str = ""
+    renderer: Renderer,
+    rule: CallRule,
+    talk: list[Message] = TALK,
+    begun: str = "",
+    max_tokens: int = 1000,
 ) -> CallGuard:
-    guard = renderer.call_guard(talk, rule, await renderer.call_parsers(talk, rule))
+    parsers = await renderer.call_parsers(talk, rule)
+    guard = renderer.call_guard(talk, rule, parsers, max_tokens)
     if begun:
         guard.begin(begun)
     return guard
@@ -154,6 +159,39 @@ async def test_several_calls_end_at_one_that_repeats(renderer: Renderer) -> None
     assert is_over
     assert (opening + text).count("<tool_call>") == 3  # two, after the first that was forced
     assert text.endswith("}\n")
+
+
+TEXT = {"type": "string"}
+NUMBER = {"type": "number"}
+ENDLESS: dict[str, tuple[dict[str, Any], str, int]] = {
+    "a string": (TEXT, '"' + "1234567890" * 30, 1000),
+    "a string in a list": ({"type": "array", "items": TEXT}, '["a", "' + "no " * 90, 1000),
+    "a number": (NUMBER, "3." + "3" * 300, 1000),
+    "items of a list": ({"type": "array", "items": TEXT}, "[" + '"yes", ' * 50, 1000),
+    "a list that counts": (
+        {"type": "array", "items": NUMBER},
+        f"[{', '.join(map(str, range(100, 200)))}",
+        120,
+    ),
+}
+
+
+@pytest.mark.parametrize(("part", "wish", "limit"), ENDLESS.values(), ids=ENDLESS)
+async def test_what_a_model_would_write_for_ever_is_closed(
+    renderer: Renderer, part: dict[str, Any], wish: str, limit: int
+) -> None:
+    schema = {"properties": {"a": part, "b": NUMBER, "c": TEXT}, "required": ["a", "b"]}
+    talk = [Message("system", "", tools=(Tool("f", "", json.dumps(schema)),))]
+    rule = CallRule(must=True, many=False)
+    opening = renderer.call_opening(talk, rule)
+    guard = await guard_of(renderer, rule, talk, opening, max_tokens=limit)
+    begun = ' {"a": '
+    text, is_over = Babble(renderer, 6).write(guard, begun + wish, limit=limit)
+    assert is_over
+    assert len(text) < len(begun + wish)
+    call = json.loads((opening + text).removeprefix("<tool_call>"))
+    jsonschema.validate(call["arguments"], schema)
+    assert text.startswith(begun + wish[:40])
 
 
 HOSTILE: dict[str, Any] = {

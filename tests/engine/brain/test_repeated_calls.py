@@ -120,3 +120,23 @@ async def test_all_calls_of_an_answer_are_made_also_equal_ones() -> None:
     brain = Parrot(("b", "{}"), ("a", '{"x": 1, "y": 2}'))
     assert names(await answer(brain, [SYSTEM, USER, *call("a")])) == ["b"]
     assert len(brain.asked) == 1
+
+
+@pytest.mark.parametrize("made", AGAIN.values(), ids=AGAIN)
+async def test_where_calls_are_not_chained_a_result_is_spoken_at_once(made: list[Message]) -> None:
+    rule = CallRule(chained=False)
+    brain = Parrot(("c", "{}"))
+    talk = [SYSTEM, USER, *made]
+    pieces = await answer(brain, talk, rule)
+    assert (names(pieces), said(pieces)) == SPOKEN
+    assert brain.asked == [([*talk, REPORT], CallRule(may=False, chained=False))]
+
+
+async def test_where_calls_are_not_chained_the_caller_and_the_client_still_get_them() -> None:
+    brain = Parrot(("a", "{}"), ("b", "{}"))
+    rule = CallRule(chained=False)
+    assert names(await answer(brain, [SYSTEM, USER], rule)) == ["a", "b"]
+    again = [SYSTEM, USER, *call("a"), Message("assistant", "Ten."), USER]
+    assert names(await answer(brain, again, rule)) == ["a", "b"]
+    required = CallRule(must=True, chained=False)
+    assert names(await answer(brain, [SYSTEM, USER, *call("a")], required)) == ["a", "b"]
