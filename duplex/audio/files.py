@@ -56,7 +56,7 @@ def _decode(path: Path, file: BinaryIO, reason: str) -> tuple[NDArray[np.float64
         hint = "m4a, webm and others need PyAV: pip install 'duplex-r1[files]'"
         raise ValueError(f"{told} ({hint})") from error
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             stream = container.streams.audio[0]
             floats = av.AudioResampler(format="fltp")
             pieces = [
