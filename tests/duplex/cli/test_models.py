@@ -7,7 +7,7 @@ import pytest
 from duplex.cli.main import command_line, main
 from duplex.cli.options import config_of
 from duplex.errors import DuplexError
-from duplex.model_store import ModelStore
+from duplex.model_store import ModelStore, Progress
 
 
 @pytest.fixture
@@ -108,4 +108,4 @@ def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
     config = config_of(command_line().parse_args(options))
     store = ModelStore(tmp_path / "cache")
     with pytest.raises(DuplexError, match=r"own should hold one \*\.gguf file and holds 0"):
-        build.load_brain(config, store, build.Progress(None))
+        build.load_brain(config, store, Progress(None))
