@@ -18,11 +18,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PIP) -e '.[native,huggingface,bench,docs,dev]'
 	$(PIP) --no-deps "$$(grep '^stepaudio2-minicpmo==' constraints.txt)"
-	@$(PIP) -e '.[mic]' >$(VENV)/mic.log 2>&1 || \
-		echo "no PyAudio, so no microphone in duplex talk: it needs portaudio (docs/clients.md); all else works"
 	touch $@
 
-setup: $(VENV)/.installed  ## virtual environment, dependencies, models
+# PyAudio is compiled, against PortAudio, which may come later than the rest.
+PORTAUDIO = $(firstword $(wildcard $(addsuffix /include/portaudio.h,/usr /usr/local /opt/homebrew)))
+.PHONY: mic
+mic: $(VENV)/.installed
+	@$(BIN)/python -c 'import pyaudio' 2>/dev/null || \
+		{ test -n "$(PORTAUDIO)" && $(PIP) -e '.[mic]' >$(VENV)/mic.log 2>&1; } || \
+		echo "no PyAudio, so no microphone in duplex talk: it needs PortAudio (docs/clients.md), then make setup again; all else works"
+
+setup: $(VENV)/.installed mic  ## virtual environment, dependencies, models
 	$(BIN)/duplex models --install
 
 run: setup  ## serve on ws://127.0.0.1:8765/v1/realtime

@@ -4,8 +4,10 @@ import asyncio
 import base64
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -201,8 +203,10 @@ async def connect(
     key: str | None = None,
     timeout_s: float = 10.0,
     headers: Mapping[str, str] | None = None,
+    ca: Path | None = None,
 ) -> RealtimeClient:
     """Open a call and wait for ``session.created``; compression is off, for its delay and cost.
+    ``ca``, a PEM file, is whose certificates are trusted in place of the system's.
 
     A server is known to have taken the call only then: one that is full may say so in the
     handshake, in an ``error`` event, or by the close code.
@@ -211,7 +215,7 @@ async def connect(
         Unreachable: no Realtime server there.
         Refused: it does not take the call; the message has its words.
     """
-    websocket = await _open(url, key, timeout_s, headers or {})
+    websocket = await _open(url, key, timeout_s, headers or {}, ca)
     try:
         async with asyncio.timeout(timeout_s):
             first = _decode(await websocket.recv())
@@ -232,7 +236,13 @@ async def connect(
 
 
 async def take_up(
-    url: str, token: str, after: str, *, key: str | None = None, timeout_s: float = 10.0
+    url: str,
+    token: str,
+    after: str,
+    *,
+    key: str | None = None,
+    timeout_s: float = 10.0,
+    ca: Path | None = None,
 ) -> RealtimeClient:
     """Go on with a call whose connection dropped, on a server of this project that has offered
     it (``duplex.resume``); the events that followed ``after`` come again.
@@ -243,13 +253,14 @@ async def take_up(
     """
     joint = "&" if urlsplit(url).query else "?"
     wanted = urlencode({"resume": token, "after": after})
-    return RealtimeClient(await _open(f"{url}{joint}{wanted}", key, timeout_s, {}), {})
+    return RealtimeClient(await _open(f"{url}{joint}{wanted}", key, timeout_s, {}, ca), {})
 
 
 async def _open(
-    url: str, key: str | None, timeout_s: float, headers: Mapping[str, str]
+    url: str, key: str | None, timeout_s: float, headers: Mapping[str, str], ca: Path | None
 ) -> ClientConnection:
     told = safe_url(url)
+    trust = _trust(ca) if url.startswith("wss:") else None
     sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **headers}
     try:
         return await open_websocket(
@@ -259,19 +270,36 @@ async def _open(
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
             open_timeout=timeout_s,
+            ssl=trust,
             proxy=None,  # calls are measured: always the direct way
         )
     except InvalidStatus as error:
         raise _refused_in_handshake(url, error) from error
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(
+            f"the certificate of {told} is not trusted: {error.verify_message}. If the server is "
+            "yours, name its certificate, or the authority that signed it, with --ca FILE"
+        ) from error
+    except ssl.SSLError as error:
+        hint = "Is it ws:// in place of wss://?" if error.reason == "WRONG_VERSION_NUMBER" else ""
+        raise Unreachable(f"no TLS with {told}: {error.reason}. {hint}".rstrip()) from error
     except (InvalidURI, ValueError) as error:  # their words may hold the address
         raise Unreachable(f"{told} is no address that can be called") from error
     except (InvalidHandshake, EOFError) as error:
-        raise Unreachable(f"{told} does not answer as a Realtime server: {error}") from error
+        hint = "" if trust else ". Does it speak TLS, wss://?"
+        raise Unreachable(f"{told} does not answer as a Realtime server: {error}{hint}") from error
     except TimeoutError as error:
         raise Unreachable(f"{told} did not answer within {timeout_s:g} s") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise Unreachable(f"no server at {told}: {reason}. Is `duplex serve` running?") from error
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise ClientError(f"--ca {ca}: {error.strerror or error}: it must be a PEM file") from error
 
 
 def error_text(event: Mapping[str, Any]) -> str:
@@ -316,12 +344,22 @@ def _refused_by_close(url: str, error: ConnectionClosed) -> ClientError:
     return Unreachable(f"{url} closed the call before it began: {_close_words(error)}")
 
 
+def _body_words(body: str) -> str:
+    """What a refusal says: the message of a JSON error, else the text as it is."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    return error_text(answer) if isinstance(answer, dict) and answer.get("error") else body
+
+
 def _refused_in_handshake(url: str, error: InvalidStatus) -> ClientError:
     status, url = error.response.status_code, safe_url(url)
-    body = bytes(error.response.body or b"").decode("utf-8", "replace").strip()[:300]
-    words = body or error.response.reason_phrase
+    body = bytes(error.response.body or b"").decode("utf-8", "replace").strip()
+    words = _body_words(body)[:300] or error.response.reason_phrase
     if status in BUSY_STATUSES:
         return Refused(f"{url} is full: {words} (HTTP {status})")
     if status in (401, 403):
-        return Refused(f"{url} does not accept the key: {words} (HTTP {status})")
+        hint = ". A key is given with --key or in DUPLEX_API_KEY" if status == 401 else ""
+        return Refused(f"{url} does not let you in: {words} (HTTP {status}){hint}")
     return Unreachable(f"{url} does not answer as a Realtime server: {words} (HTTP {status})")

@@ -38,6 +38,7 @@ class TalkOptions:
     save: Path | None = None
     timeline: Path | None = None
     key: str | None = None
+    ca: Path | None = None  # a PEM file: whom to trust, in place of the system's
     model: str | None = None
     session: SessionOptions = field(default_factory=SessionOptions)
     gap_ms: float = 600.0
@@ -73,7 +74,7 @@ async def talk(options: TalkOptions, out: TextIO | None = None) -> int:
         return USAGE
     try:
         url = realtime_url(options.url, options.model)
-        client = await connect(url, key=options.key)
+        client = await connect(url, key=options.key, ca=options.ca)
         result = await hold_call(
             client,
             utterances,

@@ -107,8 +107,8 @@ def _in_words(message: str, table: Any, kind: Any) -> str:
         return f"{inside}needs the option {missing[1]!r}"
     choices = _choices(kind)
     if choices and found["what"].startswith("Invalid enum value"):
-        listed = ", ".join(map(repr, choices))
-        return f"{name} is {_shown(value)} and may be {listed}{did_you_mean(str(value), choices)}"
+        may_be = ", ".join(map(repr, choices))
+        return f"{name} is {_shown(value)} and may be {may_be}{did_you_mean(str(value), choices)}"
     if expected := _EXPECTED.fullmatch(found["what"]):
         may_be = _expected(expected["kinds"], expected["bound"].strip())
         return f"{name} is {_shown(value)} and must be {may_be}"

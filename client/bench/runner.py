@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 from client.bench.machine import source_commit, this_machine
@@ -44,6 +45,7 @@ class Target:
     key: str | None = None
     model: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    ca: Path | None = None
     duplex: bool = True
     models: Mapping[str, str] = field(default_factory=dict)
     ready_s: float | None = None
@@ -267,7 +269,7 @@ class _Run:
 
     async def _connect(self) -> Any:
         target = self._target
-        return await connect(self._url, key=target.key, headers=target.headers)
+        return await connect(self._url, key=target.key, headers=target.headers, ca=target.ca)
 
     def _say(self, words: str) -> None:
         self._progress(self._prefix + words)

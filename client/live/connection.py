@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,15 @@ class Connection:
     one that connects again: what it has to say itself goes by ``enqueue``, which never waits."""
 
     def __init__(
-        self, client: RealtimeClient, url: str, key: str | None, say: Callable[[str], None]
+        self,
+        client: RealtimeClient,
+        url: str,
+        key: str | None,
+        say: Callable[[str], None],
+        ca: Path | None = None,
     ) -> None:
         self._client = client
-        self._url, self._key, self._say = url, key, say
+        self._url, self._key, self._ca, self._say = url, key, ca, say
         self._token: str | None = None  # set by the server's offer
         self._patience_s = 0.0  # set by the server's offer
         self._last_event = ""
@@ -158,6 +164,6 @@ class Connection:
             await asyncio.sleep(self._next_try_s - loop.time())
             self._next_try_s = loop.time() + RETRY_S
             try:
-                return await take_up(self._url, token, self._last_event, key=self._key)
+                return await take_up(self._url, token, self._last_event, key=self._key, ca=self._ca)
             except Unreachable:
                 continue

@@ -22,7 +22,7 @@ INSTALL = (
     "the microphone needs PyAudio, which is not installed:\n"
     "  Debian, Ubuntu:  apt-get install portaudio19-dev gcc python3-dev\n"
     "  macOS:           brew install portaudio\n"
-    "then              pip install -e '.[mic]'"
+    "then              pip install 'duplex-r1[mic]'"
 )
 
 

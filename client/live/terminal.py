@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TextIO
 
 from client.caller.caller import set_up
@@ -21,7 +22,7 @@ from client.screen import Screen
 from client.talk import FAILED, OK, USAGE
 
 EchoGuardChoice = Literal["auto", "on", "off"]
-NO_GUARD = "the echo guard needs the package livekit: pip install -e '.[mic]'"
+NO_GUARD = "the echo guard needs the package livekit: pip install 'duplex-r1[mic]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class LiveOptions:
 
     url: str
     key: str | None = None
+    ca: Path | None = None  # a PEM file: whom to trust, in place of the system's
     model: str | None = None
     session: SessionOptions = field(default_factory=SessionOptions)
     input: str | None = None
@@ -88,8 +90,8 @@ async def _talk(
 ) -> int:
     try:
         url = realtime_url(options.url, options.model)
-        client = await connect(url, key=options.key)
-        line = Connection(client, url, options.key, screen.line)
+        client = await connect(url, key=options.key, ca=options.ca)
+        line = Connection(client, url, options.key, screen.line, ca=options.ca)
         try:
             await set_up(client, options.session, line.note)
             call = LiveClient(

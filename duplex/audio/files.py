@@ -2,9 +2,10 @@
 
 import wave
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from duplex.audio.formats import Samples, encode_pcm16
 
@@ -16,7 +17,7 @@ def read_sound(path: Path) -> tuple[Samples, int]:
     """Return a recording's samples, its channels averaged, and its rate in Hz.
 
     The format is told by the content: WAV of integers or floats, FLAC, Ogg with Vorbis or Opus,
-    MP3, AIFF, and what else libsndfile reads.
+    MP3, AIFF, and what else libsndfile reads; with PyAV installed, what FFmpeg reads: m4a, webm.
 
     Raises:
         ValueError: it is no such file, or its samples are no numbers; the message names it.
@@ -25,16 +26,51 @@ def read_sound(path: Path) -> tuple[Samples, int]:
     with path.open("rb") as file:
         import soundfile  # where it is used: a server reads no files
 
+        if not file.read(1):
+            raise ValueError(f"{path}: the file is empty")
+        file.seek(0)
         try:
             samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
         except soundfile.LibsndfileError as error:
-            reason = error.error_string
-            raise ValueError(f"{path}: not a sound file that can be read: {reason}") from error
+            file.seek(0)
+            samples, rate = _decode(path, file, error.error_string)
+    if not len(samples):
+        raise ValueError(f"{path}: there is no sound in it")
     if not np.isfinite(samples).all():
         raise ValueError(f"{path}: not all of its samples are numbers")
     # Floats, and what was coded with losses, may go a little beyond the range.
     mono: Samples = np.clip(samples.mean(axis=1), -1, 1).astype(np.float32)
     return mono, int(rate)
+
+
+def _decode(path: Path, file: BinaryIO, reason: str) -> tuple[NDArray[np.float64], int]:
+    """Samples [T, channels] and rate of the first sound in a file that libsndfile does not read.
+
+    Raises:
+        ValueError: FFmpeg does not either, or PyAV is not installed.
+    """
+    told = f"{path}: not a sound file that can be read: {reason}"
+    try:
+        import av
+    except ImportError as error:
+        hint = "m4a, webm and others need PyAV: pip install 'duplex-r1[files]'"
+        raise ValueError(f"{told} ({hint})") from error
+    try:
+        with av.open(file, "r") as container:
+            stream = container.streams.audio[0]
+            floats = av.AudioResampler(format="fltp")
+            pieces = [
+                piece.to_ndarray()
+                for frame in container.decode(stream)
+                for piece in floats.resample(frame)
+            ]
+            rate = int(stream.rate)
+    except IndexError as error:
+        raise ValueError(f"{path}: there is no sound in it") from error
+    except av.FFmpegError as error:
+        raise ValueError(f"{told.rstrip('.')}; nor for FFmpeg: {error.strerror}") from error
+    sound = np.concatenate(pieces, axis=1) if pieces else np.zeros((1, 0))
+    return sound.T.astype(np.float64), rate
 
 
 def sounds_in(folder: Path) -> list[Path]:

@@ -36,7 +36,7 @@ from client.caller.caller import CallOptions
 from client.realtime import ClientError
 from duplex.app import build, build_ear
 from duplex.cli.bench_options import Server, Wanted, told_command
-from duplex.cli.recordings import make_folder, server_command, speaker
+from duplex.cli.recordings import make_folder, own_key, server_command, speaker
 from duplex.config import Config, EarConfig
 from duplex.errors import ConfigError
 from duplex.model_store import Progress
@@ -146,7 +146,9 @@ async def _run(
     most = max([4, *wanted.scope.call_counts])
     # It is to be seen what load does: the server that we start refuses nobody.
     server_arguments = [*server_arguments, "--set", f"server.max_calls={most}"]
-    started = Target("", wanted.name, duplex=not wanted.foreign, models=_models(config))
+    started = Target(
+        "", wanted.name, own_key(config), duplex=not wanted.foreign, models=_models(config)
+    )
     targets = [started if wanted.server is None else _target(wanted.server, wanted)]
     if wanted.against is not None:
         targets.append(_target(wanted.against, wanted))
@@ -210,7 +212,13 @@ def _recordings(config: Config, wanted: Wanted) -> Recordings:
 
 def _target(server: Server, wanted: Wanted) -> Target:
     return Target(
-        server.url, server.name, server.key, server.model, server.headers, not wanted.foreign
+        server.url,
+        server.name,
+        server.key,
+        server.model,
+        server.headers,
+        server.ca,
+        not wanted.foreign,
     )
 
 

@@ -40,6 +40,7 @@ class Server:
     key: str | None
     model: str | None
     headers: dict[str, str]
+    ca: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         type=_header,
         metavar="NAME:VALUE",
         help="sent with every connection, to both servers",
+    )
+    server.add_argument(
+        "--ca", type=Path, metavar="FILE", help="PEM file: whose certificates to trust, for both"
     )
     server.add_argument(
         "--foreign",
@@ -190,10 +194,10 @@ def wanted(options: argparse.Namespace) -> Wanted:
     server = against = None
     if options.url is not None:
         key = _key(options.key, options.key_env)
-        server = Server(options.url, first, key, options.model, headers)
+        server = Server(options.url, first, key, options.model, headers, options.ca)
     if options.against is not None:
         key = _key(options.against_key, options.against_key_env)
-        against = Server(options.against, second, key, options.against_model, headers)
+        against = Server(options.against, second, key, options.against_model, headers, options.ca)
     return Wanted(
         server=server,
         against=against,

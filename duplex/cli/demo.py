@@ -28,24 +28,26 @@ def demo(options: argparse.Namespace) -> int:
     from client.bench.questions import load_questions, record
     from client.realtime import SAMPLE_RATE_HZ, ClientError
     from duplex.audio.files import write_wav
-    from duplex.cli.recordings import make_folder, server_command, speaker
+    from duplex.cli.recordings import make_folder, own_key, server_command, speaker
 
     out: Path = options.out
     make_folder(out)
-    speak = speaker(config_of(options))
+    config = config_of(options)
+    speak = speaker(config)
     files = []
     for question in load_questions().dialogue:
         path = out / f"{question.id}.wav"
         write_wav(path, record(question, speak).samples, SAMPLE_RATE_HZ)
         files.append(path)
     try:
-        return asyncio.run(_hold(server_command(server_arguments(options)), files, out))
+        command = server_command(server_arguments(options))
+        return asyncio.run(_hold(command, files, out, own_key(config)))
     except ClientError as error:
         print(f"error: {error}")
         return 1
 
 
-async def _hold(command: list[str], files: list[Path], out: Path) -> int:
+async def _hold(command: list[str], files: list[Path], out: Path, key: str | None) -> int:
     from client.bench.server_process import serving
     from client.realtime import SessionOptions
     from client.talk import TalkOptions, talk
@@ -58,6 +60,7 @@ async def _hold(command: list[str], files: list[Path], out: Path) -> int:
                 files=files,
                 save=out / "heard.wav",
                 timeline=out / "timeline.svg",
+                key=key,
                 session=SessionOptions(duplex=True),
             )
         )

@@ -1,6 +1,7 @@
 """The callers of demo and bench: recordings that the project speaks itself."""
 
 import hashlib
+import os
 import sys
 import tempfile
 import threading
@@ -105,6 +106,12 @@ def make_folder(out: Path) -> None:
             pass
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror or error}") from error
+
+
+def own_key(config: Config) -> str | None:
+    """The key that a server of our own will want, if there is one in its variable."""
+    name = config.access.key_env
+    return os.environ.get(name) or None if name else None
 
 
 def server_command(arguments: list[str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 from duplex.cli.options import add_command
 from duplex.errors import ConfigError
 
+KEY_VARIABLE = "DUPLEX_API_KEY"
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
 
 
@@ -16,7 +18,15 @@ def add(commands: Any) -> None:
     summary = "Talk to a server with microphone and loudspeaker, or play recordings to it."
     parser = add_command(commands, "talk", talk, summary)
     parser.add_argument("--url", default=DEFAULT_URL, help=f"server (default {DEFAULT_URL})")
-    parser.add_argument("--key", help="API key, for servers that want one")
+    parser.add_argument(
+        "--key", help=f"API key, for servers that want one (default: the variable {KEY_VARIABLE})"
+    )
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM file: the server's own certificate, or whose signature is to be trusted",
+    )
     parser.add_argument(
         "--foreign",
         action="store_true",
@@ -39,8 +49,8 @@ def add(commands: Any) -> None:
         "--file",
         type=Path,
         action="append",
-        metavar="WAV",
-        help="a recording; give it again for the next turn",
+        metavar="FILE",
+        help="a recording: WAV, FLAC, MP3, Ogg; with PyAV m4a, webm. Again: the next turn",
     )
     played.add_argument("--save", type=Path, metavar="WAV", help="write what was heard")
     played.add_argument("--timeline", type=Path, metavar="SVG", help="draw the call")
@@ -60,7 +70,8 @@ def talk(options: argparse.Namespace) -> int:
         files=options.file,
         save=options.save,
         timeline=options.timeline,
-        key=options.key,
+        key=_key(options),
+        ca=options.ca,
         session=session,
     )
     return asyncio.run(play(wanted))
@@ -77,7 +88,8 @@ def _talk_live(options: argparse.Namespace, session: Any) -> int:
         raise ConfigError("--save and --timeline go with --file")
     wanted = LiveOptions(
         url=options.url,
-        key=options.key,
+        key=_key(options),
+        ca=options.ca,
         session=replace(session, manual_turns=options.push_to_talk, resume=True),
         input=options.input,
         output=options.output,
@@ -85,3 +97,9 @@ def _talk_live(options: argparse.Namespace, session: Any) -> int:
         echo_guard=options.echo_guard,
     )
     return asyncio.run(live_talk(wanted))
+
+
+def _key(options: argparse.Namespace) -> str | None:
+    """Another project's server is not sent the key of one of ours."""
+    given: str | None = options.key
+    return given or (None if options.foreign else os.environ.get(KEY_VARIABLE)) or None

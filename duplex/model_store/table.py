@@ -2,6 +2,11 @@
 
 from duplex.model_store.store import ModelStore
 
+PACKAGES = (
+    "The packages are uploads of open models, often by others than their makers. They are data: no "
+    "code\nof theirs runs, and verified files have the sha256 of the manifest (docs/models.md)."
+)
+
 
 def render_status(store: ModelStore) -> str:
     """What is installed, where from, checked or not, under which license; one model a line."""
@@ -27,4 +32,5 @@ def render_status(store: ModelStore) -> str:
         )
         lines.append("  ".join(cells))
     lines += ["", *notes] if notes else []
+    lines += ["", PACKAGES] if any(row[-1].startswith("package:") for row in rows) else []
     return "\n".join([*lines, "", f"{on_disk / 1e6:.0f} MB in {store.root}"])

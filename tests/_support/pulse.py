@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,14 @@ LOUD = 0.02
 QUIET_S = 0.4  # so long without a loud sample is silence, not a gap between words
 MISSING = [name for name in ("pulseaudio", "pactl", "pacat", "parec") if not shutil.which(name)]
 PLUGIN = next(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so"), None)
-UNAVAILABLE = "" if PLUGIN and not MISSING else f"needs PulseAudio and its ALSA plugin: {MISSING}"
+LACKING = [name for name in ("pyaudio", "livekit") if find_spec(name) is None]
+UNAVAILABLE = (
+    f"needs the extra `mic`: {LACKING} not installed"
+    if LACKING
+    else ""
+    if PLUGIN and not MISSING
+    else f"needs PulseAudio and its ALSA plugin: {MISSING}"
+)
 
 # norewinds: else a null sink renders two seconds ahead, and a stream of short buffers stalls.
 _NULL_SINK = f"module-null-sink norewinds=1 rate={RATE} channels=1 sink_name="

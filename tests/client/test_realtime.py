@@ -90,7 +90,8 @@ def test_no_server(lab):
     ("status", "kind", "words"),
     [
         (HTTPStatus.SERVICE_UNAVAILABLE, Refused, "is full: no line free"),
-        (HTTPStatus.UNAUTHORIZED, Refused, "does not accept the key: no line free"),
+        (HTTPStatus.UNAUTHORIZED, Refused, "does not let you in: no line free .*DUPLEX_API_KEY"),
+        (HTTPStatus.FORBIDDEN, Refused, r"does not let you in: no line free \(HTTP 403\)$"),
         (HTTPStatus.NOT_FOUND, Unreachable, "does not answer as a Realtime server"),
     ],
 )
@@ -99,6 +100,15 @@ def test_refusals_in_the_handshake(lab, status, kind, words):
         return connection.respond(status, "no line free")
 
     with pytest.raises(kind, match=words):
+        opened(lab, end_of_call, refuse)
+
+
+def test_a_refusal_in_json_is_told_in_its_words(lab):
+    def refuse(connection, request):
+        error = {"message": "Incorrect API key.", "code": "invalid_api_key"}
+        return connection.respond(HTTPStatus.UNAUTHORIZED, json.dumps({"error": error}))
+
+    with pytest.raises(Refused, match=r"in: Incorrect API key\. \(invalid_api_key\) \(HTTP 401\)"):
         opened(lab, end_of_call, refuse)
 
 

@@ -1,5 +1,6 @@
 """Recordings in the formats that people have, written by soundfile."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,61 @@ def test_what_is_coded_with_losses_is_nearly_what_it_was(
     assert peak_hz == pytest.approx(440, abs=3)
     assert np.sqrt(np.mean(samples[middle] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
     assert len(samples) / rate == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("a.m4a", "aac", RATE), ("a.webm", "libopus", 48_000), ("a.mp4", "aac", RATE)],
+)
+def test_what_telephones_and_browsers_record_is_read(
+    tmp_path: Path, tone: Samples, name: str, codec: str, rate: int
+) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        at = np.arange(rate) / rate
+        pcm = (0.5 * np.sin(2 * np.pi * 440 * at)).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(pcm, format="fltp", layout="mono")
+        frame.sample_rate = rate
+        for fitting in av.AudioResampler(format=stream.format, rate=rate).resample(frame):
+            container.mux(stream.encode(fitting))
+        container.mux(stream.encode(None))
+    samples, found = read_sound(tmp_path / name)
+    assert found == rate
+    assert len(samples) / rate == pytest.approx(1, abs=0.12)
+    middle = samples[len(samples) // 4 : len(samples) * 3 // 4]
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+def test_what_libsndfile_does_not_read_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x1cftypM4A \0\0\0\0")
+    with pytest.raises(ValueError, match=r"a\.m4a: not a sound file.*duplex-r1\[files\]"):
+        read_sound(tmp_path / "a.m4a")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "the file is empty"),
+        (b"My notes: nothing to hear.\n" * 50, "not a sound file"),
+        (b"RIFF\x24\0\0\0WAVE", "not a sound file"),
+    ],
+)
+def test_what_is_no_recording_is_told_with_a_reason(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.wav: {told}"):
+        read_sound(tmp_path / "a.wav")
+
+
+def test_a_recording_of_no_samples_is_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
+    with pytest.raises(ValueError, match="there is no sound in it"):
+        read_sound(tmp_path / "a.wav")
 
 
 def test_channels_are_averaged(tmp_path: Path, tone: Samples) -> None:
