@@ -117,10 +117,15 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
                 log.truncate(0)
     log.close()
     if tower is not None:
-        for calls, seconds in _WARM_TURNS:
-            encode_silence(tower, calls, seconds)
+        warm_ear(tower)
     if runner.decoder.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def warm_ear(tower: AudioTower) -> None:
+    """Hear turns of every kind once."""
+    for calls, seconds in _WARM_TURNS:
+        encode_silence(tower, calls, seconds)
 
 
 def encode_silence(tower: AudioTower, calls: int, seconds: float) -> None:
