@@ -4,9 +4,10 @@
 
 Writes ``gpu.json`` as it goes and prints a short table last. It is spread over three calls of at
 most nine minutes on one H100 or H200, the most valuable first: ``--call a``, ``b`` and ``c``, each
-with an ``--out`` of its own. A section that fails is written down with its error and the others go
-on; when the budget is spent, what is left is named. On CUDA the sections run in a process of their
-own, because an error on the device ends the process it happens in: another goes on after it.
+with an ``--out`` of its own. ``--model tiny --device cpu`` rehearses them. A section that fails is
+written down with its error and the others go on; when the budget is spent, what is left is named.
+On CUDA the sections run in a process of their own, because an error on the device ends the process
+it happens in: another goes on after it.
 """
 
 import argparse
@@ -45,6 +46,14 @@ def tasks_of(model: str, sections: Sequence[str] | None) -> list[str]:
     tasks.sort(key=lambda task: task.endswith("/kernels"))
     chosen = [t for t in tasks if sections is None or t.partition("/")[2] in sections]
     return [FLOORS, *chosen]
+
+
+def tasks_of_call(call: str, model: str) -> list[str]:
+    """The tasks of one of the three calls; of the tiny model to rehearse it."""
+    tasks = CALLS[call]
+    if model == "tiny":
+        tasks = tuple(dict.fromkeys(f"tiny/{task.partition('/')[2]}" for task in tasks))
+    return [FLOORS, *tasks]
 
 
 def run_here(record: Record, tasks: Sequence[str], device: torch.device, deadline: float) -> None:
@@ -141,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sections = arguments.sections.split(",") if arguments.sections else None
     tasks = tasks_of(arguments.model, sections)
     if arguments.call:
-        tasks = [FLOORS, *CALLS[arguments.call]]
+        tasks = tasks_of_call(arguments.call, arguments.model)
     path.unlink(missing_ok=True)
     record = Record.open(path)
     if device.type == "cuda":

@@ -91,6 +91,13 @@ class Bed:
             sizes=options.graph_sizes,
         )
 
+    @cached_property
+    def graph_tower(self) -> AudioTower:
+        """The ear with its chunks as graphs, recorded when they are first asked for."""
+        tower = AudioTower(self.tower.encoder, self.tower.adaptor, self.tower.pool)
+        tower.use_graphs()
+        return tower
+
     @contextmanager
     def brain(self, thoughts_between: int = 80) -> Iterator[NativeBrain]:
         """The model with its thread, as the server has it; thoughts come in segments of

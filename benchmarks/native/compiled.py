@@ -31,7 +31,13 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from engine.native.audio_tower import AudioTower
-from engine.native.device_setup import NativeOptions, encode_silence, open_tower, warm
+from engine.native.device_setup import (
+    NativeOptions,
+    encode_silence,
+    open_tower,
+    warm,
+    warm_ear,
+)
 from engine.native.model import decoder as decoder_module
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig
@@ -156,16 +162,10 @@ def _kernels() -> Iterator[JITFunction[Any]]:
 
 
 def compile_server(config: StepAudioConfig, bits: int, loaded: _Loaded) -> None:
-    """What a server with this model compiles: when it warms up, and later."""
-    options = NativeOptions(device="meta", dtype=torch.bfloat16, calls=8)
+    """What the language model of a server compiles: when it warms up, and later."""
     decoder = Decoder(config.decoder, device="meta", dtype=torch.bfloat16)
     if bits != 16:
         decoder.quantise(bits)  # type: ignore[arg-type]
-    tower = None
-    if config.encoder is not None and config.adaptor is not None:
-        encoder = Encoder(config.encoder, device="meta", dtype=torch.bfloat16)
-        adaptor = Adaptor(config.adaptor, device="meta", dtype=torch.bfloat16)
-        tower = open_tower(encoder, adaptor, options)
     pool = decoder.open_pool(2048, 16)
     sizes = SIZES if bits == 16 else [n for n in SIZES if n <= dispatch.MATVEC_ROWS]
     graphs = DecodeGraphs(decoder, pool, context_tokens=8192, sizes=sizes)
@@ -174,11 +174,33 @@ def compile_server(config: StepAudioConfig, bits: int, loaded: _Loaded) -> None:
     with torch.inference_mode():
         for step in graphs._steps.values():
             step._forward()  # what a capture runs first
-    warm(runner, tower, Limits())
+    warm(runner, None, Limits())
     loaded.phase = "call"
     decode_and_prefill(Runner(decoder, pool), runner)
-    if tower is not None:
-        hear(tower)
+
+
+def compile_ear(config: StepAudioConfig, loaded: _Loaded) -> None:
+    """What the ear of a server compiles, with and without graphs. It is never quantised, and the
+    same in both models."""
+    assert config.encoder is not None
+    assert config.adaptor is not None
+    tower = open_tower(
+        Encoder(config.encoder, device="meta", dtype=torch.bfloat16),
+        Adaptor(config.adaptor, device="meta", dtype=torch.bfloat16),
+        NativeOptions(device="meta", dtype=torch.bfloat16, calls=16),
+    )
+    loaded.phase = "warm"
+    warm_ear(tower)
+    loaded.phase = "call"
+    hear(tower, (0.3, 0.9, 1.7, 4.0, 11.0, 27.0))
+    loaded.phase = "warm"
+    tower.use_graphs()
+    assert tower.graphs is not None
+    with torch.inference_mode():
+        for step in tower.graphs._steps.values():
+            step._forward()
+    loaded.phase = "call"
+    hear(tower, (0.9, 4.0))  # what is no graph was heard above
 
 
 def decode_and_prefill(plain: Runner, runner: Runner) -> None:
@@ -203,10 +225,10 @@ def decode_and_prefill(plain: Runner, runner: Runner) -> None:
             log.close()
 
 
-def hear(tower: AudioTower) -> None:
-    """Turns of all lengths up to two blocks, alone and together, and the exact pass."""
+def hear(tower: AudioTower, turns_s: Sequence[float]) -> None:
+    """Turns of such lengths, alone and together, and the exact pass."""
     for calls in (1, 2, 5, 8):
-        for seconds in (0.3, 0.9, 1.7, 4.0, 11.0, 27.0):
+        for seconds in turns_s:
             encode_silence(tower, calls, seconds)
 
 
@@ -229,8 +251,10 @@ def usage(loaded: Sequence[tuple[str, str, str, bytes, int]]) -> list[Variant]:
 
 
 def compile_all(models: Sequence[str], bits: Sequence[int]) -> dict[str, list[Variant]]:
-    """The variants of each model and number of bits."""
-    found = {}
+    """The variants of the ear, and of each model and number of bits."""
+    with described_h100() as loaded:
+        compile_ear(MODELS[models[0]], loaded)
+        found = {"ear": usage(loaded.kernels)}
     for model in models:
         for each in bits:
             with described_h100() as loaded:

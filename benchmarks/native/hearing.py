@@ -1,16 +1,19 @@
 """What hearing costs: chunks, whole turns, and the delay that is left when a turn ends."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.native.bed import CHUNK_S, PACKET_SAMPLES, RATE, Bed, Call, noise
 from benchmarks.native.timing import now, spread, times, wait_for
+from engine.errors import EngineError
 from engine.native.audio_stream import AudioStream
+from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain
 from engine.types import GenerationOptions
 
@@ -19,10 +22,12 @@ AT_ONCE = GenerationOptions(max_tokens=4, repetition_penalty=1.0)
 Sample = tuple[float, float]  # seconds until the turn was heard, until the first token
 
 
-def chunk_times(bed: Bed, calls: int, seconds: float, warm: int = 3) -> dict[str, Any]:
+def chunk_times(
+    bed: Bed, tower: AudioTower, calls: int, seconds: float, warm: int = 3
+) -> dict[str, Any]:
     """Encoder and adaptor over the next chunk of ``calls`` calls in one step, all through turns
     of ``seconds``: until it is on the device's queue, and until it is done."""
-    streams = [bed.tower.open() for _ in range(calls)]
+    streams = [tower.open() for _ in range(calls)]
     queued, done = [], []
     try:
         for stream in streams:
@@ -31,7 +36,7 @@ def chunk_times(bed: Bed, calls: int, seconds: float, warm: int = 3) -> dict[str
             requests = [stream.step() for stream in streams]
             wait_for(bed.device)
             start = now()
-            bed.tower.encode(requests)
+            tower.encode(requests)
             queued.append(now() - start)
             wait_for(bed.device)
             done.append(now() - start)
@@ -53,20 +58,47 @@ def exact_times(bed: Bed, seconds: float, repetitions: int) -> dict[str, float]:
         stream.close()
 
 
+def chunk_difference(bed: Bed, calls: int, seconds: float) -> float:
+    """How far the latents of chunks as graphs are from those without, at most, over the size of
+    the latter."""
+    latents = []
+    for tower in (bed.tower, bed.graph_tower):
+        streams = [tower.open() for _ in range(calls)]
+        found = []
+        for seed, stream in enumerate(streams):
+            stream.feed(noise(seconds, seed))
+        while streams[0].due():
+            for result in tower.encode([stream.step() for stream in streams]):
+                if isinstance(result, EngineError):
+                    raise result
+                found.append(result.stable.float())
+        for stream in streams:
+            stream.close()
+        latents.append(torch.cat(found))
+    plain, graphed = latents
+    return float((plain - graphed).abs().max() / plain.abs().max())
+
+
 def encoder(
     bed: Bed,
+    keep: Callable[[dict[str, Any]], None],
     *,
     calls: Sequence[int],
     chunks_s: float,
     turns_s: Sequence[float],
     repetitions: int,
 ) -> dict[str, Any]:
-    """Chunks of several calls together, and exact passes."""
-    return {
-        "chunk": {str(count): chunk_times(bed, count, chunks_s) for count in calls},
-        "chunk_s": CHUNK_S,
-        "exact_ms": {f"{s:g}": exact_times(bed, s, repetitions) for s in turns_s},
-    }
+    """Chunks of several calls together, without graphs and with them, and exact passes. ``keep``
+    is called with the parts so far."""
+    found: dict[str, Any] = {"chunk_s": CHUNK_S}
+    for way in ("eager", "graphs"):
+        tower = bed.graph_tower if way == "graphs" else bed.tower
+        found[way] = {str(count): chunk_times(bed, tower, count, chunks_s) for count in calls}
+        keep(found)
+    found["difference"] = chunk_difference(bed, calls[1], chunks_s)
+    keep(found)
+    found["exact_ms"] = {f"{s:g}": exact_times(bed, s, repetitions) for s in turns_s}
+    return found
 
 
 async def first_token(bed: Bed, call: Call, last: NDArray[np.float32]) -> Sample:

@@ -37,7 +37,7 @@ class Scale:
     context_tokens: int = 8192
     turns_s: tuple[float, ...] = (1, 2, 3, 5, 8, 12, 16, 20, 25, 30)
     sweeps: int = 10
-    encoder_calls: tuple[int, ...] = (1, 4, 16)
+    encoder_calls: tuple[int, ...] = (1, 4, 8, 16)
     exact_s: tuple[float, ...] = (1, 5, 10, 15, 20, 25)
     repetitions: int = 20
     prefill_sizes: tuple[int, ...] = (5, 16, 64, 128, 256, 512, 1024)
@@ -110,8 +110,8 @@ SECONDS = {  # on an H100, the building of the model aside: 7b, 32b
     "transformers": (20, 35),
     "quantised": (25, 50),
     "kernels": (70, 70),
-    "encoder": (15, 15),
-    "voice": (30, 30),
+    "encoder": (30, 30),
+    "voice": (60, 60),
 }
 # Three calls of at most nine minutes, most valuable first.
 CALLS: dict[str, tuple[str, ...]] = {
@@ -155,7 +155,7 @@ class Bench:
             "transformers": self._transformers,
             "quantised": lambda: self._quantised(keep),
             "kernels": self._kernels,
-            "encoder": self._encoder,
+            "encoder": lambda: self._encoder(keep),
             "voice": self._voice,
         }
         return sections[section]()
@@ -233,10 +233,11 @@ class Bench:
         scale = self.scale
         return capacity.capacity(self.bed, voices=VOICES, calls=scale.calls, course=scale.course)
 
-    def _encoder(self) -> dict[str, Any]:
+    def _encoder(self, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         scale = self.scale
         return hearing.encoder(
             self.bed,
+            keep,
             calls=scale.encoder_calls,
             chunks_s=max(6.0, scale.turn_s),
             turns_s=scale.exact_s,

@@ -101,11 +101,15 @@ def _quantised(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _voice(result: dict[str, Any]) -> Iterator[str]:
-    for count, one in result["utterances"].items():
-        yield (
-            f"voice of {count:>3} utterances: {one['chunk_of_all_ms']['p50']:.1f} ms for a second "
-            f"of each (first {one['first_chunk_of_all_ms']:.1f}), {one['busy']:.0%} of real time"
-        )
+    for count, both in result["utterances"].items():
+        for way in ("in_turn", "together"):
+            one = both[way]
+            yield (
+                f"voice of {count:>3} utterances {way:8}: {one['chunk_of_all_ms']['p50']:.1f} ms "
+                f"for a second of each (first {one['first_chunk_of_all_ms']:.1f}), "
+                f"{one['busy']:.0%} of real time"
+            )
+        yield f"voice of {count:>3} utterances: at most {both['difference']:.1e} apart"
 
 
 def _kernels(result: list[dict[str, Any]]) -> Iterator[str]:
@@ -116,11 +120,17 @@ def _kernels(result: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _encoder(result: dict[str, Any]) -> Iterator[str]:
-    for count, one in result["chunk"].items():
-        took, host = one["ms"], one["host_ms"]
-        yield f"chunk of {count:>3} calls {took['p50']:.2f} ms (host {host['p50']:.2f})"
-    exact = ", ".join(f"{turn} s {one['p50']:.1f}" for turn, one in result["exact_ms"].items())
-    yield f"exact pass, ms: {exact}"
+    for way in ("eager", "graphs"):
+        for count, one in result.get(way, {}).items():
+            took, host = one["ms"], one["host_ms"]
+            yield (
+                f"chunk of {count:>3} calls {way:6} {took['p50']:.2f} ms (host {host['p50']:.2f})"
+            )
+    if "difference" in result:
+        yield f"chunks of both ways at most {result['difference']:.1e} apart"
+    if exact := result.get("exact_ms"):
+        passes = ", ".join(f"{turn} s {one['p50']:.1f}" for turn, one in exact.items())
+        yield f"exact pass, ms: {passes}"
 
 
 _LINES: dict[str, Callable[[Any], Iterator[str]]] = {

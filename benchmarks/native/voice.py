@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.native.timing import now, spread, wait_for
 from tts.token2wav.config import DitConfig, EncoderConfig, FlowConfig, HiftConfig
 from tts.token2wav.flow import Flow
 from tts.token2wav.hift import Hift
 from tts.token2wav.prompt import VoicePrompt
-from tts.token2wav.stream import CHUNK_CODES, CODE_RATE, Token2Wav
+from tts.token2wav.stream import CHUNK_CODES, CODE_RATE, Feed, StreamState, Token2Wav
 
 PROMPT_CODES = 125  # 5 s
 LOOKAHEAD = 3
@@ -46,9 +47,10 @@ TINY_VOICE = VoiceShape(
 
 
 def voice(device: torch.device, shape: VoiceShape) -> dict[str, Any]:
-    """Chunks of a second, of so many utterances that are rendered in turn, as a server does.
+    """Chunks of a second of so many utterances, rendered one after another and in one step.
 
-    ``busy`` is the share of real time that a second of all their speech takes.
+    ``busy`` is the share of real time that a second of all their speech takes. ``difference`` is
+    the largest between samples of the two ways.
     """
     model = _random_model(device, shape)
     rng = np.random.default_rng(0)
@@ -56,40 +58,59 @@ def voice(device: torch.device, shape: VoiceShape) -> dict[str, Any]:
     primed = model.open(_random_prompt(shape, rng))
     wait_for(device)
     found: dict[str, Any] = {"prompt_ms": (now() - primed_at) * 1000, "utterances": {}}
-    _round(model, [primed], rng, device)  # the kernels are chosen and loaded
     for count in shape.utterances:
-        states, first_s, rounds_s = [primed] * count, 0.0, []
-        for number in range(shape.chunks):
-            begin = now()
-            states = _round(model, states, rng, device, extra=0 if number else LOOKAHEAD)
-            if number:
-                rounds_s.append(now() - begin)
-            else:
-                first_s = now() - begin
-        second_s = CHUNK_CODES / CODE_RATE
-        found["utterances"][str(count)] = {
-            "first_chunk_of_all_ms": first_s * 1000,
-            "chunk_of_all_ms": spread(rounds_s),
-            "busy": sum(rounds_s) / len(rounds_s) / second_s,
-        }
+        samples = {}
+        result: dict[str, Any] = {}
+        found["utterances"][str(count)] = result
+        for way, most in (("in_turn", 1), ("together", count)):
+            rng = np.random.default_rng(count)  # the same codes both ways
+            rounds = _Rounds(model, [primed] * count, most, rng)
+            rounds.next(LOOKAHEAD)  # the kernels are chosen and loaded
+            wait_for(device)
+            first_s, rounds_s = 0.0, []
+            rounds.states = [primed] * count
+            for number in range(shape.chunks):
+                begin = now()
+                made = rounds.next(0 if number else LOOKAHEAD)
+                wait_for(device)
+                if number:
+                    rounds_s.append(now() - begin)
+                else:
+                    first_s = now() - begin
+            samples[way] = made
+            result[way] = {
+                "first_chunk_of_all_ms": first_s * 1000,
+                "chunk_of_all_ms": spread(rounds_s),
+                "busy": sum(rounds_s) / len(rounds_s) / (CHUNK_CODES / CODE_RATE),
+            }
+        pairs = zip(samples["in_turn"], samples["together"], strict=True)
+        result["difference"] = max(float(np.abs(one - other).max()) for one, other in pairs)
     return found
 
 
-def _round(
-    model: Token2Wav,
-    states: list[Any],
-    rng: np.random.Generator,
-    device: torch.device,
-    extra: int = 0,
-) -> list[Any]:
-    """The next chunk of every utterance."""
-    after = []
-    for state in states:
-        codes = rng.integers(0, model.flow.config.vocab, CHUNK_CODES + extra).tolist()
-        _, state = model.feed(codes, state)
-        after.append(state)
-    wait_for(device)
-    return after
+@dataclass(slots=True)
+class _Rounds:
+    """Utterances that are fed a chunk each, ``most`` of them in a step."""
+
+    model: Token2Wav
+    states: list[StreamState]
+    most: int
+    rng: np.random.Generator
+
+    def next(self, extra: int) -> list[NDArray[np.float32]]:
+        """The next chunk of every utterance."""
+        vocab = self.model.flow.config.vocab
+        feeds = [
+            Feed(self.rng.integers(0, vocab, CHUNK_CODES + extra).tolist(), state)
+            for state in self.states
+        ]
+        results = [
+            result
+            for start in range(0, len(feeds), self.most)
+            for result in self.model.feed_all(feeds[start : start + self.most])
+        ]
+        self.states = [state for _, state in results]
+        return [samples for samples, _ in results]
 
 
 def _random_model(device: torch.device, shape: VoiceShape) -> Token2Wav:

@@ -10,7 +10,7 @@ import torch
 from engine.features import SAMPLE_RATE_HZ
 from engine.native.audio_stream import AudioConfig, AudioStream
 from engine.native.audio_tower import AudioTower
-from engine.native.fit import BLOCK_TOKENS, LEFT_FOR_VOICE, LEFT_FREE, ear_blocks
+from engine.native.fit import BLOCK_TOKENS, LEFT_FREE, ear_blocks, voice_bytes
 from engine.native.minds import Pace
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.decoder import Decoder
@@ -47,7 +47,7 @@ class NativeOptions:
     weight_bits: Literal[4, 8, 16] = 16
     context_tokens: int = 8192
     cache_tokens: int = 0
-    calls: int = 4  # at most; the ear's cache is sized by them
+    calls: int = 4  # at most; the ear's cache and the voice's room are sized by them
     limits: Limits = field(default_factory=Limits)
     audio: AudioConfig = field(default_factory=AudioConfig)
     pace: Pace = field(default_factory=Pace)
@@ -117,10 +117,15 @@ def warm(runner: Runner, tower: AudioTower | None, limits: Limits) -> None:
                 log.truncate(0)
     log.close()
     if tower is not None:
-        for calls, seconds in _WARM_TURNS:
-            encode_silence(tower, calls, seconds)
+        warm_ear(tower)
     if runner.decoder.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def warm_ear(tower: AudioTower) -> None:
+    """Hear turns of every kind once."""
+    for calls, seconds in _WARM_TURNS:
+        encode_silence(tower, calls, seconds)
 
 
 def encode_silence(tower: AudioTower, calls: int, seconds: float) -> None:
@@ -143,5 +148,5 @@ def _tokens_that_fit(decoder: Decoder, options: NativeOptions) -> int:
         return max(_TOKENS_ON_CPU, options.context_tokens)
     torch.cuda.empty_cache()  # what quantising left
     free, _ = torch.cuda.mem_get_info(decoder.device)
-    left = LEFT_FREE + (LEFT_FOR_VOICE if options.speaks else 0)
+    left = LEFT_FREE + (voice_bytes(options.calls) if options.speaks else 0)
     return (free - left) // decoder.shape.kv_bytes_per_token(decoder.dtype.itemsize)

@@ -19,8 +19,13 @@ from engine.native.model.config import (
 from engine.ops.quant import GROUP
 
 GIB = 1024**3
+_BYTES, _SCALE_BYTES = 2, 4  # of bfloat16, and of the fp32 scale of a quantised group
 LEFT_FREE = 3 * GIB  # for activations, graphs, and what is heard in open turns
-LEFT_FOR_VOICE = 2 * GIB  # token2wav, which is loaded afterwards, and its utterances
+_VOICE_WEIGHTS = GIB  # of token2wav, which is loaded afterwards, with its activations
+# What the flow keeps of one utterance, in bfloat16: keys and values of 16 blocks at 10 steps, of
+# two rows of 350 frames of 512, with a voice prompt of 5 s.
+UTTERANCE_BYTES = 2 * (10 * 16) * 2 * 350 * 512 * _BYTES
+_UTTERANCES_A_STEP = 8  # which have the state before the step and the one after it
 BLOCK_TOKENS = 16
 PUBLISHED = {
     "step-audio-r1": R1_32B,
@@ -28,9 +33,9 @@ PUBLISHED = {
     "step-audio-2-mini": MINI_7B,
     "step-audio-2-mini-think": MINI_7B,
 }
-_EARS = 4  # calls that may all speak for the whole of a block
+_CALLS = (1, 4, 8, 16, 32)  # of the table
+_ALL_AT_ONCE = 4  # so few calls may all speak at the same time
 _CUDA_CONTEXT = 6 * GIB // 10  # which a process has before it has anything else
-_BYTES, _SCALE_BYTES = 2, 4  # of bfloat16, and of the fp32 scale of a quantised group
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def fit(
     """Share ``gpu_bytes`` out as a server with so many calls does, in bfloat16."""
     weights = weight_bytes(config, bits)
     ear = ear_blocks(config.encoder, calls) * ear_block_bytes(config.encoder)
-    left = _CUDA_CONTEXT + LEFT_FREE + (LEFT_FOR_VOICE if speaks else 0)
+    left = _CUDA_CONTEXT + LEFT_FREE + (voice_bytes(calls) if speaks else 0)
     tokens = (gpu_bytes - weights - ear - left) // config.decoder.kv_bytes_per_token()
     context = min(context_tokens, config.decoder.max_positions)
     return Fit(weights, ear, left, tokens, tokens / context, tokens // calls)
@@ -84,8 +89,20 @@ def ear_blocks(encoder: EncoderShape | None, calls: int) -> int:
     """
     if encoder is None:
         return 0
-    speaking = min(calls, max(_EARS, -(-calls // 2)))
-    return (speaking + 1) * -(-encoder.context // BLOCK_TOKENS)
+    return (at_once(calls) + 1) * -(-encoder.context // BLOCK_TOKENS)
+
+
+def voice_bytes(calls: int) -> int:
+    """Bytes for the model's own voice: its weights, the state that every utterance begins with,
+    those that are spoken at the same time, and the new ones of a step."""
+    speaking = at_once(calls)
+    states = 1 + speaking + min(speaking, _UTTERANCES_A_STEP)
+    return _VOICE_WEIGHTS + states * UTTERANCE_BYTES
+
+
+def at_once(calls: int) -> int:
+    """How many of so many callers are taken to speak, or to be spoken to, at the same time."""
+    return min(calls, max(_ALL_AT_ONCE, -(-calls // 2)))
 
 
 def ear_block_bytes(encoder: EncoderShape | None) -> int:
@@ -120,7 +137,7 @@ def table(config: StepAudioConfig, gpu_gib: float, *, context_tokens: int = 8192
     lines = [f"{head} {'full contexts':>14} {'tokens a call':>14}"]
     sizes: tuple[Literal[4, 8, 16], ...] = (16, 8, 4)
     for bits in sizes:
-        for calls in (1, 4, 8, 16, 32):
+        for calls in _CALLS:
             found = fit(
                 config, round(gpu_gib * GIB), calls=calls, bits=bits, context_tokens=context_tokens
             )
@@ -132,4 +149,5 @@ def table(config: StepAudioConfig, gpu_gib: float, *, context_tokens: int = 8192
                 f"{begin} {found.ear_bytes / GIB:>5.2f} GiB {found.cache_tokens:>13,} "
                 f"{found.contexts:>14.1f} {found.tokens_a_call:>14,}"
             )
-    return lines
+    voices = ", ".join(f"{voice_bytes(calls) / GIB:.1f} GiB for {calls}" for calls in _CALLS)
+    return [*lines, f"The model's own voice (native.speaks) takes of the cache {voices} calls."]

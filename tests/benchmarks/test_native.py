@@ -24,9 +24,16 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int]:
-    out = tmp_path_factory.mktemp("gpu")
-    code = gpu.main(["--model", "tiny", "--device", "cpu", "--out", str(out)])
-    return json.loads((out / "gpu.json").read_text()), code
+    """The three calls as they are made on a GPU, and all that they found."""
+    data: dict[str, Any] = {}
+    code = 0
+    for call in CALLS:
+        out = tmp_path_factory.mktemp(f"gpu-{call}")
+        given = ["--call", call, "--model", "tiny", "--device", "cpu", "--out", str(out)]
+        code |= gpu.main(given)
+        for kind, found in json.loads((out / "gpu.json").read_text()).items():
+            data[kind] = data.get(kind, {}) | found if isinstance(found, dict) else found
+    return data, code
 
 
 def test_every_section_has_its_figures(run: tuple[dict[str, Any], int]) -> None:
@@ -52,6 +59,14 @@ def test_what_is_measured_is_what_was_asked_for(run: tuple[dict[str, Any], int])
     assert packet["none"]["thoughts_before"] == [0]
     assert scale.segment - 3 <= packet["think_first"]["thoughts_before"][0] <= scale.segment
     assert scale.thoughts - 6 <= packet["before"]["thoughts_before"][0] <= scale.thoughts
+    encoder = data["results"]["tiny/encoder"]
+    for way in ("eager", "graphs"):
+        assert list(encoder[way]) == [str(count) for count in scale.encoder_calls]
+    assert encoder["difference"] < 1e-4
+    for count, both in data["results"]["tiny/voice"]["utterances"].items():
+        for way in ("in_turn", "together"):
+            assert both[way]["chunk_of_all_ms"]["n"] == scale.voice.chunks - 1, count
+        assert both["difference"] < 1e-4
     kernels = data["results"]["tiny/kernels"]
     assert all(one["ok"] for one in kernels)
 

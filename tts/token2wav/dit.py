@@ -1,10 +1,13 @@
 """The estimator of the flow's velocity: a diffusion transformer that runs chunk by chunk.
 
-Blocks are adaLN-Zero (arXiv 2212.09748) with a third, convolutional part between attention and
-MLP. Attention has no positions: order enters through the causal convolutions alone.
+Chunks of several utterances go through it together, if they have the same number of frames: as rows
+one utterance after another, two each. What an utterance keeps is its own. Blocks are adaLN-Zero
+(arXiv 2212.09748) with a third, convolutional part between attention and MLP. Attention has no
+positions: order enters through the causal convolutions alone.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -72,17 +75,46 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(config.head_dim)
         self.proj = nn.Linear(inner, config.hidden)
 
-    def forward(self, x: Tensor, state: BlockState | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Output ``[B, T, C]`` and all keys and values, the newest first."""
+    def forward(
+        self, x: Tensor, states: Sequence[BlockState] | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Output ``[B, T, C]``, and each utterance's keys and values, the newest first."""
         q, k, v = (
             f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for f in (self.to_q, self.to_k, self.to_v)
         )
         q, k = self.q_norm(q), self.k_norm(k)
-        if state is not None:
-            k, v = torch.cat([k, state.keys], dim=2), torch.cat([v, state.values], dim=2)
-        out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).flatten(2)), k, v
+        kept = [(k, v)]
+        if states is not None:
+            fresh = zip(k.chunk(len(states)), v.chunk(len(states)), states, strict=True)
+            kept = [
+                (torch.cat([key, state.keys], dim=2), torch.cat([value, state.values], dim=2))
+                for key, value, state in fresh
+            ]
+        return self.proj(_attend(q, kept).transpose(1, 2).flatten(2)), kept
+
+
+def _attend(q: Tensor, kept: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Attention of each utterance's rows of ``q [B, H, T, D]`` to what it kept; together where
+    that is of the same length."""
+    by_length: dict[int, list[int]] = {}
+    for number, (keys, _) in enumerate(kept):
+        by_length.setdefault(keys.shape[2], []).append(number)
+    queries = q.chunk(len(kept))
+    parts = list(queries)
+    for members in by_length.values():
+        rows, keys, values = (
+            torch.cat(several) if len(several) > 1 else several[0]
+            for several in (
+                [queries[number] for number in members],
+                [kept[number][0] for number in members],
+                [kept[number][1] for number in members],
+            )
+        )
+        out = F.scaled_dot_product_attention(rows, keys, values)
+        for number, part in zip(members, out.chunk(len(members)), strict=True):
+            parts[number] = part
+    return torch.cat(parts)
 
 
 class _Transpose(nn.Module):
@@ -107,15 +139,21 @@ class ConvPart(nn.Module):
             _Transpose(),
         )
 
-    def forward(self, x: Tensor, state: BlockState | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Output ``[B, T, C]`` and the two tails."""
+    def forward(
+        self, x: Tensor, states: Sequence[BlockState] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Output ``[B, T, C]`` and the two tails ``[B, C, 2]``."""
         x = x.transpose(1, 2)
-        tails = (state.tail1, state.tail2) if state is not None else None
-        x = torch.cat([x.new_zeros(*x.shape[:2], KERNEL - 1) if tails is None else tails[0], x], 2)
-        tail1 = x[:, :, 1 - KERNEL :]
+        if states is None:
+            first = second = x.new_zeros(*x.shape[:2], KERNEL - 1)
+        else:
+            first = torch.cat([state.tail1 for state in states])
+            second = torch.cat([state.tail2 for state in states])
+        x = torch.cat([first, x], dim=2)
+        tail1 = x[:, :, 1 - KERNEL :].clone()  # a view would keep all of the chunk alive
         x = self.block[2:6](self.block[1](x))
-        x = torch.cat([x.new_zeros(*x.shape[:2], KERNEL - 1) if tails is None else tails[1], x], 2)
-        tail2 = x[:, :, 1 - KERNEL :]
+        x = torch.cat([second, x], dim=2)
+        tail2 = x[:, :, 1 - KERNEL :].clone()
         return self.block[6:](x), tail1, tail2
 
 
@@ -146,16 +184,18 @@ class DitBlock(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, modulation: tuple[Tensor, ...], state: BlockState | None
-    ) -> tuple[Tensor, BlockState]:
-        """``[B, T, C]`` to ``[B, T, C]``; the order of the nine is that of the checkpoint."""
+        self, x: Tensor, modulation: tuple[Tensor, ...], states: Sequence[BlockState] | None
+    ) -> tuple[Tensor, list[BlockState]]:
+        """``[B, T, C]`` to ``[B, T, C]``, and the next state of each utterance. The order of the
+        nine is that of the checkpoint."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m, shift_c, scale_c, gate_c = modulation
-        out, keys, values = self.attn(_modulate(x, shift_a, scale_a), state)
+        out, kept = self.attn(_modulate(x, shift_a, scale_a), states)
         x = x + gate_a * out
-        out, tail1, tail2 = self.conv(_modulate(x, shift_c, scale_c), state)
+        out, tail1, tail2 = self.conv(_modulate(x, shift_c, scale_c), states)
         x = x + gate_c * out
         x = x + gate_m * self.mlp(_modulate(x, shift_m, scale_m))
-        return x, BlockState(keys, values, tail1, tail2)
+        tails = zip(kept, tail1.chunk(len(kept)), tail2.chunk(len(kept)), strict=True)
+        return x, [BlockState(k, v, first, second) for (k, v), first, second in tails]
 
 
 class TimeEmbedder(nn.Module):
@@ -216,13 +256,16 @@ class Dit(nn.Module):
         return Modulation(tuple(blocks), final)
 
     def forward(
-        self, x: Tensor, modulation: Modulation, state: tuple[BlockState, ...] | None
-    ) -> tuple[Tensor, tuple[BlockState, ...]]:
-        """Velocity ``[B, mels, T]`` of the stacked inputs ``[B, 4 * mels, T]``."""
+        self, x: Tensor, modulation: Modulation, states: Sequence[tuple[BlockState, ...]] | None
+    ) -> tuple[Tensor, list[tuple[BlockState, ...]]]:
+        """Velocity ``[B, mels, T]`` of the stacked inputs ``[B, 4 * mels, T]``, and the next
+        state of each utterance by block. No ``states``: one utterance, of which nothing is kept.
+        """
         x = self.in_proj(x.transpose(1, 2))
         kept = []
         for number, block in enumerate(self.blocks):
-            past = None if state is None else state[number]
+            past = None if states is None else [state[number] for state in states]
             x, new = block(x, modulation.blocks[number], past)
             kept.append(new)
-        return self.final_layer(x, modulation.final).transpose(1, 2), tuple(kept)
+        velocity = self.final_layer(x, modulation.final).transpose(1, 2)
+        return velocity, list(zip(*kept, strict=True))

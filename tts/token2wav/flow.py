@@ -3,9 +3,12 @@
 The encoder's frames, the speaker and the prompt's mel condition an ordinary differential
 equation that carries noise to mel (arXiv 2210.02747); ten Euler steps solve it. Every step keeps
 a state of its own, because what the estimator sees differs from step to step.
+
+Chunks of several utterances are solved in the same steps, those of the same length together.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +27,9 @@ RECENT_FRAMES = 100  # kept by the estimator's attention, after the frames of th
 ENCODER_TOKENS = 2_500
 
 
+SolverState = tuple[tuple[BlockState, ...], ...]  # by step of the solver, then by block
+
+
 @dataclass(frozen=True, slots=True)
 class FlowState:
     """The state of one utterance. It is never changed, so the state after the prompt serves any
@@ -32,7 +38,17 @@ class FlowState:
     speaker: Tensor  # [1, mels]
     prompt_tokens: int
     encoder: EncoderState
-    steps: tuple[tuple[BlockState, ...], ...]  # by step of the solver, then by block
+    steps: SolverState
+
+
+@dataclass(frozen=True, slots=True)
+class FlowChunk:
+    """The next ``codes [1, T]`` of one utterance. The last three are only looked at and come again
+    with the next chunk, unless ``final``."""
+
+    codes: Tensor
+    state: FlowState
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,55 +104,87 @@ class Flow(nn.Module):
         """
         ahead = codes[:, : self.config.encoder.lookahead]
         speaker = self.project_speaker(speaker)
-        state = self.run(schedule, torch.cat([codes, ahead], dim=1), speaker, mel, None, False)[1]
-        return FlowState(speaker, codes.shape[1], state[0], state[1])
-
-    def feed(
-        self, schedule: Schedule, codes: Tensor, state: FlowState, *, final: bool
-    ) -> tuple[Tensor, FlowState]:
-        """Mel ``[1, mels, frames]`` of ``codes [1, T]`` and the next state.
-
-        The last three codes are only looked at and come again with the next chunk, unless
-        ``final``.
-        """
-        past = (state.encoder, state.steps)
-        mel, (encoder, steps) = self.run(schedule, codes, state.speaker, None, past, final)
-        prompt_frames = state.prompt_tokens * self.config.encoder.up_rate
-        encoder = forget(encoder, state.prompt_tokens, ENCODER_TOKENS, self.config.encoder.up_rate)
-        trimmed = tuple(
-            tuple(block.trim(prompt_frames, RECENT_FRAMES) for block in step) for step in steps
-        )
-        return mel, FlowState(state.speaker, state.prompt_tokens, encoder, trimmed)
+        codes_and_ahead = torch.cat([codes, ahead], dim=1)
+        _, encoder, steps = self.run(schedule, codes_and_ahead, speaker, mel, final=False)
+        return FlowState(speaker, codes.shape[1], encoder, steps)
 
     def run(
+        self, schedule: Schedule, codes: Tensor, speaker: Tensor, condition: Tensor, *, final: bool
+    ) -> tuple[Tensor, EncoderState, SolverState]:
+        """The full pass over ``codes [1, T]``: mel, and what it leaves. ``speaker [1, mels]`` is
+        projected, ``condition [1, mels, <= frames]`` is the mel that is known, zeros after it."""
+        fixed, encoder = self._conditions(codes, speaker, condition, None, final=final)
+        [(mel, steps)] = self._solve(schedule, [fixed], None)
+        return mel, encoder, steps
+
+    def feed(
+        self, schedule: Schedule, chunks: Sequence[FlowChunk]
+    ) -> list[tuple[Tensor, FlowState]]:
+        """Mel ``[1, mels, frames]`` and the next state of each utterance."""
+        conditions = [
+            self._conditions(
+                chunk.codes, chunk.state.speaker, None, chunk.state.encoder, final=chunk.final
+            )
+            for chunk in chunks
+        ]
+        by_length: dict[int, list[int]] = {}
+        for number, (one, _) in enumerate(conditions):
+            by_length.setdefault(one.shape[2], []).append(number)
+        solved: dict[int, tuple[Tensor, SolverState]] = {}
+        for members in by_length.values():
+            fixed = [conditions[number][0] for number in members]
+            past = [chunks[number].state.steps for number in members]
+            solved |= zip(members, self._solve(schedule, fixed, past), strict=True)
+        return [
+            (solved[number][0], self._after(chunk.state, encoder, solved[number][1]))
+            for number, (chunk, (_, encoder)) in enumerate(zip(chunks, conditions, strict=True))
+        ]
+
+    def _after(self, state: FlowState, encoder: EncoderState, steps: SolverState) -> FlowState:
+        """The state after a chunk, with no more than is looked at again."""
+        rate = self.config.encoder.up_rate
+        encoder = forget(encoder, state.prompt_tokens, ENCODER_TOKENS, rate)
+        frames = state.prompt_tokens * rate
+        trimmed = tuple(
+            tuple(block.trim(frames, RECENT_FRAMES) for block in step) for step in steps
+        )
+        return FlowState(state.speaker, state.prompt_tokens, encoder, trimmed)
+
+    def _conditions(
         self,
-        schedule: Schedule,
         codes: Tensor,
         speaker: Tensor,
         condition: Tensor | None,
-        past: tuple[EncoderState, tuple[tuple[BlockState, ...], ...]] | None,
+        past: EncoderState | None,
+        *,
         final: bool,
-    ) -> tuple[Tensor, tuple[EncoderState, tuple[tuple[BlockState, ...], ...]]]:
-        """One chunk, or with no ``past`` the full pass. ``speaker [1, mels]`` is projected,
-        ``condition [1, mels, <= frames]`` is the mel that is known, zeros after it."""
-        encoded, encoder = self.encoder(
-            self.input_embedding(codes), None if past is None else past[0], final=final
-        )
+    ) -> tuple[Tensor, EncoderState]:
+        """What the estimator sees beside the mel that is being made, ``[2, 3 * mels, frames]``:
+        the second row is unconditioned."""
+        encoded, encoder = self.encoder(self.input_embedding(codes), past, final=final)
         mu = self.encoder_proj(encoded).transpose(1, 2)  # [1, mels, frames]
         known = torch.zeros_like(mu)
         if condition is not None:
             known[:, :, : condition.shape[2]] = condition
         fixed = torch.cat([mu, speaker[:, :, None].expand_as(mu), known], dim=1)
-        fixed = torch.cat([fixed, torch.zeros_like(fixed)])  # the second row is unconditioned
-        offset = 0 if past is None else past[1][0][0].keys.shape[2]
-        x = self.noise[:, :, offset : offset + mu.shape[2]]
-        steps = []
+        return torch.cat([fixed, torch.zeros_like(fixed)]), encoder
+
+    def _solve(
+        self, schedule: Schedule, fixed: Sequence[Tensor], past: Sequence[SolverState] | None
+    ) -> list[tuple[Tensor, SolverState]]:
+        """Mel and what is kept of each utterance, of chunks of the same number of frames. No
+        ``past``: one utterance, of which nothing is kept."""
+        count, frames = len(fixed), fixed[0].shape[2]
+        offsets = [0] if past is None else [steps[0][0].keys.shape[2] for steps in past]
+        x = torch.cat([self.noise[:, :, start : start + frames] for start in offsets])
+        seen = torch.cat(list(fixed))
+        kept: list[list[tuple[BlockState, ...]]] = []
         for step, modulation in enumerate(schedule.modulations):
-            stacked = torch.cat([x.expand(2, -1, -1), fixed], dim=1)
-            state = None if past is None else past[1][step]
-            velocity, blocks = self.decoder.estimator(stacked, modulation, state)
-            steps.append(blocks)
-            guided, free = velocity.chunk(2)
+            stacked = torch.cat([x.repeat_interleave(2, dim=0), seen], dim=1)
+            states = None if past is None else [steps[step] for steps in past]
+            velocity, blocks = self.decoder.estimator(stacked, modulation, states)
+            kept.append(blocks)
+            guided, free = velocity.unflatten(0, (count, 2)).unbind(1)
             guided = (1 + self.config.guidance) * guided - self.config.guidance * free
             x = x + (schedule.times[step + 1] - schedule.times[step]) * guided
-        return x, (encoder, tuple(steps))
+        return list(zip(x.split(1), zip(*kept, strict=True), strict=True))

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tts.token2wav.checkpoint import load_flow, load_hift
 from tts.token2wav.prompt import VoicePrompt
-from tts.token2wav.stream import CHUNK_CODES, SAMPLE_RATE, SAMPLES_PER_CODE, StreamState, Token2Wav
+from tts.token2wav.stream import CHUNK_CODES, SAMPLE_RATE, SAMPLES_PER_CODE, Token2Wav
+from tts.token2wav.together import SharedSteps, Utterance
 from tts.types import AudioChunk, SpokenWord
 
+_TOGETHER_ON_CUDA = 8  # a chunk is bound by launches there; on a CPU it costs what its rows cost
 # A word with the space around it; each Chinese, Japanese or Korean letter is a word of its own,
 # because nothing else separates them.
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -29,14 +29,18 @@ class TokenVoice:
     sample_rate = SAMPLE_RATE
     takes_codes = True
 
-    def __init__(self, model: Token2Wav, prompt: VoicePrompt) -> None:
-        self._model = model
+    def __init__(
+        self, model: Token2Wav, prompt: VoicePrompt, *, together: int | None = None
+    ) -> None:
+        """``together``: utterances that a step may render; None as suits the device."""
         self._primed = model.open(prompt)  # the prompt's pass, once for all utterances
         # On the default stream a second of speech would stand before the brain's next steps.
-        self._lane: torch.cuda.Stream | None = None
+        lane: torch.cuda.Stream | None = None
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)  # the weights and the prompt are there
-            self._lane = torch.cuda.Stream(model.device)
+            lane = torch.cuda.Stream(model.device)
+        most = together or (1 if lane is None else _TOGETHER_ON_CUDA)
+        self._steps = SharedSteps(model, most, lane)
 
     @classmethod
     def load(
@@ -60,7 +64,7 @@ class TokenVoice:
 
     def open(self, speed: float = 1.0) -> "TokenStream":
         """Begin an utterance. ``speed`` has no effect: the codes decide it."""
-        return TokenStream(self._model, self._primed, self._lane)
+        return TokenStream(self._steps, Utterance(self._primed))
 
 
 @dataclass(slots=True)
@@ -78,13 +82,9 @@ class TokenStream:
     speech, because every group of codes has exactly one text token.
     """
 
-    def __init__(
-        self, model: Token2Wav, state: StreamState, lane: torch.cuda.Stream | None = None
-    ) -> None:
-        self._model = model
-        self._lane = lane
-        self._state = state
-        self._codes: list[int] = []  # given and not yet pushed
+    def __init__(self, steps: SharedSteps, utterance: Utterance) -> None:
+        self._steps = steps
+        self._utterance = utterance
         self._given = 0  # codes since the beginning
         self._sent = 0  # samples since the beginning
         self._pieces: list[_Piece] = []  # text not yet sent, in order
@@ -98,11 +98,11 @@ class TokenStream:
         by group for exact word times: a word ends with the codes that it was fed with.
 
         Raises:
-            ValueError: the utterance is finished.
+            ValueError: the utterance is finished, or a code is not in the codebook.
         """
         if self._finished:
             raise ValueError("the utterance is finished")
-        self._codes += codes
+        self._steps.add(self._utterance, codes)
         self._given += len(codes)
         if text:
             self._pieces.append(_Piece(text, self._given * SAMPLES_PER_CODE))
@@ -114,22 +114,14 @@ class TokenStream:
         return self._render()
 
     def _render(self) -> Iterator[AudioChunk]:
-        step = self._model.chunk_codes  # so few complete at most one chunk
-        while self._codes:
-            codes, self._codes = self._codes[:step], self._codes[step:]
-            samples = self._run(codes)
-            if len(samples):
+        while (samples := self._steps.next_chunk(self._utterance)) is not None:
+            if len(samples):  # none, if the first chunk is all overlap
                 self._sent += len(samples)
                 yield AudioChunk(samples, self._words(self._sent))
-        if self._finished and (self._state.pending or self._pieces):
-            samples = self._run((), final=True)
+        if self._finished and (self._utterance.is_open or self._pieces):
+            samples = self._steps.last_chunk(self._utterance)
             self._sent += len(samples)
             yield AudioChunk(samples, self._words(self._sent))
-
-    def _run(self, codes: Sequence[int], *, final: bool = False) -> NDArray[np.float32]:
-        with torch.cuda.stream(self._lane):  # no stream, no change
-            samples, self._state = self._model.feed(codes, self._state, final=final)
-        return samples
 
     def _words(self, until_sample: int) -> tuple[SpokenWord, ...]:
         """Take the words that end by ``until_sample``.

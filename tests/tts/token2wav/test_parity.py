@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests._support.token2wav_checkpoint import TINY_FLOW, TINY_HIFT, random_prompt
 from tts.token2wav.checkpoint import fill, plain_hift
 from tts.token2wav.config import FlowConfig
-from tts.token2wav.flow import RECENT_FRAMES, STEPS, Flow
+from tts.token2wav.flow import RECENT_FRAMES, STEPS, Flow, FlowChunk
 from tts.token2wav.hift import Hift
 from tts.token2wav.prompt import VoicePrompt
 from tts.token2wav.stream import OVERLAP_FRAMES, SOURCE_SEED, Token2Wav
@@ -126,12 +126,11 @@ def test_encoder_and_estimator_in_a_full_pass() -> None:
         codes, length, prompt, torch.tensor([12]), mel, torch.tensor([24]), speaker, STEPS
     )
     with torch.inference_mode():
-        got, _ = ours.run(
+        got, _, _ = ours.run(
             ours.schedule(),
             torch.cat([prompt, codes], dim=1),
             ours.project_speaker(speaker),
             mel.transpose(1, 2),
-            None,
             final=True,
         )
     assert expected.shape == (1, LONG.mels, 62)
@@ -160,7 +159,7 @@ def test_flow_chunk_by_chunk_past_the_trim_of_its_memory() -> None:
             att = torch.cat([att[..., :frames, :], att[..., -RECENT_FRAMES:, :]], dim=4)
             cache["estimator_att_cache"] = att
         with torch.inference_mode():
-            got, state = ours.feed(schedule, piece, state, final=final)
+            [(got, state)] = ours.feed(schedule, [FlowChunk(piece, state, final)])
         torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
     assert trims == 4
 

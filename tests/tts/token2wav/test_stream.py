@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests._support.token2wav_checkpoint import TINY_FLOW, random_prompt, write_checkpoint
 from tts.token2wav import flow as flow_module
 from tts.token2wav.checkpoint import load_flow, load_hift
+from tts.token2wav.flow import FlowChunk
 from tts.token2wav.prompt import VoicePrompt
 from tts.token2wav.stream import SAMPLES_PER_CODE, StreamState, Token2Wav
 from tts.token2wav.voice import TokenStream, TokenVoice
@@ -135,12 +136,13 @@ def test_a_chunk_holds_the_overlap(model: Token2Wav) -> None:
 
 
 def test_the_flow_may_run_in_bf16(checkpoint: Path, model: Token2Wav, opened: StreamState) -> None:
-    expected, _ = model.flow.feed(
-        model.flow.schedule(2), torch.tensor([CODES]), opened.flow, final=True
+    codes = torch.tensor([CODES])
+    [(expected, _)] = model.flow.feed(
+        model.flow.schedule(2), [FlowChunk(codes, opened.flow, final=True)]
     )
     low = Token2Wav(load_flow(checkpoint).to(torch.bfloat16), model.hift, steps=2)
     state = low.open(random_prompt())
-    got, _ = low.flow.feed(low.flow.schedule(2), torch.tensor([CODES]), state.flow, final=True)
+    [(got, _)] = low.flow.feed(low.flow.schedule(2), [FlowChunk(codes, state.flow, final=True)])
     assert got.dtype == torch.bfloat16
     assert (got.float() - expected).abs().mean() < 0.02 * expected.std()
     assert low.feed(CODES, state, final=True)[0].dtype == np.float32
