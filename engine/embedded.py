@@ -79,6 +79,10 @@ class EmbeddedSession:
         """Hear the caller in ``language``; None: as the server is configured."""
         self._turn.hear_in(language)
 
+    def only_listen(self) -> None:
+        """See `duplex.dialogue.interfaces.OnlyListens`."""
+        self._incremental = False
+
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""
         self._turn.begin_turn()

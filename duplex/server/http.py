@@ -245,7 +245,7 @@ class SecretsPage:
         made = {
             "value": secret.value,
             "expires_at": secret.expires_at,
-            "session": {"object": "realtime.session", **session.to_dict()},
+            "session": session.to_dict(),
         }
         return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(made))
 

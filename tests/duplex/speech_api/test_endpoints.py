@@ -42,9 +42,9 @@ def recording(*speech_s: float, kind: str = "WAV", rate: int = 16_000) -> bytes:
 
 @contextlib.asynccontextmanager
 async def serving(
-    script: Script = FAST, keys: Keys = NO_KEYS, **options: int
+    script: Script = FAST, keys: Keys = NO_KEYS, *, max_calls: int = 4
 ) -> AsyncIterator[tuple[AsyncOpenAI, Running]]:
-    config = Config(server=ServerConfig(port=0, **options))
+    config = Config(server=ServerConfig(port=0, max_calls=max_calls))
     async with running_server(config, script, keys) as running:
         base = f"{running.http}/v1"
         async with AsyncOpenAI(api_key="k" * 20, base_url=base, max_retries=0) as client:
