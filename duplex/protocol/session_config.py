@@ -202,7 +202,7 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             whole["duplex"] = _without_nulls(whole["duplex"])
         if not self.only_transcribes:
             return {"object": "realtime.session", **whole}
-        kept = {key: whole[key] for key in ("type", "include", "duplex") if key in whole}
+        kept: Json = {key: whole[key] for key in ("type", "include", "duplex") if key in whole}
         audio = {"input": whole["audio"]["input"]}
         return {"object": "realtime.transcription_session", **kept, "audio": audio}
 

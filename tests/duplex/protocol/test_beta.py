@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from openai.types.beta.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import BaseModel
 
@@ -41,7 +42,6 @@ EXTRA = (
 )
 TOOL = {"type": "function", "name": "clock", "description": "d", "parameters": {"type": "object"}}
 FREE_FORM: dict[str, st.SearchStrategy[Any]] = {
-    "type": st.just("realtime"),  # of transcription: below
     "tools": st.sampled_from([(), (msgspec.convert(TOOL, FunctionTool),)]),
     "tool_choice": st.sampled_from(["auto", "none", "required"]),
     "tracing": st.sampled_from([None, "auto", {"workflow_name": "w"}]),
@@ -50,7 +50,8 @@ FREE_FORM: dict[str, st.SearchStrategy[Any]] = {
     "reasoning": st.none(),
     "include": st.none(),
 }
-SESSIONS = struct(SessionConfig, FREE_FORM)
+# Those of transcription are told in events of their own.
+SESSIONS = struct(SessionConfig, FREE_FORM).map(lambda c: structs.replace(c, type="realtime"))
 SERVER_EVENTS = st.one_of(
     *(
         struct(kind, FREE_FORM | {"session": SESSIONS.map(lambda config: config.to_dict())})
@@ -120,7 +121,10 @@ def test_a_transcription_session_has_events_of_its_own() -> None:
     assert isinstance(update, client_events.SessionUpdate)
     config = SessionConfig().merge(update.session)
     assert config.only_transcribes
-    told = [wire.session_created("sess_1", config), wire.session_updated("sess_1", config)]
+    told: list[wire.ServerEvent] = [
+        wire.session_created("sess_1", config),
+        wire.session_updated("sess_1", config),
+    ]
     messages = [json.loads(text) for event in told for text in shape.write(event, counting_ids())]
     kinds = [message["type"] for message in messages]
     assert kinds == ["transcription_session.created", "transcription_session.updated"]
