@@ -15,6 +15,7 @@ from engine.brain.interface import Brain, BrainSession, MeasuresContext
 from engine.brain.responder import Responder
 from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
+from engine.ear.recordings import RecordingEar
 from engine.ear.transcription import TurnTranscriber
 from engine.types import GenerationOptions, Message, Mortal, Piece, Transcript
 from engine.worker import Worker
@@ -39,6 +40,7 @@ class EmbeddedEngine:
         self._brain = brain
         self._incremental = incremental
         self._ear_worker = Worker("ear", manners_of(ear).at_once)
+        self.recordings = RecordingEar(ear, self._ear_worker)
 
     def open(self) -> "EmbeddedSession":
         """Start a call."""
@@ -76,6 +78,10 @@ class EmbeddedSession:
     def hear_in(self, language: str | None) -> None:
         """Hear the caller in ``language``; None: as the server is configured."""
         self._turn.hear_in(language)
+
+    def only_listen(self) -> None:
+        """See `duplex.dialogue.interfaces.OnlyListens`."""
+        self._incremental = False
 
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""

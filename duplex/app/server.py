@@ -56,6 +56,8 @@ from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
 from duplex.server.status import StatusPages
+from duplex.speech_api import routes as speech_routes
+from duplex.speech_api.desk import Desk
 from duplex.webrtc.calls import WebRtcCalls
 
 if TYPE_CHECKING:
@@ -158,9 +160,12 @@ class DialogueServer:
             **load_pages().handlers,
             **status.handlers,
             **dict.fromkeys(PHONE_PATHS, self._phone_admission.page),
+            **speech_routes.handlers(parts),
             http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
         }
-        return http.Routes(handlers, f"Connect to {PATH} with a WebSocket.")
+        desk = Desk(self._config, keys, self.calls, lambda: self._is_stopping)
+        exchanges = speech_routes.exchanges(desk, parts)
+        return http.Routes(handlers, f"Connect to {PATH} with a WebSocket.", exchanges)
 
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serve until SIGINT or SIGTERM; then `drain`, or stop at the second signal. Calls

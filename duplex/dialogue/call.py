@@ -118,6 +118,8 @@ class CallContext:
     @property
     def creates_responses(self) -> bool:
         """Whether the end of a turn calls for a reply by itself."""
+        if self.session_config.only_transcribes:
+            return False
         detection = self.session_config.audio.input.turn_detection
         return detection is not None and detection.create_response
 

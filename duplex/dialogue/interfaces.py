@@ -1,7 +1,7 @@
 """What the dialogue needs of an engine. Implementations import nothing from here."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,14 @@ class EngineSession(Protocol):
 
     async def close(self) -> None:
         """Free all that the call held."""
+
+
+@runtime_checkable
+class OnlyListens(Protocol):
+    """An engine's session that can be spared all that only an answer needs."""
+
+    def only_listen(self) -> None:
+        """Nothing will be answered: prefill nothing from now on."""
 
 
 class Engine(Protocol):

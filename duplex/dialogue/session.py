@@ -11,6 +11,7 @@ from duplex.dialogue.beginning import check_beginning
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
+from duplex.dialogue.interfaces import OnlyListens
 from duplex.dialogue.languages import name_of, set_language, wanted_language
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
@@ -98,7 +99,7 @@ class Session:
                 await self._dialogue.configure(turn_detection(call.session_config, call.config))
                 call.send(session_created(self._session_id, call.session_config))
                 self._resume_if_wanted(had=False)
-                self._dialogue.prefill()
+                self._begin_as_configured()
                 async for message in messages:
                     await self.receive(message)
                 call.cancel_tasks()
@@ -175,6 +176,10 @@ class Session:
 
     async def _respond(self, event: wire.ResponseCreate) -> None:
         call, params = self._call, event.response
+        if call.session_config.only_transcribes:
+            raise ProtocolError(
+                "A transcription session makes no responses.", code=Code.UNSUPPORTED_FEATURE
+            )
         given = (params.input if params is not None else None) or ()
         recordings = [
             recording
@@ -235,8 +240,16 @@ class Session:
             await self._dialogue.configure(detection)
         call.send(session_updated(self._session_id, new))
         self._resume_if_wanted(had=old.duplex.resume)
-        if _beginning(new) != _beginning(old):
+        if (_beginning(new), new.type) != (_beginning(old), old.type):
+            self._begin_as_configured()
+
+    def _begin_as_configured(self) -> None:
+        """Show the brain the beginning, or spare it a call in which nothing is answered."""
+        engine = self._call.engine
+        if not self._call.session_config.only_transcribes:
             self._dialogue.prefill()
+        elif isinstance(engine, OnlyListens):
+            engine.only_listen()
 
     def _hear_in(self, language: str | None, old: SessionConfig) -> None:
         """Set the caller's language, and say so if no voice speaks it.

@@ -40,7 +40,7 @@ class BetaShape:
         return decode(self.rewrite(message))
 
     def rewrite(self, message: str | bytes) -> str | bytes:
-        """Return ``message`` in the GA's spelling; three events differ.
+        """Return ``message`` in the GA's spelling; four events differ.
 
         Raises:
             ProtocolError: that is not possible.
@@ -96,11 +96,13 @@ def to_beta(event: Json, conversation_id: str) -> list[Json]:
     name = _RENAMED.get(kind, kind)
     if name not in _BETA_EVENTS:
         return []
+    if name in _OF_SESSIONS and event["session"]["type"] == "transcription":
+        name = f"transcription_{name}"  # there was no conversation in it either
     beta = event | {"type": name}
     for field, rewrite in _REWRITTEN.items():
         if field in beta:
             beta[field] = rewrite(beta[field])
-    if kind == "session.created":
+    if name == "session.created":
         conversation = {"id": conversation_id, "object": "realtime.conversation"}
         return [beta, {"type": "conversation.created", "conversation": conversation}]
     return [beta]
@@ -108,6 +110,13 @@ def to_beta(event: Json, conversation_id: str) -> list[Json]:
 
 def _session_update(event: Json) -> Json:
     return _with(event, "session", lambda session: fields_to_ga(session, "session"))
+
+
+def _transcription_session_update(event: Json) -> Json:
+    def rewrite(session: Json) -> Json:
+        return fields_to_ga(session, "session") | {"type": "transcription"}
+
+    return _with(event, "session", rewrite) | {"type": "session.update"}
 
 
 def _response_create(event: Json) -> Json:
@@ -139,6 +148,7 @@ def _error_to_beta(error: Json) -> Json:
 
 _TO_GA: dict[str, Callable[[Json], Json]] = {
     "session.update": _session_update,
+    "transcription_session.update": _transcription_session_update,
     "response.create": _response_create,
     "conversation.item.create": _item_create,
 }
@@ -159,6 +169,7 @@ _RENAMED = {
     "response.output_audio_transcript.delta": "response.audio_transcript.delta",
     "response.output_audio_transcript.done": "response.audio_transcript.done",
 }
+_OF_SESSIONS = ("session.created", "session.updated")
 _BETA_EVENTS = frozenset(
     {
         *_RENAMED.values(),

@@ -387,4 +387,4 @@ def server_error(message: str, code: str = Code.SERVER_ERROR, event_id: str | No
 
 
 def _session(session_id: str, config: SessionConfig) -> dict[str, Any]:
-    return {"id": session_id, "object": "realtime.session", **config.to_dict()}
+    return {"id": session_id, **config.to_dict()}

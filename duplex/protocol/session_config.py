@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, structs
 
 from duplex.audio.formats import ALAW, PCM16, ULAW, Codec
 from duplex.errors import ProtocolError
@@ -124,10 +124,11 @@ class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class SessionConfig(Struct, frozen=True, kw_only=True):
     """Everything a client may set, in effect. Changed only by `merge`.
 
-    Fields that this server has no use for are kept and sent back, as clients expect.
+    Fields that this server has no use for are kept and sent back, as clients expect. A session of
+    ``type`` transcription only writes down what it hears: no response is made in it.
     """
 
-    type: Literal["realtime"] = "realtime"
+    type: Literal["realtime", "transcription"] = "realtime"
     model: Name = "default"
     instructions: Text = ""
     output_modalities: Modalities = ("audio",)
@@ -163,7 +164,23 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
         with protocol_errors("session"):
             config = msgspec.convert(merged, SessionConfig)
         check_tools(config.tools, "session")
-        return config
+        if not config.only_transcribes:
+            if self.only_transcribes:
+                raise ProtocolError(
+                    "A transcription session stays one. Open another for a conversation.",
+                    code=Code.INVALID_VALUE,
+                    param="session.type",
+                )
+            return config
+        heard = config.audio.input
+        if heard.transcription is None:
+            heard = structs.replace(heard, transcription=Transcription())
+        return structs.replace(config, audio=structs.replace(config.audio, input=heard))
+
+    @property
+    def only_transcribes(self) -> bool:
+        """Whether no response is made."""
+        return self.type == "transcription"
 
     def to_dict(self) -> Json:
         """Return the configuration as the client gets it.
@@ -184,7 +201,11 @@ class SessionConfig(Struct, frozen=True, kw_only=True):
             del whole["duplex"]
         else:
             whole["duplex"] = _without_nulls(whole["duplex"])
-        return whole
+        if not self.only_transcribes:
+            return {"object": "realtime.session", **whole}
+        kept: Json = {key: whole[key] for key in ("type", "include", "duplex") if key in whole}
+        audio = {"input": whole["audio"]["input"]}
+        return {"object": "realtime.transcription_session", **kept, "audio": audio}
 
 
 # Objects whose fields merge one by one; all others are replaced whole.

@@ -184,11 +184,16 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def problem(
-    status: HTTPStatus, message: str, code: str, headers: tuple[tuple[str, str], ...] = ()
+    status: HTTPStatus,
+    message: str,
+    code: str,
+    headers: tuple[tuple[str, str], ...] = (),
+    *,
+    param: str | None = None,
 ) -> HttpAnswer:
     """Return a refusal in the shape that clients of the OpenAI API read."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    error = {"message": message, "type": kind, "code": code, "param": None}
+    error = {"message": message, "type": kind, "code": code, "param": param}
     return HttpAnswer(status, json.dumps({"error": error}).encode(), headers=headers)
 
 
@@ -259,7 +264,7 @@ class SecretsPage:
         made = {
             "value": secret.value,
             "expires_at": secret.expires_at,
-            "session": {"object": "realtime.session", **session.to_dict()},
+            "session": session.to_dict(),
         }
         return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(made))
 

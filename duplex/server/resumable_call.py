@@ -307,11 +307,15 @@ def beginning(
     principal: Principal, path: str, parts: Parts, assistant: AssistantConfig | None = None
 ) -> SessionConfig:
     """Return the session that a call begins with: its client secret's or the server's, as that of
-    ``assistant`` if there is one, with the model that its address names if that one is loaded."""
+    ``assistant`` if there is one, with the model that its address names if that one is loaded; with
+    ``intent=transcription`` in the address one that only transcribes."""
     session = principal.session or parts.defaults
     if assistant is not None:
         session = as_assistant(session, assistant)
-    for name in parse_qs(urlsplit(path).query).get("model", []):
+    query = parse_qs(urlsplit(path).query)
+    if "transcription" in query.get("intent", []):
+        session = session.merge({"type": "transcription"}, parts.defaults)
+    for name in query.get("model", []):
         if name in parts.models:
             return structs.replace(session, model=name)
     return session

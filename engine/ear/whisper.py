@@ -1,6 +1,7 @@
 """Whisper through CTranslate2: the exact pass over trimmed audio."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.ear.guards import (
     split_points,
 )
 from engine.ear.interface import Heard
+from engine.ear.passage import Passage, TimedWord, Wish, timed, words_of_tokens
 from engine.features import HOP_SAMPLES, SAMPLE_RATE_HZ, Float32, log_mel, normalize
 
 CLIP_SAMPLES = 30 * SAMPLE_RATE_HZ
@@ -34,6 +36,7 @@ EARLIEST_SPLIT_SAMPLES = 20 * SAMPLE_RATE_HZ
 # (0.5 to 2) and not so low that the window's own floor shows.
 SILENCE_LOG_MEL_MAXIMUM = 1.12
 CLEAR_LANGUAGE_PROBABILITY = 0.6
+_MAX_PROMPT_TOKENS = 223  # half of the text context, less one: openai/whisper, decoding.py
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 
 
@@ -102,19 +105,68 @@ class WhisperEar:
         self, pcm: NDArray[np.float32], language: str | None = "en", otherwise: str = "en"
     ) -> Decoded:
         """The raw decode of up to 30 s, before any guard. ``language`` as in `hear`."""
+        return self._decode(self._states(pcm), len(pcm) / SAMPLE_RATE_HZ, language, otherwise)
+
+    def hear_passage(self, pcm: NDArray[np.float32], wish: Wish) -> Passage:
+        """See `engine.ear.passage.TimingEar`."""
+        states, seconds = self._states(pcm), len(pcm) / SAMPLE_RATE_HZ
+        before = self._tokenizer.encode(" " + wish.prompt.strip(), add_special_tokens=False).ids
+        decoded = self._decode(
+            states, seconds, wish.language, wish.otherwise, before if wish.prompt.strip() else ()
+        )
+        tokens: tuple[int, ...] = ()
+        if self._was_heard(decoded, pcm):
+            is_looped = is_loop(decoded)
+            tokens = collapse_repeats(decoded.tokens) if is_looped else decoded.tokens
+        return Passage(
+            self._text(tokens),
+            decoded.language,
+            self._times(states, tokens, decoded.language, seconds) if wish.with_words else (),
+            tokens,
+            decoded.mean_log_probability,
+            decoded.no_speech_probability,
+        )
+
+    def _times(
+        self, states: Float32, tokens: tuple[int, ...], language: str, seconds: float
+    ) -> tuple[TimedWord, ...]:
+        if not tokens:
+            return ()
+        frames = max(FRAMES_PER_POSITION, round(seconds * SAMPLE_RATE_HZ / HOP_SAMPLES))
+        beginning = self._prompt(language)[:-1]  # the model adds that there are no timestamps
+        (aligned,) = self._model.align(_storage(states), beginning, [list(tokens)], frames)
+        decode = self._tokenizer.decode
+        words = words_of_tokens(tokens, lambda some: str(decode(list(some))), language)
+        return timed(words, aligned.alignments, seconds)
+
+    def _states(self, pcm: NDArray[np.float32]) -> Float32:
+        """The encoder's states of ``pcm``, those of silence behind them."""
         padded = max(len(pcm) + PAD_SAMPLES, MIN_PADDED_SAMPLES)
         padded = min(-(-padded // POSITION_SAMPLES) * POSITION_SAMPLES, CLIP_SAMPLES)
         audio: Float32 = np.zeros(padded, np.float32)
         audio[: len(pcm)] = pcm
         states = self._encode(normalize(log_mel(audio, self._model.n_mels)))
-        states = np.concatenate([states, self._silence[:, states.shape[1] :]], axis=1)
+        return np.concatenate([states, self._silence[:, states.shape[1] :]], axis=1)
+
+    def _decode(
+        self,
+        states: Float32,
+        seconds: float,
+        language: str | None,
+        otherwise: str,
+        before: Sequence[int] = (),
+    ) -> Decoded:
         language = language or self._language_of(states) or otherwise
-        limit = max_tokens(len(pcm) / SAMPLE_RATE_HZ)
+        limit = max_tokens(seconds)
+        prompt = self._prompt(language)
+        if before:
+            prompt = [self._token("<|startofprev|>"), *before[-_MAX_PROMPT_TOKENS:], *prompt]
         (result,) = self._model.generate(
             _storage(states),
-            [self._prompt(language)],
+            [prompt],
             beam_size=1,
-            max_length=2 * limit,  # CTranslate2 takes half of it, as Whisper does of its context
+            # CTranslate2 takes half of it, or what the prompt leaves, as Whisper of its context.
+            max_length=max(2 * limit, limit + len(prompt)),
             suppress_blank=True,
             suppress_tokens=[-1],  # the model's own list of non-speech symbols
             return_scores=True,

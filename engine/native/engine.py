@@ -16,6 +16,7 @@ from engine.brain.context_window import ContextUse
 from engine.brain.responder import Responder
 from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
+from engine.ear.recordings import RecordingEar
 from engine.ear.transcription import TurnTranscriber
 from engine.errors import EngineError
 from engine.native.audio_tower import AudioTower
@@ -44,6 +45,7 @@ class NativeEngine:
         self._tower = tower
         self._brain = brain
         self._ear_worker = Worker("ear", manners_of(ear).at_once)
+        self.recordings = RecordingEar(ear, self._ear_worker)
         # Of all calls: a call may show its brain a recording that another session has heard.
         self._names = LatentNames()
 

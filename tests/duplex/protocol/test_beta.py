@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from openai.types.beta.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import BaseModel
 
@@ -49,7 +50,8 @@ FREE_FORM: dict[str, st.SearchStrategy[Any]] = {
     "reasoning": st.none(),
     "include": st.none(),
 }
-SESSIONS = struct(SessionConfig, FREE_FORM)
+# Those of transcription are told in events of their own.
+SESSIONS = struct(SessionConfig, FREE_FORM).map(lambda c: structs.replace(c, type="realtime"))
 SERVER_EVENTS = st.one_of(
     *(
         struct(kind, FREE_FORM | {"session": SESSIONS.map(lambda config: config.to_dict())})
@@ -107,6 +109,29 @@ def test_the_betas_types_accept_all_that_is_told(event: wire.ServerEvent) -> Non
         told.get("session", {}).pop("model", None)  # the types know the names of one company
         model = BETA_TYPES[told["type"]].model_validate(told)
         assert [where for where in extras(model) if not where.startswith(EXTRA)] == []
+
+
+def test_a_transcription_session_has_events_of_its_own() -> None:
+    shape = BetaShape("conv_1")
+    update = shape.read(
+        """{"type": "transcription_session.update", "session": {
+        "input_audio_format": "g711_ulaw", "input_audio_transcription": {"language": "en"},
+        "include": ["item.input_audio_transcription.logprobs"]}}"""
+    )
+    assert isinstance(update, client_events.SessionUpdate)
+    config = SessionConfig().merge(update.session)
+    assert config.only_transcribes
+    told: list[wire.ServerEvent] = [
+        wire.session_created("sess_1", config),
+        wire.session_updated("sess_1", config),
+    ]
+    messages = [json.loads(text) for event in told for text in shape.write(event, counting_ids())]
+    kinds = [message["type"] for message in messages]
+    assert kinds == ["transcription_session.created", "transcription_session.updated"]
+    session = messages[1]["session"]
+    assert session["input_audio_format"] == "g711_ulaw"
+    assert session["input_audio_transcription"] == {"language": "en"}
+    assert "voice" not in session
 
 
 @given(SERVER_EVENTS)

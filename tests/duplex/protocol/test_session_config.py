@@ -164,7 +164,7 @@ def test_the_idle_timeout_is_shown_while_it_is_set() -> None:
 @pytest.mark.parametrize(
     ("update", "code", "param"),
     [
-        ({"type": "transcription"}, "invalid_value", "type"),
+        ({"type": "translation"}, "invalid_value", "type"),
         ({"output_modalities": ["text", "audio"]}, "invalid_value", "output_modalities"),
         ({"output_modalities": ["video"]}, "invalid_value", "output_modalities[0]"),
         ({"max_output_tokens": 5000}, "invalid_value", "max_output_tokens"),
