@@ -54,12 +54,9 @@ class RemoteBrainOptions(Section, frozen=True):
     hears: bool = False  # kind "openai": send it the caller's sound
     preset: Preset = ""  # kind "openai": how its model wants to be asked; see docs/models.md
     prefill_ahead: bool = False  # kind "openai": send what is known while the caller speaks
-    chat: dict[str, Any] = msgspec.field(default_factory=dict)  # what differs from the preset
+    chat: ChatTable = ChatTable()  # what differs from the preset
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)  # of each request
     extra_headers: dict[str, str] = msgspec.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        msgspec.convert(self.chat, ChatTable)
 
     def check_kind(self, kind: str) -> None:
         """
@@ -67,14 +64,16 @@ class RemoteBrainOptions(Section, frozen=True):
             ConfigError: a brain of another ``kind`` has one of these options.
         """
         for name in RemoteBrainOptions.__struct_fields__:
-            if getattr(self, name) and kind != "openai":
+            if kind != "openai" and getattr(self, name) != getattr(_NONE, name):
                 raise ConfigError(f'brain.{name} is for brain.kind = "openai"')
 
     def chat_changes(self) -> dict[str, Any]:
         """What ``chat`` sets."""
-        table = msgspec.convert(self.chat, ChatTable)
-        values = {name: getattr(table, name) for name in table.__struct_fields__}
+        values = {name: getattr(self.chat, name) for name in self.chat.__struct_fields__}
         return {name: value for name, value in values.items() if value is not None}
+
+
+_NONE = RemoteBrainOptions()
 
 
 class StoreConfig(Section, frozen=True):

@@ -117,8 +117,15 @@ class RemoteBrainSession:
     async def end_turn(self) -> Transcript:
         """The exact transcript of the open turn's audio so far, with its sound if the brain hears;
         the turn may go on."""
-        sound = None if self._clips is None else self._clips.whole
-        return replace(await self._words.end_turn(), sound=sound)
+        if self._clips is None:
+            return await self._words.end_turn()
+        making = asyncio.ensure_future(asyncio.to_thread(self._clips.whole.make))
+        try:
+            transcript = await self._words.end_turn()
+        except BaseException:
+            making.cancel()
+            raise
+        return replace(transcript, sound=await making)
 
     async def prefill(self, history: Sequence[Message]) -> None:
         """Does nothing: the conversation goes ahead when the caller begins to speak, once for a
@@ -148,6 +155,8 @@ class RemoteBrainSession:
             while True:
                 self._grown.clear()
                 if (partial := self._partial()) is not None:
+                    if isinstance(partial, ClippedSound):
+                        await asyncio.to_thread(partial.make)
                     await self._responder.prefill(history, partial)
                 await self._grown.wait()
         except EngineError as error:  # the answer does without, and meets what is wrong itself

@@ -186,13 +186,13 @@ def _check_hearing(service: "Service", brain: "BrainConfig") -> list[str]:
     """
     import numpy as np
 
-    from engine.brain.clips import ClippedSound, clip_of
+    from engine.brain.clips import Clip, ClippedSound
     from engine.brain.openai_request import Requests
     from engine.remote.service import RemoteError
     from engine.remote.start import tried
 
     shape = chat_shape(brain)
-    silence = ClippedSound((clip_of(np.zeros(16_000, np.float32)),))
+    silence = ClippedSound((Clip(np.zeros(16_000, np.float32)),))
     lines = []
     for model in (brain.model, *brain.others):
         request = Requests(model, shape, brain.context()).ahead([], silence)

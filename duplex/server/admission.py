@@ -16,6 +16,7 @@ from duplex.server import http
 from duplex.server.forwarded import Origin
 from duplex.server.gate import BAN_S, Gate, source_of
 from duplex.server.keys import ClientSecrets, Keys, Principal, allows_origin, presented_key
+from duplex.server.places import Place
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import edge_of
 from duplex.server.store import Store, StoreDown
@@ -73,7 +74,9 @@ class Admission:
                 return http.elsewhere(address.rstrip("/") + path)
         refusal = await self.enter(connection, request, principal, is_resumed=resumed is not None)
         if refusal is None and token is None:
-            connection.reserved = await self._calls.reserve(principal)
+            connection.reserved = reserved = await self._calls.reserve(principal)
+            if isinstance(reserved, Place) and connection.transport.is_closing():
+                reserved.give_back()  # it has gone meanwhile, and nobody else will
         return refusal
 
     async def _address_of(self, edge: str) -> str | None:

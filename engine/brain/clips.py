@@ -3,7 +3,6 @@
 import base64
 import io
 import wave
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,26 @@ from engine.features import SAMPLE_RATE_HZ
 _REST = SAMPLE_RATE_HZ // 2  # samples behind a cut, at the least: no model hears much in less
 
 
-@dataclass(frozen=True, slots=True)
 class Clip:
-    """A piece of sound: a WAV file in base64, 16 kHz mono with 16 bits."""
+    """A piece of sound. Its file is made when it is first asked for, which takes milliseconds and
+    may be done in any thread."""
 
-    wav: str
-    samples: int
+    __slots__ = ("_audio", "_wav", "samples")
+
+    def __init__(self, audio: NDArray[np.float32]) -> None:
+        """``audio`` is [N] at 16 kHz."""
+        self.samples = len(audio)
+        self._audio: NDArray[np.float32] | None = audio  # until the file is made
+        self._wav = ""
+
+    @property
+    def wav(self) -> str:
+        """A WAV file in base64: 16 kHz mono with 16 bits."""
+        audio = self._audio
+        if audio is not None:
+            self._wav = _wav_of(audio)
+            self._audio = None  # last: another thread that finds none reads the file
+        return self._wav
 
 
 class ClippedSound:
@@ -40,6 +53,12 @@ class ClippedSound:
         """How long it is."""
         return sum(clip.samples for clip in self._clips)
 
+    def make(self) -> "ClippedSound":
+        """Make the files of all its pieces, which may be done in any thread. Returns itself."""
+        for clip in self._clips:
+            _ = clip.wav
+        return self
+
     def forget(self) -> None:
         """Free it. Its message is words from now on."""
         self._clips = ()
@@ -51,7 +70,7 @@ class TurnClips:
     def __init__(self, piece_s: float) -> None:
         """``piece_s`` is the longest piece."""
         self._longest = max(2 * _REST, round(piece_s * SAMPLE_RATE_HZ))
-        self._closed: list[Clip] = []
+        self._closed: tuple[Clip, ...] = ()
         self._open: list[NDArray[np.float32]] = []
         self._samples = 0  # of `_open`
 
@@ -67,28 +86,27 @@ class TurnClips:
     @property
     def closed(self) -> ClippedSound:
         """The pieces that are closed."""
-        return ClippedSound(tuple(self._closed))
+        return ClippedSound(self._closed)
 
     @property
     def whole(self) -> ClippedSound:
         """All pieces, as if the turn ended here. The turn may go on."""
-        rest = (clip_of(np.concatenate(self._open)),) if self._samples else ()
+        rest = (Clip(np.concatenate(self._open)),) if self._samples else ()
         return ClippedSound((*self._closed, *rest))
 
     def _close(self) -> None:
         """Cut where it is quiet, so that no word is cut."""
         audio = np.concatenate(self._open)
         cut = quietest_point(audio, SAMPLE_RATE_HZ, self._longest // 2, self._longest)
-        self._closed.append(clip_of(audio[:cut]))
+        self._closed = (*self._closed, Clip(audio[:cut]))
         self._open = [audio[cut:]]
         self._samples = len(audio) - cut
 
 
-def clip_of(samples: NDArray[np.float32]) -> Clip:
-    """``samples`` [N] at 16 kHz as one piece."""
+def _wav_of(samples: NDArray[np.float32]) -> str:
     pcm = np.round(np.clip(samples, -1.0, 1.0) * 32768).clip(max=32767).astype("<i2")
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setparams((1, 2, SAMPLE_RATE_HZ, len(pcm), "NONE", ""))
         writer.writeframes(pcm.tobytes())
-    return Clip(base64.b64encode(file.getvalue()).decode(), len(pcm))
+    return base64.b64encode(file.getvalue()).decode()

@@ -10,7 +10,7 @@ from engine.brain.chat_shape import ChatShape
 from engine.brain.clips import ClippedSound
 from engine.brain.interface import BrainError
 from engine.brain.openai_chunks import DONE, read_data
-from engine.brain.openai_request import Requests
+from engine.brain.openai_request import Requests, encoded
 from engine.brain.openai_stream import StreamedAnswer
 from engine.remote.bodies import reason_of_body
 from engine.remote.events import Event, read_events
@@ -87,7 +87,7 @@ class OpenAISession:
         request = self._requests.ahead(messages, partial)
         try:
             async with self._service.post(
-                self._client, "chat/completions", json=request, headers=self._headers
+                self._client, "chat/completions", content=encoded(request), headers=self._headers
             ) as response:
                 async for _ in self._service.body(response):
                     pass  # to its end, so that the connection is used again
@@ -116,7 +116,10 @@ class OpenAISession:
         try:
             async with (
                 self._service.post(
-                    self._client, "chat/completions", json=request, headers=self._headers
+                    self._client,
+                    "chat/completions",
+                    content=encoded(request),
+                    headers=self._headers,
                 ) as response,
                 aclosing(self._pieces(response, answer)) as pieces,
             ):
@@ -134,7 +137,7 @@ class OpenAISession:
 
     @property
     def _headers(self) -> dict[str, str]:
-        return dict(self._requests.shape.headers)
+        return {"Content-Type": "application/json", **self._requests.shape.headers}
 
     async def _pieces(
         self, response: httpx2.Response, answer: StreamedAnswer

@@ -1,7 +1,10 @@
 """What a chat endpoint is asked, as the model behind it wants it (`ChatShape`). No IO."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from engine.brain.chat_shape import ChatShape
 from engine.brain.clips import ClippedSound
@@ -88,6 +91,15 @@ class Requests:
             seconds = message.sound.samples / SAMPLE_RATE_HZ
             tokens += round(seconds * self.shape.sound_tokens_per_s)
         return tokens + _MARKUP_TOKENS
+
+
+def encoded(request: JSON) -> bytes:
+    """``request`` as JSON. With minutes of sound in it this is several times as fast as `json`,
+    which still writes what cannot be UTF-8, such as half of an emoji in a tool's schema."""
+    try:
+        return msgspec.json.encode(request)
+    except UnicodeEncodeError:
+        return json.dumps(request).encode()
 
 
 def forget_old_sound(messages: Sequence[Message], most: int) -> Sequence[Message]:

@@ -16,8 +16,9 @@ from websockets.asyncio.client import connect
 from duplex import Server
 from duplex.audio.formats import encode_pcm16
 from duplex.audio.resample import resample
-from duplex.config import BrainConfig, Config, LimitsConfig, ServerConfig
+from duplex.config import BrainConfig, Config, LimitsConfig, ServerConfig, load_config
 from duplex.errors import ConfigError
+from duplex.remote_options import ChatTable
 from duplex.testing import LoudnessVad, ScriptedVoice
 from tests._support.endpoint import chunk, endpoint, events, hello, status
 from tests._support.hearing_endpoint import MODELS, hearing_endpoint, recordings, saying
@@ -74,7 +75,7 @@ async def test_the_brain_hears_the_caller_and_a_recording_and_thoughts_are_not_s
             prefill_ahead=True,
             extra_body={"seed": 7},
             extra_headers={"X-Org": "us"},
-            chat={"order": "sound_text", "piece_s": 1},
+            chat=ChatTable(order="sound_text", piece_s=1),
         )
         async with server_of(config).listen() as running, connect(running.url) as connection:
             await send(connection, "input_audio_buffer.append", audio=sent)
@@ -143,3 +144,19 @@ async def test_an_endpoint_that_cannot_be_asked_now_does_not_stop_the_start(
     ):
         assert (await say_something(connection))["status"] == "completed"
     assert "brain.hears is not checked: the brain's endpoint says 503: loading" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('preset = "r1"', "r1"),
+        ('hears = true\nkind = "embedded"', r"brain\.hears is for brain\.kind"),
+        ('chat = { ordr = "sound" }', r"order"),  # what was meant
+        ("chat = { sound_turns = 0 }", r"brain\.chat\.sound_turns"),
+    ],
+)
+def test_what_cannot_be_is_told(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "duplex.toml"
+    path.write_text(f"[brain]\n{text}\n")
+    with pytest.raises(ConfigError, match=told):
+        load_config(path)

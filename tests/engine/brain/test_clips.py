@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.brain.clips import ClippedSound, TurnClips, clip_of
+from engine.brain.clips import Clip, ClippedSound, TurnClips
 
 
 def heard(sound: ClippedSound) -> NDArray[np.int16]:
@@ -48,11 +48,11 @@ def test_pieces_are_cut_where_it_is_quiet() -> None:
 
 
 def test_what_is_too_loud_is_as_loud_as_can_be() -> None:
-    loud = ClippedSound((clip_of(np.array([1.5, 1.0, -1.5], np.float32)),))
+    loud = ClippedSound((Clip(np.array([1.5, 1.0, -1.5], np.float32)),))
     assert heard(loud).tolist() == [32767, 32767, -32768]
 
 
 def test_a_forgotten_sound_is_gone() -> None:
-    sound = ClippedSound((clip_of(np.zeros(160, np.float32)),))
+    sound = ClippedSound((Clip(np.zeros(160, np.float32)),))
     sound.forget()
     assert (sound.clips, sound.samples) == ((), 0)

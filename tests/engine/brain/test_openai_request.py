@@ -11,8 +11,8 @@ import pytest
 
 from duplex.remote_options import Preset
 from engine.brain.chat_shape import PRESETS, ChatShape
-from engine.brain.clips import ClippedSound, clip_of
-from engine.brain.openai_request import Requests
+from engine.brain.clips import Clip, ClippedSound
+from engine.brain.openai_request import Requests, encoded
 from engine.types import GenerationOptions, Message, Tool, ToolCall, ToolResult
 
 GOLDEN = Path(__file__).parents[1] / "data" / "requests"
@@ -21,7 +21,7 @@ TOOL = Tool("weather", "Of a town.", '{"type": "object"}')
 
 def sound(*seconds: float) -> ClippedSound:
     """Silence, of a length by which each piece is known."""
-    return ClippedSound(tuple(clip_of(np.zeros(round(16_000 * s), np.float32)) for s in seconds))
+    return ClippedSound(tuple(Clip(np.zeros(round(16_000 * s), np.float32)) for s in seconds))
 
 
 def talk() -> list[Message]:
@@ -112,6 +112,14 @@ def test_sound_counts_for_the_context() -> None:
     turns = [Message("user", "Hi.", sound(20.0)) for _ in range(3)]
     asked = Requests("m", ChatShape(sound_tokens_per_s=25), 1300).answer(turns, GenerationOptions())
     assert len(asked["messages"]) == 1
+
+
+@pytest.mark.parametrize("title", [r"\ud83d\ude00", r"half \ud83d of one"])
+def test_a_request_as_json(title: str) -> None:
+    tool = Tool("weather", "", f'{{"title": "{title}"}}')
+    messages = [Message("system", "Grüße", tools=(tool,))]
+    request = Requests("m", ChatShape(), 8192).ahead(messages, None)
+    assert json.loads(encoded(request)) == request
 
 
 def test_what_is_set_is_sent() -> None:
