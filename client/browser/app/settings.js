@@ -5,10 +5,14 @@ const DEFAULTS = Object.freeze({
   model: "",
   voice: "",
   microphone: "",
+  speaker: "",
+  instructions: "", // who it is to be; empty: as the server has it
+  greeting: "", // what it says first
   mode: "open", // or "hold"
+  transport: "websocket", // or "webrtc"
   theme: "auto", // or "light", "dark"
   thoughts: true,
-  timing: true,
+  timing: false, // whether the newest turn's is unfolded
   keys: true, // M and / as shortcuts
   key: "",
 });
