@@ -8,7 +8,9 @@ export class EventLog {
     this.events = []; // {at, event}, the last ones
     const dialog = byId("log");
     byId("log-done").onclick = () => dialog.close();
-    dialog.onclick = ({ target }) => target === dialog && dialog.close(); // beside it
+    dialog.onclick = ({ target }) => {
+      if (target === dialog) dialog.close(); // beside it
+    };
     byId("log-kinds").oninput = () => this.show();
   }
 
@@ -18,9 +20,10 @@ export class EventLog {
     const at = new Date();
     const { delta, ...rest } = event;
     const isSound = event.type === "response.output_audio.delta";
-    this.events.push({ at, event: isSound ? { ...rest, characters: delta.length } : event });
+    const kept = { at, event: isSound ? { ...rest, characters: delta.length } : event };
+    this.events.push(kept);
     if (this.events.length > KEPT) this.events.shift();
-    if (byId("log").open) this.show();
+    if (byId("log").open && this.isWanted(kept)) this.append(kept); // what is unfolded stays so
   }
 
   open() {
@@ -29,11 +32,18 @@ export class EventLog {
   }
 
   show() {
-    const wanted = byId("log-kinds").value.trim();
+    byId("log-events").replaceChildren();
+    for (const kept of this.events) if (this.isWanted(kept)) this.append(kept);
+  }
+
+  isWanted({ event }) {
+    return event.type.includes(byId("log-kinds").value.trim());
+  }
+
+  append(kept) {
     const list = byId("log-events");
     const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-    const shown = this.events.filter(({ event }) => event.type.includes(wanted));
-    list.replaceChildren(...shown.map(entry));
+    list.append(entry(kept));
     if (isAtEnd) list.scrollTop = list.scrollHeight;
   }
 }

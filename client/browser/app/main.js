@@ -269,9 +269,9 @@ class Page {
     const isHeld = this.settings.mode === "hold";
     body.dataset.phase = this.call?.phase ?? "idle";
     body.dataset.activity = activity;
-    if (byId("phase").textContent !== PHASE_WORDS[activity]) {
-      byId("phase").textContent = PHASE_WORDS[activity];
-    }
+    body.dataset.mode = this.settings.mode;
+    const words = isHeld && activity === "speaking" ? "Speaking; hold to interrupt" : PHASE_WORDS[activity];
+    if (byId("phase").textContent !== words) byId("phase").textContent = words;
     this.tellNews();
     byId("talk-name").textContent = this.isInCall ? "Hang up" : "Talk";
     byId("mute").disabled = !isOpen || !this.hasMicrophone;

@@ -289,7 +289,7 @@ export class RealtimeCall extends EventTarget {
     } else if (type === "input_audio_buffer.speech_started" && !this.overTracks) this.silence();
     else if (type === "response.created") this.created(event.response.id);
     else if (type === "response.output_audio.delta") this.receiveAudio(event);
-    else if (type === "response.output_audio.done") this.endAudio(event.item_id);
+    else if (type === "response.output_audio.done" && !this.overTracks) this.endAudio(event.item_id);
     this.tell("event", event);
     if (type === "response.done") this.done(event.response.id);
     if (type === "input_audio_buffer.speech_stopped") {

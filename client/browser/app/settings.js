@@ -12,7 +12,8 @@ const DEFAULTS = Object.freeze({
   transport: "websocket", // or "webrtc"
   theme: "auto", // or "light", "dark"
   thoughts: true,
-  timing: false, // whether the newest turn's is unfolded
+  // Whether the newest turn's is unfolded; on a phone that would be half of the screen.
+  timing: globalThis.matchMedia?.("(min-width: 40rem)").matches ?? true,
   keys: true, // M and / as shortcuts
   key: "",
 });

@@ -300,8 +300,19 @@ async def test_it_can_be_switched_off() -> None:
         assert (await post(f"{running.http}{CALLS}", b"v=0"))[0] == 404
 
 
-def test_a_port_range_that_is_none_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("udp_ports", "5000"),
+        ("udp_ports", "5000-4000"),
+        ("udp_ports", "1-70000"),
+        ("stun", "stun.example.org"),
+        ("turn", "stun:example.org"),
+        ("turn", "turn:"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(tmp_path: Path, option: str, value: str) -> None:
     path = tmp_path / "duplex.toml"
-    path.write_text('[webrtc]\nudp_ports = "5000"\n')
-    with pytest.raises(ConfigError, match=r"webrtc\.udp_ports"):
-        load_config(path).webrtc.ports()
+    path.write_text(f'[webrtc]\n{option} = "{value}"\n')
+    with pytest.raises(ConfigError, match=f"webrtc.{option}"):
+        load_config(path).webrtc.check()
