@@ -1,116 +1,38 @@
 """The page in a real browser, against a server with scripted models."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Key
 from selenium.webdriver.support.select import Select
 
-from duplex.config import AccessConfig, Config, ServerConfig
+from duplex.config import AccessConfig
 from duplex.server.keys import load_keys
 from duplex.testing.engine import Script
-from engine.types import Speech, Thought
-from tests._support.browser import CHROMIUM, DRIVER, Page, browser, write_wav
+from engine.types import Thought
+from tests._support.browser import Page, browser
+from tests._support.pages import (
+    ANSWER,
+    IN_A_BROWSER,
+    KEY,
+    SCRIPT,
+    STORY,
+    Opened,
+    ask_for_a_story,
+    call,
+    config,
+    heard,
+    noise,
+    problem,
+    spoken,
+    write,
+)
 from tests._support.served import Served, served
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium with its driver"),
-]
-KEY = "a-key-of-some-length"
-ANSWER = (Speech("It is ten. "), Speech("Time for tea."))
-STORY = tuple(Speech(f"This is sentence {n} of it. ") for n in range(40))
-SCRIPT = Script(says=(ANSWER,), ear_s=0.01, piece_s=0.01)
-Opened = Callable[..., Page]
-
-
-def config(**options: Any) -> Config:
-    return Config(server=ServerConfig(port=0, **options))
-
-
-@pytest.fixture(scope="module")
-def quiet() -> Iterator[Page]:
-    """A browser in a quiet room, for all tests that need no other."""
-    with browser("") as page:
-        yield page
-
-
-@pytest.fixture
-def opened(quiet: Page) -> Iterator[Opened]:
-    """Open a page of a server: in the quiet browser, or in one of its own."""
-    with ExitStack() as stack:
-
-        def open_page(server: Served, **options: Any) -> Page:
-            page = stack.enter_context(browser(server.address, **options)) if options else quiet
-            page.address = server.address
-            page.open()
-            return page
-
-        yield open_page
-    quiet.driver.get("about:blank")
-
-
-@pytest.fixture(scope="module")
-def steady() -> Iterator[Served]:
-    """A server for tests that leave nothing behind."""
-    with served(config(), SCRIPT) as server:
-        yield server
-
-
-@pytest.fixture
-def page(steady: Served, opened: Opened) -> Page:
-    """Its page, afresh."""
-    page = opened(steady)
-    page.js("localStorage.clear()")
-    page.open()
-    return page
-
-
-def call(page: Page) -> None:
-    page.click("#talk")
-    page.until(lambda: page.activity() == "listening", "the call")
-
-
-def write(page: Page, text: str) -> None:
-    page.find("#text").send_keys(text, Key.ENTER)
-
-
-def ask_for_a_story(page: Page) -> None:
-    """Returns when its beginning was heard."""
-    call(page)
-    page.say(noise(1.5))
-    page.until(lambda: "sentence 0" in "".join(heard(page)), "the answer")
-
-
-def heard(page: Page) -> list[str]:
-    return page.texts(".answer .heard")
-
-
-def problem(page: Page) -> str:
-    page.until(lambda: page.texts("#problem"), "a problem")
-    return " ".join(page.texts("#problem > div"))
-
-
-def spoken(path: Path, *pieces: tuple[float, float]) -> Path:
-    """A wav of (silence, sound) in seconds."""
-    parts = [(np.zeros(int(24_000 * silence_s)), noise(sound_s)) for silence_s, sound_s in pieces]
-    write_wav(path, np.concatenate([one for pair in parts for one in pair]))
-    return path
-
-
-def noise(seconds: float) -> NDArray[np.float64]:
-    """Noise in syllables: a steady one would be taken out by the browser's noise suppression."""
-    count = int(24_000 * seconds)
-    syllables = 0.3 + 0.7 * np.sin(2 * np.pi * 4 * np.arange(count) / 24_000) ** 2
-    return 0.6 * syllables * np.random.default_rng(0).uniform(-1, 1, count)
+pytestmark = IN_A_BROWSER
 
 
 def test_a_spoken_turn_is_answered_aloud(tmp_path: Path, opened: Opened) -> None:
@@ -542,175 +464,3 @@ def test_the_page_fits_a_phone(opened: Opened) -> None:
                 assert box["x"] + box["width"] <= 360
                 assert box["y"] + box["height"] <= 640
         page.resize(None)
-
-
-def test_a_call_over_webrtc(opened: Opened) -> None:
-    with served(config(max_calls=1), SCRIPT) as server:
-        page = opened(server, mouth=True)
-        page.open("?probe&transport=webrtc")
-        call(page)
-        page.say(noise(1.5))
-        page.until(lambda: heard(page) == ["It is ten. Time for tea."], "the answer")
-        assert page.texts(".caller .said") == ["What time is it?"]
-        page.until(lambda: page.activity() == "listening", "the end of the answer")
-        assert page.events("output_audio_buffer.stopped")
-        assert not page.events("response.output_audio.delta")
-        assert page.js("return duplexTest.problems") == []
-        page.open("?probe&transport=webrtc")  # left without a word: the place is free at once
-        call(page)
-
-
-def test_over_webrtc_talking_over_the_answer_stops_it(opened: Opened) -> None:
-    with served(config(), Script(says=(STORY, ANSWER), ear_s=0.01, piece_s=0.01)) as server:
-        page = opened(server, mouth=True)
-        page.open("?probe&transport=webrtc")
-        call(page)
-        page.say(noise(1.0))
-        page.until(lambda: page.activity() == "speaking", "the story")
-        time.sleep(2)  # of it are heard
-        page.say(noise(1.5))
-        page.until(lambda: len(heard(page)) == 2 and "tea" in heard(page)[1], "the other answer")
-        assert page.texts(".answer .said")[0].endswith("interrupted")
-        assert "sentence 0" in heard(page)[0]
-
-
-def test_push_to_talk_over_webrtc(opened: Opened) -> None:
-    with served(config(), SCRIPT) as server:
-        page = opened(server, mouth=True)
-        page.open("?probe&transport=webrtc")
-        page.js("localStorage.setItem('duplex.settings', JSON.stringify({mode: 'hold'}))")
-        page.open("?probe&transport=webrtc")
-        page.click("#talk")
-        page.until(lambda: page.activity() == "hold", "the call")
-        press = ActionChains(page.driver).click_and_hold(page.find("#hold"))
-        press.perform()
-        page.say(noise(0.8))
-        time.sleep(1.2)
-        ActionChains(page.driver).release().perform()
-        page.until(lambda: heard(page) == ["It is ten. Time for tea."], "the answer")
-        assert page.js("return duplexTest.problems") == []
-
-
-def test_a_page_that_is_left_frees_its_place_at_once(opened: Opened) -> None:
-    with served(config(max_calls=1), SCRIPT) as server:
-        page = opened(server)
-        for _ in range(3):
-            call(page)
-            page.open()
-        call(page)
-        assert page.js("return duplexTest.problems") == []
-        page.driver.get("about:blank")
-        page.until(lambda: not len(server.running.server.calls), "the end of the call")
-
-
-def test_a_long_conversation_scrolls_in_its_own_box(page: Page) -> None:
-    page.resize(390, 700)
-    try:
-        for count in range(1, 6):
-            write(page, "Hello.")
-            page.until(lambda n=count: len(heard(page)) == n, "the answer")
-            page.until(lambda n=count: len(page.texts(".timing summary")) == n, "its timing")
-        measured = "const e = document.scrollingElement; return e.scrollHeight - e.clientHeight"
-        assert page.js(measured) == 0, "there is no second scrollbar"
-        page.until(lambda: page.activity() in ("listening", "writing"), "the end of the last")
-        page.js("document.querySelector('#stage').scrollTop = 0")
-        page.until(lambda: page.find("#newest").is_displayed(), "the way to the newest")
-        page.click("#newest")
-        page.until(lambda: not page.find("#newest").is_displayed(), "the newest")
-    finally:
-        page.resize(None)
-
-
-def test_on_a_phone_the_timing_is_folded(opened: Opened, steady: Served) -> None:
-    page = opened(steady)
-    page.resize(390, 700)
-    try:
-        page.js("localStorage.clear()")
-        page.open()
-        write(page, "Hello.")
-        page.until(lambda: page.texts(".timing summary"), "the timing")
-        assert page.all(".timing[open]") == []
-    finally:
-        page.resize(None)
-
-
-def test_on_a_phone_the_buttons_do_not_cover_one_another(page: Page) -> None:
-    page.js("localStorage.setItem('duplex.settings', JSON.stringify({mode: 'hold'}))")
-    for size in ((360, 640), (390, 844), (844, 390)):
-        page.resize(*size)
-        try:
-            page.open()
-            page.click("#talk")
-            page.until(lambda: page.activity() == "hold", "the call")
-            for name in ("hold", "talk", "send", "stop", "text"):
-                covering = page.js(
-                    "const e = document.getElementById(arguments[0]);"
-                    "const b = e.getBoundingClientRect();"
-                    "const there = [[.5, .5], [.1, .5], [.9, .5]].map(([x, y]) =>"
-                    "  document.elementFromPoint(b.left + x * b.width, b.top + y * b.height));"
-                    "return there.filter((t) => !e.contains(t)).map((t) => t?.outerHTML ?? 'none')",
-                    name,
-                )
-                assert covering == [], (size, name)
-            page.click("#talk")
-        finally:
-            page.resize(None)
-    page.js("localStorage.clear()")
-
-
-def test_another_call_keeps_what_was_said(page: Page) -> None:
-    write(page, "Hello.")
-    page.until(lambda: heard(page) == ["It is ten. Time for tea."], "the answer")
-    page.click("#talk")
-    page.until(lambda: page.activity() == "idle", "the end of the call")
-    write(page, "Hello again.")
-    page.until(lambda: len(heard(page)) == 2, "the other answer")
-    assert page.texts(".caller .said") == ["Hello.", "Hello again."]
-    assert len(page.texts(".break")) == 1
-    page.click("#open-settings")
-    kept = "URL.createObjectURL = (blob) => (blob.text().then((t) => (globalThis.kept = t)), '#')"
-    page.js(kept)
-    page.click("#save")
-    text = str(page.until(lambda: page.js("return globalThis.kept"), "the file"))
-    assert text.startswith("You: Hello.\n\nDuplex: It is ten. Time for tea.\n\n--- Another call")
-    page.click("#clear")
-    page.click("#settings-done")
-    assert page.texts(".turn") == []
-
-
-def test_who_it_is_and_what_it_says_first(opened: Opened) -> None:
-    with served(config(), SCRIPT) as server:
-        page = opened(server)
-        page.js("localStorage.clear()")
-        page.open()
-        page.click("#open-settings")
-        page.find("#instructions").send_keys("You are a pirate.")
-        page.find("#greeting").send_keys("Ahoy.")
-        page.click("#settings-done")
-        page.click("#talk")
-        page.until(lambda: heard(page), "the greeting")
-        updated = page.events("session.updated")[0]
-        assert updated["session"]["instructions"] == "You are a pirate."
-        page.js("localStorage.clear()")
-
-
-def test_the_log_shows_what_passes(page: Page) -> None:
-    write(page, "Hello.")
-    page.until(lambda: heard(page) == ["It is ten. Time for tea."], "the answer")
-    page.click("#open-settings")
-    page.click("#open-log")
-    page.find("#log-kinds").send_keys("response.done")
-    page.until(lambda: len(page.texts("#log-events summary")) == 1, "the event")
-    page.click("#log-events summary")
-    assert '"status": "completed"' in page.texts("#log-events pre")[0]
-    page.click("#log-done")
-
-
-def test_where_nothing_hovers_there_are_no_hints_of_keys(page: Page) -> None:
-    try:
-        for hover, shown in (("hover", 1), ("none", 0)):
-            features = [{"name": "hover", "value": hover}]
-            page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-            assert len(page.texts("#hero .keys")) == shown
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

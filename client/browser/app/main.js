@@ -6,7 +6,7 @@ import { Wave } from "./levels.js";
 import { EventLog } from "./log.js";
 import { Panel } from "./panel.js";
 import { RealtimeCall } from "./realtime.js";
-import { load, save } from "./settings.js";
+import { load, save, toolsIn } from "./settings.js";
 import { Thread } from "./thread.js";
 
 const PHASE_WORDS = {
@@ -41,6 +41,7 @@ class Page {
     this.thread = new Thread(byId("thread"), {
       announce: (text) => byId("announce").append(paragraph(text)),
       showsTiming: () => this.settings.timing,
+      onResult: (callId, output) => this.call?.giveResult(callId, output),
       onScroll: (isAtEnd) => (byId("newest").hidden = isAtEnd),
     });
     this.log = new EventLog();
@@ -85,10 +86,14 @@ class Page {
   async begin(text = "") {
     this.hideProblem();
     const { model, voice, key, mode, thoughts, microphone, instructions, greeting } = this.settings;
+    const tools = toolsIn(this.settings.tools);
     const call = new RealtimeCall({
       key, model, voice, microphone,
       transport: query.get("transport") ?? this.settings.transport,
-      session: instructions.trim() ? { instructions } : {},
+      session: {
+        ...(instructions.trim() ? { instructions } : {}),
+        ...(tools ? { tools } : {}),
+      },
       pushToTalk: mode === "hold",
       extras: { metrics: true, thoughts, resume: true },
       tap: probe !== null,
@@ -221,6 +226,7 @@ class Page {
     if ("mode" in changed) this.call?.setPushToTalk(changed.mode === "hold");
     if ("speaker" in changed) this.call?.speakOver(changed.speaker);
     if ("instructions" in changed) this.call?.instruct(changed.instructions);
+    if ("tools" in changed) this.call?.setTools(toolsIn(changed.tools));
     if ("microphone" in changed) this.call?.listen(changed.microphone);
     if ("model" in changed && this.isInCall) {
       this.call.hangUp();

@@ -1,6 +1,6 @@
 // Settings, the key, and the theme.
 
-import { choices } from "./settings.js";
+import { choices, toolsIn } from "./settings.js";
 import { microphones, speakers } from "./sound.js";
 
 const byId = (id) => document.getElementById(id);
@@ -36,6 +36,7 @@ export class Panel {
     for (const name of [...selects, "instructions", "greeting"]) {
       byId(name).onchange = ({ target }) => page.set({ [name]: target.value });
     }
+    byId("tools").onchange = ({ target }) => this.setTools(target);
     byId("show-thoughts").onchange = ({ target }) => page.set({ thoughts: target.checked });
     byId("show-timing").onchange = ({ target }) => page.set({ timing: target.checked });
     byId("use-keys").onchange = ({ target }) => page.set({ keys: target.checked });
@@ -67,6 +68,7 @@ export class Panel {
     byId("mode").value = mode;
     byId("transport").value = transport;
     byId("instructions").value = this.page.settings.instructions;
+    byId("tools").value = this.page.settings.tools;
     byId("greeting").value = this.page.settings.greeting;
     byId("show-thoughts").checked = thoughts;
     byId("show-timing").checked = timing;
@@ -75,6 +77,18 @@ export class Panel {
     fill(byId("model"), [], this.page.settings.model, "The server's default");
     fill(byId("microphone"), [], this.page.settings.microphone, SYSTEMS);
     fill(byId("speaker"), [], this.page.settings.speaker, SYSTEMS);
+  }
+
+  /** What cannot be read is not used, and said so. */
+  setTools(field) {
+    field.setCustomValidity("");
+    try {
+      toolsIn(field.value);
+      this.page.set({ tools: field.value });
+    } catch (error) {
+      field.setCustomValidity(`These are no tools: ${error.message}.`);
+      field.reportValidity();
+    }
   }
 
   async fillChoices() {

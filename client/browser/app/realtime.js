@@ -141,6 +141,18 @@ export class RealtimeCall extends EventTarget {
     this.answer({ written: true });
   }
 
+  /** What a tool gives that the model has called: it goes on with it. */
+  giveResult(callId, output) {
+    const item = { type: "function_call_output", call_id: callId, output };
+    this.send({ type: "conversation.item.create", item });
+    this.answer({ written: true });
+  }
+
+  /** The tools that it may call; null: as the server has them. */
+  setTools(tools) {
+    this.send({ type: "session.update", session: { type: "realtime", tools } });
+  }
+
   /** Have it say these words, before anybody has said anything. */
   greet(words) {
     this.numbered += 1;

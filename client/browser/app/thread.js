@@ -4,15 +4,16 @@ import { isShown, textOf } from "./conversation.js";
 import { marksOf, picture, stagesOf, table, voiceToVoice } from "./waterfall.js";
 
 const NEAR_END_PX = 120; // whoever has scrolled further up reads something older
-const WHO = { caller: "You", answer: "Duplex" };
+const WHO = { caller: "You", answer: "Duplex", tool: "Tool" };
 
 export class Thread {
   /** `announce` is told, for screen readers, what was said, once it is final. */
-  constructor(root, { announce, showsTiming, onScroll }) {
+  constructor(root, { announce, showsTiming, onScroll, onResult }) {
     this.root = root;
     this.announce = announce;
     this.showsTiming = showsTiming; // whether the newest turn's is opened
     this.shown = new Map(); // id -> {entry, element}
+    this.onResult = onResult; // told what the person says that a tool gives
     this.onScroll = onScroll; // told whether the newest is in sight
     root.parentElement.onscroll = () => onScroll(this.isAtEnd());
     this.opened = null; // the timing that was opened by itself
@@ -34,6 +35,10 @@ export class Thread {
       this.shown.set(entry.id, { entry, element });
       element.hidden = !isShown(entry);
       if (entry.kind === "break") continue;
+      if (entry.kind === "tool") {
+        this.showTool(element, entry);
+        continue;
+      }
       if (entry.kind === "caller") this.showCaller(element, entry, known?.entry);
       else this.showAnswer(element, entry, known?.entry);
     }
@@ -61,6 +66,27 @@ export class Thread {
     element.append(body);
     this.root.append(element);
     return element;
+  }
+
+  /** A call of a tool, and a field for what it gives: the page itself runs none. */
+  showTool(element, { id, name, given, output }) {
+    element.querySelector(".said").textContent = `${name} ${given}`;
+    element.querySelector(".result")?.remove();
+    const body = element.querySelector(".body");
+    if (output !== null) {
+      body.append(make("p", "result", output));
+      return;
+    }
+    const form = make("form", "result");
+    const field = make("input", "");
+    field.setAttribute("aria-label", `What ${name} gives`);
+    field.placeholder = "What it gives, as text or JSON";
+    form.append(field, make("button", "", "Answer"));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      this.onResult(id, field.value);
+    };
+    body.append(form);
   }
 
   showCaller(element, { text, status }, before) {
