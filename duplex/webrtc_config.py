@@ -20,6 +20,19 @@ class WebRtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
     turn_password_env: str = "DUPLEX_TURN_PASSWORD"  # the variable that holds the password
     silent_s: Annotated[float, Meta(gt=0)] = 15.0  # a call from which nothing comes is ended
 
+    def check(self) -> None:
+        """
+        Raises:
+            ConfigError: what stands here cannot be used.
+        """
+        self.ports()
+        for option, value, kinds in (
+            ("stun", self.stun, ("stun:",)),
+            ("turn", self.turn, ("turn:", "turns:")),
+        ):
+            if value and not (value.startswith(kinds) and value.partition(":")[2].strip("/")):
+                raise ConfigError(f"webrtc.{option}: {value!r} is not of the form {kinds[0]}HOST")
+
     def ports(self) -> range:
         """``udp_ports``; only 0 for any.
 

@@ -60,7 +60,7 @@ class WebRtcCalls:
         self._admission = admission
         self._open: dict[str, tuple[Principal, ResumableCall]] = {}  # by the id that clients know
         self._tasks: set[asyncio.Task[None]] = set()
-        config.webrtc.ports()
+        config.webrtc.check()
 
     def is_for(self, path: str) -> bool:
         """Whether a request for ``path`` is for `answer`."""

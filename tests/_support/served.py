@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from client.bench.server_process import serving
+from duplex.cli.recordings import server_command
 from duplex.config import Config
 from duplex.server.keys import Keys
 from duplex.testing.engine import Script
@@ -102,3 +104,27 @@ def served(config: Config, script: Script = FAST, keys: Keys = NO_KEYS) -> Itera
         if made:
             made[0]._loop.call_soon_threadsafe(ending.set)
         thread.join(90)
+
+
+@contextlib.contextmanager
+def real_server(options: Sequence[str] = ()) -> Iterator[str]:
+    """A server process with the default models; gives the page's address."""
+    ready, ending = threading.Event(), asyncio.Event()
+    found: list[tuple[str, asyncio.AbstractEventLoop]] = []
+
+    async def serve() -> None:
+        async with serving(server_command(list(options))) as server:
+            address = server.url.replace("ws", "http", 1).removesuffix("/v1/realtime")
+            found.append((address, asyncio.get_running_loop()))
+            ready.set()
+            await ending.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(120), "the server does not start"
+        yield found[0][0]
+    finally:
+        if found:
+            found[0][1].call_soon_threadsafe(ending.set)
+        thread.join(30)

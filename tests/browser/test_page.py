@@ -1,115 +1,38 @@
 """The page in a real browser, against a server with scripted models."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Key
 from selenium.webdriver.support.select import Select
 
-from duplex.config import AccessConfig, Config, ServerConfig
+from duplex.config import AccessConfig
 from duplex.server.keys import load_keys
 from duplex.testing.engine import Script
-from engine.types import Speech, Thought
-from tests._support.browser import CHROMIUM, DRIVER, Page, browser, write_wav
+from engine.types import Thought
+from tests._support.browser import Page, browser
+from tests._support.pages import (
+    ANSWER,
+    IN_A_BROWSER,
+    KEY,
+    SCRIPT,
+    STORY,
+    Opened,
+    ask_for_a_story,
+    call,
+    config,
+    heard,
+    noise,
+    problem,
+    spoken,
+    write,
+)
 from tests._support.served import Served, served
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium with its driver"),
-]
-KEY = "a-key-of-some-length"
-ANSWER = (Speech("It is ten. "), Speech("Time for tea."))
-STORY = tuple(Speech(f"This is sentence {n} of it. ") for n in range(40))
-SCRIPT = Script(says=(ANSWER,), ear_s=0.01, piece_s=0.01)
-Opened = Callable[..., Page]
-
-
-def config(**options: Any) -> Config:
-    return Config(server=ServerConfig(port=0, **options))
-
-
-@pytest.fixture(scope="module")
-def quiet() -> Iterator[Page]:
-    """A browser in a quiet room, for all tests that need no other."""
-    with browser("") as page:
-        yield page
-
-
-@pytest.fixture
-def opened(quiet: Page) -> Iterator[Opened]:
-    """Open a page of a server: in the quiet browser, or in one of its own."""
-    with ExitStack() as stack:
-
-        def open_page(server: Served, **options: Any) -> Page:
-            page = stack.enter_context(browser(server.address, **options)) if options else quiet
-            page.address = server.address
-            page.open()
-            return page
-
-        yield open_page
-    quiet.driver.get("about:blank")
-
-
-@pytest.fixture(scope="module")
-def steady() -> Iterator[Served]:
-    """A server for tests that leave nothing behind."""
-    with served(config(), SCRIPT) as server:
-        yield server
-
-
-@pytest.fixture
-def page(steady: Served, opened: Opened) -> Page:
-    """Its page, afresh."""
-    page = opened(steady)
-    page.js("localStorage.clear()")
-    page.open()
-    return page
-
-
-def call(page: Page) -> None:
-    page.click("#talk")
-    page.until(lambda: page.activity() == "listening", "the call")
-
-
-def write(page: Page, text: str) -> None:
-    page.find("#text").send_keys(text, Key.ENTER)
-
-
-def ask_for_a_story(page: Page) -> None:
-    """Returns when its beginning was heard."""
-    call(page)
-    page.say(noise(1.5))
-    page.until(lambda: "sentence 0" in "".join(heard(page)), "the answer")
-
-
-def heard(page: Page) -> list[str]:
-    return page.texts(".answer .heard")
-
-
-def problem(page: Page) -> str:
-    page.until(lambda: page.texts("#problem"), "a problem")
-    return " ".join(page.texts("#problem > div"))
-
-
-def spoken(path: Path, *pieces: tuple[float, float]) -> Path:
-    """A wav of (silence, sound) in seconds."""
-    parts = [(np.zeros(int(24_000 * silence_s)), noise(sound_s)) for silence_s, sound_s in pieces]
-    write_wav(path, np.concatenate([one for pair in parts for one in pair]))
-    return path
-
-
-def noise(seconds: float) -> NDArray[np.float64]:
-    """Noise in syllables: a steady one would be taken out by the browser's noise suppression."""
-    count = int(24_000 * seconds)
-    syllables = 0.3 + 0.7 * np.sin(2 * np.pi * 4 * np.arange(count) / 24_000) ** 2
-    return 0.6 * syllables * np.random.default_rng(0).uniform(-1, 1, count)
+pytestmark = IN_A_BROWSER
 
 
 def test_a_spoken_turn_is_answered_aloud(tmp_path: Path, opened: Opened) -> None:
@@ -249,7 +172,7 @@ def test_a_remembered_microphone_that_is_gone(opened: Opened) -> None:
         page.js("""localStorage.setItem("duplex.settings", '{"microphone": "gone"}')""")
         page.open()
         page.click("#talk")
-        assert "usual one is used" in problem(page)
+        assert "system's default is used" in problem(page)
         page.until(lambda: page.activity() == "listening", "the call")
         page.js("localStorage.clear()")
 

@@ -1,7 +1,5 @@
 """A conversation with real models in a real browser: it is asked aloud, and interrupted aloud."""
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.bench.server_process import serving
 from duplex.audio.resample import resample
-from duplex.cli.recordings import server_command, speaker
+from duplex.cli.recordings import speaker
 from duplex.config import Config
 from engine.ear.whisper import WhisperEar
 from tests._support.browser import CHROMIUM, DRIVER, Page, browser, write_wav
+from tests._support.served import real_server
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,25 +31,8 @@ def speak() -> Callable[[str], NDArray[np.float32]]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A server process with the default models."""
-    ready, ending = threading.Event(), asyncio.Event()
-    found: list[str] = []
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def serve() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with serving(server_command([])) as server:
-            found.append(server.url.replace("ws", "http", 1).removesuffix("/v1/realtime"))
-            ready.set()
-            await ending.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert ready.wait(120), "the server does not start"
-        yield found[0]
-    finally:
-        loops[0].call_soon_threadsafe(ending.set)
-        thread.join(30)
+    with real_server() as found:
+        yield found
 
 
 def wav(path: Path, *parts: NDArray[np.float32] | float) -> Path:

@@ -2,6 +2,8 @@
 //
 // An entry is what one side said at a time:
 //   caller  {kind, id, text, status}; status: speaking | heard | final | failed
+//   break   {kind, id}: another call begins
+//   tool    {kind, id, name, given, output}: the model calls a tool; output is null until it is known
 //   answer  {kind, id, items, words, samples, heard, status, thoughts, ...}; id is the response's.
 // `words` are [{text, from, to}]: the text that the samples from..to of the answer voice.
 
@@ -31,8 +33,32 @@ export function textOf(answer) {
   return { heard, rest };
 }
 
+/** What was said before another call begins; its model knows nothing of it. */
+export function nextCall(state, id) {
+  const entries = state.entries
+    .filter((entry) => isShown(entry) && entry.status !== "speaking")
+    .map((entry) => (entry.status === "making" ? { ...entry, status: "cut", isThinking: false } : entry));
+  if (!entries.length || entries.at(-1).kind === "break") return { ...EMPTY, entries };
+  return { ...EMPTY, entries: [...entries, { kind: "break", id }] };
+}
+
+/** The conversation as plain text, to be kept. */
+export function asText({ entries }) {
+  const lines = entries.filter(isShown).map((entry) => {
+    if (entry.kind === "break") return "--- Another call ---";
+    if (entry.kind === "tool") return `(${entry.name} ${entry.given} gives ${entry.output ?? "nothing yet"})`;
+    if (entry.kind === "caller") return `You: ${entry.text}`;
+    const { heard, rest } = textOf(entry);
+    if (entry.status === "failed") return `Duplex: (the answer failed) ${entry.problem}`;
+    const isCut = entry.status === "cut" || entry.status === "cancelled";
+    return `Duplex: ${isCut ? `${heard.trim()} — (interrupted)`.trim() : `${heard}${rest}`.trim()}`;
+  });
+  return `${lines.join("\n\n")}\n`;
+}
+
 /** Whether an entry has anything to show. */
 export function isShown(entry) {
+  if (entry.kind === "break" || entry.kind === "tool") return true;
   if (entry.kind === "caller") return entry.text !== "" || entry.status === "speaking";
   const isEmpty = !entry.words.length && !entry.written && !entry.thoughts;
   return !isEmpty || entry.status === "making" || entry.status === "failed";
@@ -65,7 +91,13 @@ const HANDLERS = {
     return add(state, { kind: "caller", id, text: "", status: "heard" });
   },
 
+  "response.function_call_arguments.done": (state, { call_id: id, name, arguments: given }) =>
+    add(state, { kind: "tool", id, name, given, output: null }),
+
   "conversation.item.added": (state, { item }) => {
+    if (item.type === "function_call_output") {
+      return change(state, item.call_id, (entry) => ({ ...entry, output: item.output }));
+    }
     if (item.role !== "user" || find(state, item.id)) return state;
     const text = (item.content ?? []).map((part) => part.text ?? part.transcript ?? "").join(" ");
     return text ? add(state, { kind: "caller", id: item.id, text, status: "final" }) : state;
@@ -120,6 +152,12 @@ const HANDLERS = {
   "response.output_audio.delta": (state, { response_id: id, delta }) =>
     change(state, id, (entry) => {
       const samples = entry.samples + samplesIn(delta);
+      return { ...entry, samples, words: endAt(entry.words, samples) };
+    }),
+
+  "local.voiced": (state, { response_id: id, samples: more }) =>
+    change(state, id, (entry) => {
+      const samples = entry.samples + more;
       return { ...entry, samples, words: endAt(entry.words, samples) };
     }),
 

@@ -1,11 +1,12 @@
 // The page: what its buttons and keys do, and what it shows of a call.
 
-import { EMPTY, activityOf, reduce } from "./conversation.js";
+import { EMPTY, activityOf, asText, nextCall, reduce } from "./conversation.js";
 import { Keyboard } from "./keyboard.js";
 import { Wave } from "./levels.js";
+import { EventLog } from "./log.js";
 import { Panel } from "./panel.js";
 import { RealtimeCall } from "./realtime.js";
-import { load, save } from "./settings.js";
+import { load, save, toolsIn } from "./settings.js";
 import { Thread } from "./thread.js";
 
 const PHASE_WORDS = {
@@ -24,7 +25,8 @@ const PHASE_WORDS = {
 // Told to screen readers; the rest changes with every word and would talk over the answer.
 const NEWS = { muted: "Muted", waiting: PHASE_WORDS.waiting, over: "The call is over" };
 const byId = (id) => document.getElementById(id);
-const probe = new URLSearchParams(location.search).has("probe") ? await import("./probe.js") : null;
+const query = new URLSearchParams(location.search);
+const probe = query.has("probe") ? await import("./probe.js") : null;
 
 class Page {
   constructor() {
@@ -39,7 +41,12 @@ class Page {
     this.thread = new Thread(byId("thread"), {
       announce: (text) => byId("announce").append(paragraph(text)),
       showsTiming: () => this.settings.timing,
+      onResult: (callId, output) => this.call?.giveResult(callId, output),
+      onScroll: (isAtEnd) => (byId("newest").hidden = isAtEnd),
     });
+    this.log = new EventLog();
+    this.lock = null; // set while the screen is kept on
+    this.numbered = 0; // calls
     this.waves = { in: new Wave(byId("level-in"), "in"), out: new Wave(byId("level-out"), "out") };
     this.panel = new Panel(this);
     new Keyboard(this).listen();
@@ -59,6 +66,10 @@ class Page {
     byId("stop").onclick = () => this.stop();
     byId("problem-retry").onclick = () => this.retry();
     byId("problem-close").onclick = () => this.hideProblem();
+    byId("newest").onclick = () => this.thread.toEnd();
+    // Else the server would hold the line for a page that is gone.
+    addEventListener("pagehide", () => this.call?.hangUp());
+    document.addEventListener("visibilitychange", () => this.keepAwake());
     byId("write").onsubmit = (event) => {
       event.preventDefault();
       this.write();
@@ -74,17 +85,23 @@ class Page {
   /** Call, and say `text` first if there is any. */
   async begin(text = "") {
     this.hideProblem();
-    const { model, voice, key, mode, thoughts, microphone } = this.settings;
+    const { model, voice, key, mode, thoughts, microphone, instructions, greeting } = this.settings;
+    const tools = toolsIn(this.settings.tools);
     const call = new RealtimeCall({
       key, model, voice, microphone,
+      transport: query.get("transport") ?? this.settings.transport,
+      session: {
+        ...(instructions.trim() ? { instructions } : {}),
+        ...(tools ? { tools } : {}),
+      },
       pushToTalk: mode === "hold",
       extras: { metrics: true, thoughts, resume: true },
       tap: probe !== null,
     });
     this.call = call;
     this.hasCalled = true;
-    this.state = EMPTY;
-    this.thread.clear();
+    this.numbered += 1;
+    this.state = nextCall(this.state, `call_${this.numbered}`);
     this.mute(false);
     this.hasMicrophone = null;
     probe?.watch(call, () => this.state);
@@ -102,11 +119,12 @@ class Page {
       this.panel.fillMicrophones();
       this.show();
     });
-    if (text) {
+    const opening = text ? () => call.say(text) : greeting.trim() && (() => call.greet(greeting));
+    if (opening) {
       const once = ({ detail }) => {
         if (detail.type !== "session.updated") return;
         call.removeEventListener("event", once);
-        call.say(text);
+        opening();
       };
       call.addEventListener("event", once);
     }
@@ -117,10 +135,13 @@ class Page {
     if (phase === "over") this.call = null;
     if (phase === "over") this.waves.out.clear();
     if (phase === "open") this.panel.fillChoices();
+    if (phase === "open") this.call.speakOver(this.settings.speaker);
+    this.keepAwake();
     this.show();
   }
 
   receive(event) {
+    this.log.note(event);
     const before = this.state;
     this.state = reduce(this.state, event);
     if (event.type === "session.updated") this.panel.showSession(event.session);
@@ -169,6 +190,33 @@ class Page {
     this.show();
   }
 
+  /** Let the screen of a phone not go dark in a call: the browser would go to sleep with it. */
+  async keepAwake() {
+    const isWanted = this.call?.phase === "open" && document.visibilityState === "visible";
+    if (!isWanted) {
+      this.lock?.release();
+      this.lock = null;
+    } else if (!this.lock || this.lock.released) {
+      this.lock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
+    }
+  }
+
+  /** Give the person the conversation as a file. */
+  keep() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([asText(this.state)], { type: "text/plain" }));
+    link.download = `conversation-${new Date().toISOString().slice(0, 16).replace(":", "-")}.txt`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  /** Forget what was said; a call goes on. */
+  clear() {
+    this.state = EMPTY;
+    this.thread.clear();
+    this.show();
+  }
+
   /** Change settings; those that a call can change hold at once. */
   set(changed) {
     this.settings = { ...this.settings, ...changed };
@@ -176,6 +224,9 @@ class Page {
     if ("voice" in changed) this.call?.setVoice(changed.voice || null);
     if ("thoughts" in changed) this.call?.setExtras({ thoughts: changed.thoughts });
     if ("mode" in changed) this.call?.setPushToTalk(changed.mode === "hold");
+    if ("speaker" in changed) this.call?.speakOver(changed.speaker);
+    if ("instructions" in changed) this.call?.instruct(changed.instructions);
+    if ("tools" in changed) this.call?.setTools(toolsIn(changed.tools));
     if ("microphone" in changed) this.call?.listen(changed.microphone);
     if ("model" in changed && this.isInCall) {
       this.call.hangUp();
@@ -224,9 +275,9 @@ class Page {
     const isHeld = this.settings.mode === "hold";
     body.dataset.phase = this.call?.phase ?? "idle";
     body.dataset.activity = activity;
-    if (byId("phase").textContent !== PHASE_WORDS[activity]) {
-      byId("phase").textContent = PHASE_WORDS[activity];
-    }
+    body.dataset.mode = this.settings.mode;
+    const words = isHeld && activity === "speaking" ? "Speaking; hold to interrupt" : PHASE_WORDS[activity];
+    if (byId("phase").textContent !== words) byId("phase").textContent = words;
     this.tellNews();
     byId("talk-name").textContent = this.isInCall ? "Hang up" : "Talk";
     byId("mute").disabled = !isOpen || !this.hasMicrophone;
@@ -237,6 +288,7 @@ class Page {
     byId("hold").classList.toggle("held", (this.call?.pressedAt ?? null) !== null);
     byId("stop").disabled = !["speaking", "thinking"].includes(activity);
     byId("hero").hidden = this.thread.show(this.state);
+    byId("save").disabled = byId("clear").disabled = this.state.entries.length === 0;
   }
 
   tellNews() {

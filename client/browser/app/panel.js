@@ -1,11 +1,12 @@
 // Settings, the key, and the theme.
 
-import { choices } from "./settings.js";
-import { microphones } from "./sound.js";
+import { choices, toolsIn } from "./settings.js";
+import { microphones, speakers } from "./sound.js";
 
 const byId = (id) => document.getElementById(id);
 const THEMES = { auto: "light", light: "dark", dark: "auto" }; // each followed by the next
 const THEME_WORDS = { auto: "as the system", light: "light", dark: "dark" };
+const SYSTEMS = "The system's default";
 const KEY_WORDS = [
   "It takes calls only from those who have one. Whoever runs the server can give you yours.",
   "It does not know this key. Look for a missing or a surplus character.",
@@ -25,9 +26,17 @@ export class Panel {
       this.fillMicrophones();
       dialog.showModal();
     };
-    for (const name of ["voice", "model", "microphone", "mode"]) {
+    byId("save").onclick = () => page.keep();
+    byId("clear").onclick = () => page.clear();
+    byId("open-log").onclick = () => {
+      dialog.close();
+      page.log.open();
+    };
+    const selects = ["voice", "model", "microphone", "speaker", "mode", "transport"];
+    for (const name of [...selects, "instructions", "greeting"]) {
       byId(name).onchange = ({ target }) => page.set({ [name]: target.value });
     }
+    byId("tools").onchange = ({ target }) => this.setTools(target);
     byId("show-thoughts").onchange = ({ target }) => page.set({ thoughts: target.checked });
     byId("show-timing").onchange = ({ target }) => page.set({ timing: target.checked });
     byId("use-keys").onchange = ({ target }) => page.set({ keys: target.checked });
@@ -52,29 +61,49 @@ export class Panel {
   }
 
   show() {
-    const { theme, mode, thoughts, timing, keys } = this.page.settings;
+    const { theme, mode, transport, thoughts, timing, keys } = this.page.settings;
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     byId("theme-name").textContent = `Light or dark: ${THEME_WORDS[theme]}`;
     byId("mode").value = mode;
+    byId("transport").value = transport;
+    byId("instructions").value = this.page.settings.instructions;
+    byId("tools").value = this.page.settings.tools;
+    byId("greeting").value = this.page.settings.greeting;
     byId("show-thoughts").checked = thoughts;
     byId("show-timing").checked = timing;
     byId("use-keys").checked = keys;
-    fill(byId("voice"), [], this.page.settings.voice, "The server's own");
-    fill(byId("model"), [], this.page.settings.model, "The server's own");
-    fill(byId("microphone"), [], this.page.settings.microphone, "The usual one");
+    fill(byId("voice"), [], this.page.settings.voice, "The server's default");
+    fill(byId("model"), [], this.page.settings.model, "The server's default");
+    fill(byId("microphone"), [], this.page.settings.microphone, SYSTEMS);
+    fill(byId("speaker"), [], this.page.settings.speaker, SYSTEMS);
+  }
+
+  /** What cannot be read is not used, and said so. */
+  setTools(field) {
+    field.setCustomValidity("");
+    try {
+      toolsIn(field.value);
+      this.page.set({ tools: field.value });
+    } catch (error) {
+      field.setCustomValidity(`These are no tools: ${error.message}.`);
+      field.reportValidity();
+    }
   }
 
   async fillChoices() {
     const { settings } = this.page;
     const { models, voices } = await choices(settings.key);
-    fill(byId("voice"), voices, settings.voice, "The server's own");
-    fill(byId("model"), models, settings.model, "The server's own");
+    fill(byId("voice"), voices, settings.voice, "The server's default");
+    fill(byId("model"), models, settings.model, "The server's default");
   }
 
   async fillMicrophones() {
     const known = await microphones();
-    fill(byId("microphone"), known, this.page.settings.microphone, "The usual one");
+    fill(byId("microphone"), known, this.page.settings.microphone, SYSTEMS);
+    const heard = await speakers();
+    fill(byId("speaker"), heard, this.page.settings.speaker, SYSTEMS);
+    byId("speaker").parentElement.hidden = heard.length === 0;
   }
 
   /** What the session is like, in a few words. */

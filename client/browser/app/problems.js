@@ -8,6 +8,7 @@ const HTTP_WORDS = {
     text: `The server takes no calls from ${origin}. Whoever runs it can allow them with access.origins.`,
   }),
   429: (message) => problem("limit", "Wait a little", message || "The server asks you to wait."),
+  501: (message) => problem("webrtc", "The server has no WebRTC", `${message} Or choose WebSocket in the settings`),
   503: (message) => problem("stopping", "The server is stopping", message || "Try again soon."),
 };
 
@@ -84,7 +85,7 @@ export function asleep() {
 
 /** The microphone that was chosen is gone; another one listens. */
 export function otherMicrophone() {
-  const text = "The chosen one is not there, so the usual one is used.";
+  const text = "The chosen one is not there, so the system's default is used.";
   return problem("other-microphone", "Another microphone listens", text);
 }
 
@@ -99,6 +100,11 @@ export function ofAnswer(status, message, origin) {
   return HTTP_WORDS[status]?.(message, origin) ?? null;
 }
 
+export function lost() {
+  const text = "The call is over. Nothing more was heard of the server.";
+  return problem("lost", "The connection was lost", text, true);
+}
+
 /** Why the server ended the call, from its last error event and the close of the socket. */
 export function ofClose(closeCode, reason, lastError) {
   const worded = CODE_WORDS[lastError?.code];
@@ -106,10 +112,7 @@ export function ofClose(closeCode, reason, lastError) {
   if (closeCode === 1013) return CODE_WORDS.server_full(reason);
   if (closeCode === 1012) return stopping();
   if (closeCode === 1000) return null;
-  if (closeCode === 1006 || closeCode === 1005) {
-    const text = "The call is over. Nothing more was heard of the server.";
-    return problem("lost", "The connection was lost", text, true);
-  }
+  if (closeCode === 1006 || closeCode === 1005) return lost();
   const why = lastError?.message || reason || `close code ${closeCode}`;
   return problem("ended", "The server ended the call", why, true);
 }

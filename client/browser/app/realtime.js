@@ -7,12 +7,15 @@
 import { WIRE_HZ, base64OfPcm16, pcm16OfBase64 } from "./pcm.js";
 import { asleep, insecure, ofMicrophone, ofSpeaker, otherMicrophone } from "./problems.js";
 import { Sound, within } from "./sound.js";
+import { PeerWire } from "./webrtc.js";
 import { Wire } from "./wire.js";
 
 const REMEMBERED_PACKETS = 3000; // 60 s, to find when a sample was taken
 const SHORTEST_PRESS_MS = 150; // the server refuses to commit less than 100 ms
+const METER_MS = 40;
 const FLUSH_MS = 500; // for the audio thread to say what was heard; it may be asleep
 const ACTIVE = "conversation_already_has_active_response";
+const SAY = "Say exactly the following words and nothing else: ";
 const FORMAT = { type: "audio/pcm", rate: WIRE_HZ };
 const UNTOLD = new Set([
   "response_cancel_not_active", // it ended by itself as we cancelled
@@ -36,11 +39,12 @@ const now = () => performance.now();
 export class RealtimeCall extends EventTarget {
   /**
    * `session` is laid over what is asked of the server; `extras` are this project's own events
-   * ({metrics, thoughts, resume}; null for servers that do not know them).
+   * ({metrics, thoughts, resume}; null for servers that do not know them). `transport` is
+   * "websocket" or "webrtc".
    */
   constructor({
     url, key, model, voice, session = {}, extras = { metrics: true, thoughts: true, resume: true },
-    pushToTalk = false, microphone = "", tap = false,
+    pushToTalk = false, microphone = "", tap = false, transport = "websocket",
   } = {}) {
     super();
     this.options = { voice, session, extras, microphone };
@@ -58,7 +62,9 @@ export class RealtimeCall extends EventTarget {
     this.packets = []; // {end, time}: `end` samples were sent when that of `time` was taken
     this.isAdrift = false; // whether the server may have got fewer than were sent
     this.sounding = new Map(); // item -> {part, samples, isCut, isWhole}, until played or cut
-    this.wire = new Wire({ url, key, model });
+    this.overTracks = transport === "webrtc"; // the sound: the server plays and hears it there
+    if (this.overTracks) this.isAdrift = true; // when a sample was taken only the browser knows
+    this.wire = new (this.overTracks ? PeerWire : Wire)({ url, key, model });
     this.sound = new Sound({ tap });
     this.connect();
   }
@@ -91,7 +97,17 @@ export class RealtimeCall extends EventTarget {
       if (this.phase === "over") return;
       this.tell("problem", ofMicrophone(error));
     }
+    this.toTrack();
     this.tell("microphone", { isListening: this.sound.isListening });
+  }
+
+  /** Have the track carry what the person says, silence while that is not wanted. */
+  toTrack() {
+    if (!this.overTracks) return;
+    const { stream } = this.sound;
+    const isHeld = this.pushToTalk && this.pressedAt === null;
+    for (const track of stream?.getAudioTracks() ?? []) track.enabled = !this.isMuted && !isHeld;
+    this.wire.listenTo(stream);
   }
 
   hangUp() {
@@ -100,6 +116,7 @@ export class RealtimeCall extends EventTarget {
 
   mute(isMuted) {
     this.isMuted = isMuted;
+    this.toTrack();
   }
 
   /** Let the sound go on after it slept. To be called where a click or a key is handled. */
@@ -124,6 +141,37 @@ export class RealtimeCall extends EventTarget {
     this.answer({ written: true });
   }
 
+  /** What a tool gives that the model has called: it goes on with it. */
+  giveResult(callId, output) {
+    const item = { type: "function_call_output", call_id: callId, output };
+    this.send({ type: "conversation.item.create", item });
+    this.answer({ written: true });
+  }
+
+  /** The tools that it may call; null: as the server has them. */
+  setTools(tools) {
+    this.send({ type: "session.update", session: { type: "realtime", tools } });
+  }
+
+  /** Have it say these words, before anybody has said anything. */
+  greet(words) {
+    this.numbered += 1;
+    const id = `ask_${this.numbered}`;
+    const response = { instructions: `${SAY}${words}` };
+    if (this.send({ type: "response.create", event_id: id, response })) this.asked = id;
+  }
+
+  /** Be heard over this speaker (an id of enumerateDevices), "" for the system's. */
+  speakOver(deviceId) {
+    return this.sound.speakOver(deviceId);
+  }
+
+  /** Who it is to be; empty: as the server has it. */
+  instruct(instructions) {
+    const session = { type: "realtime", instructions: instructions.trim() || null };
+    this.send({ type: "session.update", session });
+  }
+
   setVoice(voice) {
     this.send({ type: "session.update", session: { type: "realtime", audio: { output: { voice } } } });
   }
@@ -137,6 +185,7 @@ export class RealtimeCall extends EventTarget {
   setPushToTalk(pushToTalk) {
     this.pushToTalk = pushToTalk;
     this.pressedAt = null;
+    this.toTrack();
     const detection = pushToTalk ? null : (this.detection ?? { type: "server_vad" });
     this.send({
       type: "session.update",
@@ -149,12 +198,14 @@ export class RealtimeCall extends EventTarget {
     this.pressedAt = now();
     this.stop();
     this.send({ type: "input_audio_buffer.clear" });
+    this.toTrack();
   }
 
   release() {
     if (this.pressedAt === null) return;
     const heldMs = now() - this.pressedAt;
     this.pressedAt = null;
+    this.toTrack();
     if (heldMs < SHORTEST_PRESS_MS || !this.sound.isListening) return;
     this.send({ type: "input_audio_buffer.commit" });
     this.answer({ written: false });
@@ -209,6 +260,7 @@ export class RealtimeCall extends EventTarget {
     this.wire.addEventListener("event", ({ detail }) => this.receive(detail));
     this.wire.addEventListener("waiting", () => this.enter("waiting"));
     this.wire.addEventListener("resumed", () => this.resumed());
+    this.wire.addEventListener("track", ({ detail }) => this.follow(detail));
     this.wire.addEventListener("closed", ({ detail }) => this.over(detail));
     this.sound.addEventListener("packet", ({ detail }) => this.heard(detail));
     this.sound.addEventListener("playout", ({ detail }) => this.played(detail));
@@ -246,10 +298,10 @@ export class RealtimeCall extends EventTarget {
     if (type === "session.created") {
       this.detection = event.session.audio?.input?.turn_detection;
       this.enter("open");
-    } else if (type === "input_audio_buffer.speech_started") this.silence();
+    } else if (type === "input_audio_buffer.speech_started" && !this.overTracks) this.silence();
     else if (type === "response.created") this.created(event.response.id);
     else if (type === "response.output_audio.delta") this.receiveAudio(event);
-    else if (type === "response.output_audio.done") this.endAudio(event.item_id);
+    else if (type === "response.output_audio.done" && !this.overTracks) this.endAudio(event.item_id);
     this.tell("event", event);
     if (type === "response.done") this.done(event.response.id);
     if (type === "input_audio_buffer.speech_stopped") {
@@ -309,6 +361,10 @@ export class RealtimeCall extends EventTarget {
 
   /** Stop what sounds, and tell the server how much of it was heard. */
   async silence() {
+    if (this.overTracks) {
+      this.send({ type: "output_audio_buffer.clear" });
+      return;
+    }
     const waiting = [...this.sounding].filter(([, { isCut }]) => !isCut);
     if (waiting.length === 0) return;
     for (const [, sounding] of waiting) sounding.isCut = true;
@@ -335,12 +391,23 @@ export class RealtimeCall extends EventTarget {
     const isHeld = this.pushToTalk && this.pressedAt === null;
     const isSilent = this.isMuted || isHeld;
     this.tell("level", { direction: "in", level: isSilent ? 0 : level });
-    if (this.phase !== "open" || isHeld) return;
+    if (this.phase !== "open" || isHeld || this.overTracks) return;
     if (this.isMuted) pcm.fill(0); // time goes on, for the server too
     if (!this.send({ type: "input_audio_buffer.append", audio: base64OfPcm16(pcm) })) return;
     this.sentSamples += pcm.length;
     this.packets.push({ end: this.sentSamples, time });
     if (this.packets.length > REMEMBERED_PACKETS) this.packets.shift();
+  }
+
+  /** Play what comes over the track, and tell how loud it is. */
+  follow(stream) {
+    const meter = this.sound.follow(stream);
+    const samples = new Float32Array(meter.fftSize);
+    this.metering = setInterval(() => {
+      meter.getFloatTimeDomainData(samples);
+      const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+      this.tell("level", { direction: "out", level: Math.sqrt(power) });
+    }, METER_MS);
   }
 
   played(notice) {
@@ -369,6 +436,7 @@ export class RealtimeCall extends EventTarget {
   }
 
   over(problem) {
+    clearInterval(this.metering);
     this.sound.close();
     this.sounding.clear();
     this.forgetAsked();

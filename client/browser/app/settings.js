@@ -5,10 +5,16 @@ const DEFAULTS = Object.freeze({
   model: "",
   voice: "",
   microphone: "",
+  speaker: "",
+  instructions: "", // who it is to be; empty: as the server has it
+  greeting: "", // what it says first
+  tools: "", // JSON of the tools that it may call
   mode: "open", // or "hold"
+  transport: "websocket", // or "webrtc"
   theme: "auto", // or "light", "dark"
   thoughts: true,
-  timing: true,
+  // Whether the newest turn's is unfolded; on a phone that would be half of the screen.
+  timing: globalThis.matchMedia?.("(min-width: 40rem)").matches ?? true,
   keys: true, // M and / as shortcuts
   key: "",
 });
@@ -37,6 +43,15 @@ export function save(settings, { keepKey }, storage = ofBrowser) {
   } catch {
     // Browsers may refuse, above all in private windows; the choice holds for this visit.
   }
+}
+
+/** The tools that a text describes, null for none. Throws SyntaxError if it describes something else. */
+export function toolsIn(text) {
+  if (!text.trim()) return null;
+  const tools = JSON.parse(text);
+  const isTool = (tool) => typeof tool?.name === "string" && tool.type === "function";
+  if (!Array.isArray(tools) || !tools.every(isTool)) throw new SyntaxError("a list of functions is wanted");
+  return tools;
 }
 
 /** Models and voices of the server; empty lists if it does not tell. */

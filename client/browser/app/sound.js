@@ -37,6 +37,12 @@ export class Sound extends EventTarget {
     this.context.onstatechange = () => this.wake();
   }
 
+  /** Be heard over this speaker, "" for the system's; one that is gone is replaced by that. */
+  async speakOver(deviceId) {
+    if (!this.context?.setSinkId || this.context.state === "closed") return;
+    await this.context.setSinkId(deviceId).catch(() => this.context.setSinkId(""));
+  }
+
   /** Let the context run again if it does not: a system may put it to sleep, as for a phone call. */
   async wake() {
     const { context } = this;
@@ -100,6 +106,17 @@ export class Sound extends EventTarget {
 
   play(item, pcm) {
     this.playout.port.postMessage({ push: { item, pcm: pcm.buffer } }, [pcm.buffer]);
+  }
+
+  /** Play a stream that comes over the network; returns what gives its samples, for its level. */
+  follow(stream) {
+    const pump = new Audio(); // Chromium gives a stream's samples only where an element has it
+    pump.muted = true;
+    pump.srcObject = stream;
+    const source = this.context.createMediaStreamSource(stream);
+    const meter = new AnalyserNode(this.context, { fftSize: 1024 });
+    source.connect(meter).connect(this.context.destination);
+    return meter;
   }
 
   /** All of the item was given to `play`. */
@@ -175,11 +192,20 @@ export async function within(promise, ms) {
 }
 
 /** The microphones there are, by id and name; names are known once one was allowed. */
-export async function microphones() {
-  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-  return devices
-    .filter(({ kind, deviceId }) => kind === "audioinput" && deviceId)
-    .map(({ deviceId, label }, i) => ({ id: deviceId, name: label || `Microphone ${i + 1}` }));
+export function microphones() {
+  return devices("audioinput", "Microphone");
+}
+
+/** The speakers there are, likewise; none where a page cannot choose. */
+export function speakers() {
+  return "setSinkId" in AudioContext.prototype ? devices("audiooutput", "Speaker") : [];
+}
+
+async function devices(wanted, word) {
+  const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return all
+    .filter(({ kind, deviceId }) => kind === wanted && deviceId && deviceId !== "default")
+    .map(({ deviceId, label }, i) => ({ id: deviceId, name: label || `${word} ${i + 1}` }));
 }
 
 function stop(stream) {

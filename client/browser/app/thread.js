@@ -4,15 +4,18 @@ import { isShown, textOf } from "./conversation.js";
 import { marksOf, picture, stagesOf, table, voiceToVoice } from "./waterfall.js";
 
 const NEAR_END_PX = 120; // whoever has scrolled further up reads something older
-const WHO = { caller: "You", answer: "Duplex" };
+const WHO = { caller: "You", answer: "Duplex", tool: "Tool" };
 
 export class Thread {
   /** `announce` is told, for screen readers, what was said, once it is final. */
-  constructor(root, { announce, showsTiming }) {
+  constructor(root, { announce, showsTiming, onScroll, onResult }) {
     this.root = root;
     this.announce = announce;
     this.showsTiming = showsTiming; // whether the newest turn's is opened
     this.shown = new Map(); // id -> {entry, element}
+    this.onResult = onResult; // told what the person says that a tool gives
+    this.onScroll = onScroll; // told whether the newest is in sight
+    root.parentElement.onscroll = () => onScroll(this.isAtEnd());
     this.opened = null; // the timing that was opened by itself
   }
 
@@ -31,10 +34,16 @@ export class Thread {
       const element = known?.element ?? this.begin(entry);
       this.shown.set(entry.id, { entry, element });
       element.hidden = !isShown(entry);
+      if (entry.kind === "break") continue;
+      if (entry.kind === "tool") {
+        this.showTool(element, entry);
+        continue;
+      }
       if (entry.kind === "caller") this.showCaller(element, entry, known?.entry);
       else this.showAnswer(element, entry, known?.entry);
     }
     if (isAtEnd) this.toEnd();
+    this.onScroll(this.isAtEnd());
     return entries.some(isShown);
   }
 
@@ -44,6 +53,11 @@ export class Thread {
   }
 
   begin({ kind }) {
+    if (kind === "break") {
+      const line = make("p", "break", "Another call. It does not know what was said above.");
+      this.root.append(line);
+      return line;
+    }
     const element = make("article", `turn ${kind}`);
     const said = make("p", "said");
     element.append(make("h2", "who", WHO[kind]));
@@ -52,6 +66,27 @@ export class Thread {
     element.append(body);
     this.root.append(element);
     return element;
+  }
+
+  /** A call of a tool, and a field for what it gives: the page itself runs none. */
+  showTool(element, { id, name, given, output }) {
+    element.querySelector(".said").textContent = `${name} ${given}`;
+    element.querySelector(".result")?.remove();
+    const body = element.querySelector(".body");
+    if (output !== null) {
+      body.append(make("p", "result", output));
+      return;
+    }
+    const form = make("form", "result");
+    const field = make("input", "");
+    field.setAttribute("aria-label", `What ${name} gives`);
+    field.placeholder = "What it gives, as text or JSON";
+    form.append(field, make("button", "", "Answer"));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      this.onResult(id, field.value);
+    };
+    body.append(form);
   }
 
   showCaller(element, { text, status }, before) {
@@ -99,7 +134,7 @@ export class Thread {
 
   showTiming(element, entry) {
     const marks = marksOf(entry);
-    const rows = stagesOf(marks);
+    const rows = stagesOf(marks, { hasThought: entry.thoughts !== "" });
     if (!rows.length) return;
     let details = element.querySelector(".timing");
     if (!details) {
@@ -110,9 +145,9 @@ export class Thread {
     }
     const total = voiceToVoice(marks);
     const summary = details.querySelector("summary");
-    if (total === null) summary.replaceChildren("Where the time went");
+    if (total === null) summary.replaceChildren("Timing");
     else {
-      const words = entry.turn.written ? " until it spoke" : " voice to voice";
+      const words = entry.turn.written ? " until it spoke" : " from your last word to its first sound";
       summary.replaceChildren(make("b", "", `${(total / 1000).toFixed(2)} s`), words);
     }
     const seen = make("div", "hidden");

@@ -2,13 +2,13 @@
 
 // [name, words, begins with the latest of these, ends at]. The caller's last sample is 0.
 const STAGES = [
-  ["endpoint", "End of your turn", [], "endpoint"],
-  ["ear", "Words", ["pause"], "ear"],
-  ["first_token", "First token", ["ear"], "first_token"],
-  ["first_clause", "First clause", ["first_token"], "first_clause"],
+  ["endpoint", "Sure you have ended", [], "endpoint"],
+  ["ear", "Understanding you", ["pause"], "ear"],
+  ["first_token", "Model begins", ["ear"], "first_token"],
+  ["first_clause", "First words", ["first_token"], "first_clause"],
   ["first_audio", "Voice", ["first_clause"], "first_audio"],
-  ["released", "Let out", ["first_audio", "endpoint"], "released"],
-  ["received", "To this browser", ["released"], "received"],
+  ["released", "Waiting for its turn", ["first_audio", "endpoint"], "released"],
+  ["received", "Network", ["released"], "received"],
   ["audible", "Buffer and speaker", ["received"], "audible"],
 ];
 const ROW = 22;
@@ -35,7 +35,7 @@ export function marksOf(answer) {
  * Rows of the picture: {name, words, from, to}, in order of the work; those that were reached. Of a
  * server that tells nothing only the whole is known.
  */
-export function stagesOf(marks) {
+export function stagesOf(marks, { hasThought = false } = {}) {
   const rows = [];
   if (marks.released === undefined && marks.received > 0) {
     rows.push({ name: "received", words: "Server and network", from: 0, to: marks.received });
@@ -45,7 +45,8 @@ export function stagesOf(marks) {
     const begins = after.map((mark) => marks[mark]).filter((ms) => ms !== undefined);
     if (rows.length && after.length && !begins.length) continue; // the first begins at 0
     const to = Math.max(0, marks[end]);
-    rows.push({ name, words, from: Math.max(0, Math.min(to, Math.max(0, ...begins))), to });
+    const isThought = hasThought && name === "first_clause"; // thoughts come before the words
+    rows.push({ name, words: isThought ? "Thoughts, first words" : words, from: Math.max(0, Math.min(to, Math.max(0, ...begins))), to });
   }
   return rows;
 }

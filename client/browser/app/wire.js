@@ -10,7 +10,7 @@ const STUCK_BYTES = 512 * 1024; // unsent, about 8 s of audio: the network is go
 const STEADY_MS = 5000; // a socket that held so long ends an outage; one that opens may close at once
 const SEEN = 4000; // event ids that are remembered, against those that come twice
 
-const NOT_THE_CALLS = ["probe", "resume", "after"]; // of a page's query
+const NOT_THE_CALLS = ["probe", "transport", "resume", "after"]; // of a page's query
 
 /**
  * The address of a call. `page` is where the page came from: without a `url` the server is beside it,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { EMPTY, activityOf, isShown, reduce, textOf } from "../../../client/browser/app/conversation.js";
+import { EMPTY, activityOf, asText, isShown, nextCall, reduce, textOf } from "../../../client/browser/app/conversation.js";
 
 const audio = (samples) => Buffer.alloc(2 * samples).toString("base64");
 const run = (events, state = EMPTY) => events.reduce(reduce, state);
@@ -163,4 +163,38 @@ test("a failed answer says why, an empty cancelled one is not shown", () => {
 test("events of other conversations and kinds change nothing", () => {
   assert.equal(reduce(EMPTY, { type: "rate_limits.updated" }), EMPTY);
   assert.equal(reduce(EMPTY, { type: "response.output_audio.delta", response_id: "x", delta: "" }), EMPTY);
+});
+
+test("another call keeps what was said, once, and what was not finished is over", () => {
+  assert.deepEqual(nextCall(EMPTY, "call_1"), EMPTY);
+  const said = run([...asked("u1"), ...begun("r1", "a1"), ...voiced("r1", "One two.", 100)]);
+  const next = nextCall(said, "call_2");
+  assert.deepEqual(next.entries.map(({ kind }) => kind), ["answer", "break"]);
+  assert.equal(next.entries[0].status, "cut");
+  assert.equal(activityOf(next), null);
+  assert.deepEqual(nextCall(next, "call_3").entries, next.entries);
+});
+
+test("a conversation is kept as text", () => {
+  const call = { type: "response.function_call_arguments.done", call_id: "c1", name: "weather", arguments: "{}" };
+  const output = { type: "conversation.item.added", item: { type: "function_call_output", call_id: "c1", output: "sunny" } };
+  const text = { type: "conversation.item.added", item: { id: "u1", role: "user", content: [{ text: "How is it?" }] } };
+  const spoken = [...begun("r1", "a1"), ...voiced("r1", "It is sunny.", 100)];
+  const heard = { type: "local.played", item_id: "a1", samples: Infinity };
+  assert.equal(
+    asText(run([text, call, output, ...spoken, heard])),
+    "You: How is it?\n\n(weather {} gives sunny)\n\nDuplex: It is sunny.\n",
+  );
+  const cut = { type: "local.cut", item_id: "a1", samples: 0 };
+  assert.equal(asText(run([...spoken, cut])), "Duplex: — (interrupted)\n");
+});
+
+test("over tracks the words' sound is reckoned", () => {
+  const state = run([
+    ...begun("r1", "a1"),
+    { type: "response.output_audio_transcript.delta", response_id: "r1", delta: "One two." },
+    { type: "local.voiced", response_id: "r1", samples: 8000 },
+    { type: "local.played", item_id: "a1", samples: 4000 },
+  ]);
+  assert.deepEqual(textOf(state.entries[0]), { heard: "One ", rest: "two." });
 });

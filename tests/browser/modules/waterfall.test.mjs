@@ -58,3 +58,10 @@ test("of a server that tells nothing the whole is shown", () => {
     ["Buffer and speaker", 400, 430],
   ]);
 });
+
+test("thoughts are named where they took the time", () => {
+  const words = (rows) => rows.find(({ name }) => name === "first_clause").words;
+  const marks = { first_token: 60, first_clause: 900 };
+  assert.equal(words(stagesOf(marks)), "First words");
+  assert.equal(words(stagesOf(marks, { hasThought: true })), "Thoughts, first words");
+});

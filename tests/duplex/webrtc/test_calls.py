@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
+from aioice import stun
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -286,6 +287,37 @@ async def test_the_ports_and_the_address_are_as_configured() -> None:
         assert {int(port) for _, port in places} <= set(range(42310, 42314))
 
 
+class StunServer(asyncio.DatagramProtocol):
+    """Tells everybody that they come from one address."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        asked = stun.parse_message(data)
+        told = stun.Message(
+            message_method=asked.message_method,
+            message_class=stun.Class.RESPONSE,
+            transaction_id=asked.transaction_id,
+        )
+        told.attributes["XOR-MAPPED-ADDRESS"] = ("192.0.2.9", 4242)
+        self.transport.sendto(bytes(told), addr)  # type: ignore[attr-defined]
+
+
+async def test_a_stun_server_tells_the_public_address() -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(StunServer, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    webrtc = WebRtcConfig(listen="127.0.0.1", stun=f"stun:127.0.0.1:{port}")
+    try:
+        async with running_server(replace(CONFIG, webrtc=webrtc)) as running:
+            status, _, answer = await post(f"{running.http}{CALLS}", (await an_offer()).encode())
+        assert status == 201
+        assert re.search(r"192\.0\.2\.9 4242 typ srflx", answer)
+    finally:
+        transport.close()
+
+
 async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     offer = (await an_offer()).encode()
     monkeypatch.setitem(sys.modules, "duplex.webrtc.peer", None)
@@ -300,8 +332,19 @@ async def test_it_can_be_switched_off() -> None:
         assert (await post(f"{running.http}{CALLS}", b"v=0"))[0] == 404
 
 
-def test_a_port_range_that_is_none_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("udp_ports", "5000"),
+        ("udp_ports", "5000-4000"),
+        ("udp_ports", "1-70000"),
+        ("stun", "stun.example.org"),
+        ("turn", "stun:example.org"),
+        ("turn", "turn:"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(tmp_path: Path, option: str, value: str) -> None:
     path = tmp_path / "duplex.toml"
-    path.write_text('[webrtc]\nudp_ports = "5000"\n')
-    with pytest.raises(ConfigError, match=r"webrtc\.udp_ports"):
-        load_config(path).webrtc.ports()
+    path.write_text(f'[webrtc]\n{option} = "{value}"\n')
+    with pytest.raises(ConfigError, match=f"webrtc.{option}"):
+        load_config(path).webrtc.check()

@@ -139,6 +139,7 @@ class Peer extends Client {
     };
     connection.addTrack(this.microphone.stream.getTracks()[0]);
     this.channel = connection.createDataChannel("oai-events");
+    const opened = new Promise((resolve) => (this.channel.onopen = resolve));
     this.channel.addEventListener("message", (event) => this.events.push(JSON.parse(event.data)));
     await connection.setLocalDescription(await connection.createOffer());
     const form = new FormData();
@@ -153,7 +154,7 @@ class Peer extends Client {
     check(answer.status === 201, `${answer.status}: ${answer.statusText}`);
     this.callId = answer.headers.get("Location").split("/").pop();
     await connection.setRemoteDescription({ type: "answer", sdp: await answer.text() });
-    await new Promise((resolve) => (this.channel.onopen = resolve));
+    await opened;
     return this;
   }
 
