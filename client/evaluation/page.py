@@ -10,7 +10,7 @@ from client.bench.sections import section
 from client.drawing import svg
 from client.evaluation.items import Record
 from client.evaluation.results import Comparison, Figures, Result, Run
-from client.evaluation.scorers import Score
+from client.evaluation.score import Score
 
 NONE = tables.NONE
 ROW = 24.0
@@ -61,7 +61,9 @@ def _tiles(result: Result) -> list[str]:
 
 def _overview(result: Result) -> str:
     rows = [_row(condition, result.figures(condition)) for condition in result.conditions]
-    body = f"<p>{escape(result.about.rule)}</p>" + tables.table(HEAD, rows, "first")
+    body = f"<p>{escape(result.about.rule)}</p>"
+    body += "".join(f'<p class="bad">{escape(note)}</p>' for note in result.run.notes)
+    body += tables.table(HEAD, rows, "first")
     measures = [
         [escape(condition), escape(name), f"{value:.3f}"]
         for condition in result.conditions

@@ -15,7 +15,7 @@ from client.evaluation.items import Record, read_records
 from client.evaluation.page import render, render_comparison
 from client.evaluation.results import Comparison, Figures, Result, Run, metrics, scored
 from client.evaluation.runner import ANSWERS
-from client.evaluation.scorers import Score
+from client.evaluation.score import Score
 
 RUN = "run.json"
 FORMAT = 1  # raised when a field changes its meaning; docs/evaluation.md describes it

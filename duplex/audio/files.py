@@ -2,6 +2,7 @@
 
 import wave
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,15 +24,25 @@ def read_sound(path: Path) -> tuple[Samples, int]:
         OSError: it cannot be opened, or libsndfile is missing.
     """
     with path.open("rb") as file:
-        import soundfile  # where it is used: a server reads no files
+        return decode_sound(file, str(path))
 
-        try:
-            samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            reason = error.error_string
-            raise ValueError(f"{path}: not a sound file that can be read: {reason}") from error
+
+def decode_sound(file: BinaryIO, name: str) -> tuple[Samples, int]:
+    """As `read_sound`, of an open file; ``name`` is what an error calls it.
+
+    Raises:
+        ValueError: it is no recording, or its samples are no numbers.
+        OSError: libsndfile is missing.
+    """
+    import soundfile  # where it is used: a server reads no files
+
+    try:
+        samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string
+        raise ValueError(f"{name}: not a sound file that can be read: {reason}") from error
     if not np.isfinite(samples).all():
-        raise ValueError(f"{path}: not all of its samples are numbers")
+        raise ValueError(f"{name}: not all of its samples are numbers")
     # Floats, and what was coded with losses, may go a little beyond the range.
     mono: Samples = np.clip(samples.mean(axis=1), -1, 1).astype(np.float32)
     return mono, int(rate)
