@@ -154,9 +154,9 @@ def comparison_table(found: Sequence[Comparison]) -> str:
         return ""
     head = ["", "category", "n", "first", "second", "points", "95 % interval", "only one right"]
     note = (
-        "<p class=note>Points: second less first, with the bootstrap interval of resampled "
-        "questions. Only one right: questions that only the first or only the second has right; p "
-        "is McNemar's exact test of those, not corrected for the number of rows.</p>"
+        "<p class=note>Points: second less first. Only one right: questions that only the first or "
+        "only the second has right; p is McNemar's exact test of those, not corrected for the "
+        "number of rows.</p>"
     )
     return tables.table([*head, "p"], rows, "first two") + note
 

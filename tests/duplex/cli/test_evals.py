@@ -33,8 +33,8 @@ def server() -> Iterator[AnsweringServer]:
     loop.close()
 
 
-def judged(tmp_path: Path) -> list[str]:
-    """A folder of two questions that are asked as text only, and where the report goes."""
+def questions(tmp_path: Path) -> list[str]:
+    """A folder of two questions, and where the report goes."""
     data = tmp_path / "data"
     data.mkdir()
     examples = [{"input": "Is it?", "target": "Yes"}, {"input": "Is it not?", "target": "No"}]
@@ -57,7 +57,7 @@ def silent_voice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_set_is_asked_scored_shown_and_compared(
     server: AnsweringServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["eval", "spoken", "--url", server.url, *judged(tmp_path)]
+    asked = ["eval", "spoken", "--url", server.url, *questions(tmp_path)]
     assert main([*asked, "--fail-if", "accuracy<0.5"]) == 0
     told = capsys.readouterr().out
     assert "1 of 2    50.0 %" in told
@@ -71,6 +71,31 @@ def test_a_set_is_asked_scored_shown_and_compared(
     assert main(["eval", "--score", str(out)]) == 0
     assert main(["eval", "--compare", str(out), str(out)]) == 0
     assert "+0.0 points" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("silent_voice")
+def test_answers_of_a_file_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = tmp_path / "answers.jsonl"
+    lines = [{"id": "navigate-0", "answer": "Yes."}, {"id": "navigate-1", "answer": "Perhaps."}]
+    answers.write_text("\n".join(map(json.dumps, lines)))
+    asked = ["eval", "spoken", "--target", f"file:{answers}", *questions(tmp_path)]
+    assert main(asked) == 0
+    assert "1 of 2    50.0 %" in capsys.readouterr().out
+    written = json.loads((tmp_path / "out" / "eval.json").read_text())
+    assert written["metrics"]["invalid_rate"] == 0.5
+    assert written["run"]["target"] == "file:answers.jsonl"
+
+
+@pytest.mark.slow
+def test_our_own_server_answers_for_real(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "sounds", "--limit", "3", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "6 of 6 answered" in told
+    written = json.loads((tmp_path / "eval.json").read_text())
+    assert written["run"]["models"]["brain"] == "qwen2.5-coder-0.5b"
+    assert written["metrics"]["error_rate"] == 0
 
 
 def test_the_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
