@@ -197,7 +197,13 @@ def _load_engine(
         brain = model.brain
     elif brain is None:
         brain = load_brain(config, store, progress)
-    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill, meter=meter)
+    return EmbeddedEngine(
+        ear,
+        brain,
+        incremental=config.brain.incremental_prefill,
+        meter=meter,
+        tells_manner=config.ear.manner,
+    )
 
 
 def generation(config: Config, checkpoint: Path | None = None) -> "GenerationOptions":
