@@ -9,6 +9,7 @@ from client.bench.machine import Machine
 from client.bench.metrics import Spread
 from client.bench.result import Check
 from client.bench.stats import share_interval
+from client.bench.word_errors import wer
 from client.evaluation.about import About
 from client.evaluation.items import Record
 from client.evaluation.paired import Paired, paired
@@ -64,6 +65,7 @@ class Run:
     limit: int | None
     models: Mapping[str, str] = field(default_factory=dict)
     judge: str | None = None
+    speech: bool = False  # the answers were spoken
     ear: str | None = None  # what wrote down the spoken answers
     notes: tuple[str, ...] = ()  # of the data
 
@@ -146,6 +148,9 @@ def figures(part: Sequence[Scored]) -> Figures:
     }
     if {"rating", "human"} <= means.keys():
         means |= _correlation([score.measures for score in scores if "human" in score.measures])
+    heard = [(r.answer, r.speech_heard) for r, _ in part if r.speech_heard is not None]
+    if any(answer.strip() for answer, _ in heard):  # how far the ear that listens can be trusted
+        means["speech_wer"] = wer(heard).rate
     return Figures(
         n=len(part),
         scored=len(values),

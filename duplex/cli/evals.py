@@ -18,7 +18,7 @@ from client.evaluation.chat import ChatEndpoint
 from client.evaluation.items import Item, Record
 from client.evaluation.judging import described, judge
 from client.evaluation.page import percent, spread
-from client.evaluation.report import read_run, write_comparison, write_report, write_run
+from client.evaluation.report import begin_run, read_run, write_comparison, write_report, write_run
 from client.evaluation.results import (
     Comparison,
     Result,
@@ -34,7 +34,7 @@ from client.evaluation.targets.answers import AnswersFile
 from client.evaluation.targets.chat import ChatTarget
 from client.evaluation.targets.realtime import RealtimeOptions, RealtimeTarget
 from client.evaluation.targets.target import Target
-from client.realtime import ClientError
+from client.realtime import ClientError, safe_url
 from duplex.app import build
 from duplex.audio.files import read_sound
 from duplex.audio.resample import resample
@@ -48,6 +48,7 @@ from duplex.model_store import Progress
 OK, FAILED, USAGE, THRESHOLD = 0, 1, 2, 3  # exit codes
 SCORING_EAR = "whisper-base"  # not the server's own, which would forgive its own mistakes
 EAR_HZ = 16_000
+NEEDED = ("jiwer", "scipy")  # and pyarrow, for parquet files only
 
 
 def list_sets() -> int:
@@ -75,7 +76,9 @@ def evaluate(config: Config, server_arguments: list[str], asked: Asked) -> int:
         _tell(f"data: {about.origin}; licence: {about.licence}")
         for note in loaded.notes:
             _tell(f"note: {note}")
-        records, made = asyncio.run(_ask(config, server_arguments, asked, loaded.items))
+        made = _made(config, server_arguments, asked, tuple(loaded.notes))
+        begin_run(about, made, asked.out)
+        records = asyncio.run(_ask(server_arguments, asked, loaded.items))
         if asked.speech:
             records = _listened(config, records, asked)
             made = replace(made, ear=SCORING_EAR)
@@ -83,7 +86,6 @@ def evaluate(config: Config, server_arguments: list[str], asked: Asked) -> int:
             endpoint = ChatEndpoint(asked.judge.url, asked.judge.model, asked.judge.key)
             records = asyncio.run(_judged(records, endpoint, asked))
             made = replace(made, judge=described(endpoint, records))
-        made = replace(made, notes=tuple(loaded.notes))
         write_run(about, made, asked.out)
         return _report(Result(about, made, scored(records)), asked)
     except ClientError as error:
@@ -129,22 +131,28 @@ def compare(folders: list[Path], out: Path | None) -> int:
 
 
 def _check_packages() -> None:
-    if find_spec("scipy") is None:
-        raise ConfigError("duplex eval needs scipy: pip install 'duplex-r1[eval]'")
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        names = " and ".join(missing)
+        raise ConfigError(f"duplex eval needs {names}: pip install 'duplex-r1[eval]'")
 
 
-async def _ask(
-    config: Config, server_arguments: list[str], asked: Asked, items: list[Item]
-) -> tuple[list[Record], Run]:
+async def _ask(server_arguments: list[str], asked: Asked, items: list[Item]) -> list[Record]:
     async with _target(server_arguments, asked) as target:
         options = RunOptions(parallel=asked.parallel)
-        records = await run(items, target, asked.out, options, _tell)
-    models = {}
+        return await run(items, target, asked.out, options, _tell)
+
+
+def _made(config: Config, server_arguments: list[str], asked: Asked, notes: tuple[str, ...]) -> Run:
     if asked.kind is None:
+        target = told_command(["serve", *server_arguments])
         models = {"ear": config.ear.model, "brain": config.brain.model}
         models["thinking"] = config.brain.thinking
-    return records, Run(
-        target="a server of our own" if asked.kind is None else target.name,
+    else:
+        target, models = f"{asked.kind}:{safe_url(asked.address)}", {}
+    if asked.kind is not None and asked.model is not None:
+        models = {"model": asked.model}
+    return Run(
+        target=target,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=told_command(sys.argv[1:]),
         commit=source_commit(),
@@ -152,6 +160,8 @@ async def _ask(
         seed=asked.seed,
         limit=asked.limit,
         models=models,
+        speech=asked.speech,
+        notes=notes,
     )
 
 

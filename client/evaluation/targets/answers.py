@@ -26,7 +26,6 @@ class AnswersFile:
         ValueError: a line is none such; the message names it.
         OSError: the file cannot be read.
         """
-        self.name = f"file:{path.name}"
         self._known: dict[tuple[str, str | None], _Line] = {}
         for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             if not line.strip():

@@ -18,7 +18,6 @@ class ChatTarget:
 
     def __init__(self, endpoint: ChatEndpoint) -> None:
         self._endpoint = endpoint
-        self.name = f"chat:{endpoint.name}"
 
     async def ask(self, item: Item, sounds: Rendered) -> Answer:
         """See `Target`."""

@@ -67,6 +67,16 @@ def test_the_interval_is_wilsons() -> None:
     assert (low, high) == (pytest.approx(0.0456, abs=1e-4), pytest.approx(0.6994, abs=1e-4))
 
 
+def test_what_the_ear_heard_counts_and_is_held_against_the_answer() -> None:
+    records = [
+        record(1, "sound", "it is 1", speech_heard="it is one"),
+        record(2, "sound", "it is 2", speech_heard="it was 3"),
+    ]
+    part = result(records).figures("sound")
+    assert part.right == 1.0
+    assert part.measures["speech_wer"] == pytest.approx(2 / 6)
+
+
 def test_two_ways_of_asking_are_compared_question_by_question() -> None:
     whole = result().comparisons[0]
     assert (whole.first, whole.second, whole.category) == ("sound", "text", "")

@@ -83,7 +83,10 @@ def test_answers_of_a_file_are_scored(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1 of 2    50.0 %" in capsys.readouterr().out
     written = json.loads((tmp_path / "out" / "eval.json").read_text())
     assert written["metrics"]["invalid_rate"] == 0.5
-    assert written["run"]["target"] == "file:answers.jsonl"
+    assert written["run"]["target"] == f"file:{answers}"
+    other = [*asked[:3], "file:/dev/null", *asked[4:]]
+    assert main(other) == 2  # the answers of one target are not taken for another's
+    assert "holds another run" in capsys.readouterr().err
 
 
 @pytest.mark.slow
