@@ -125,9 +125,11 @@ def letter(answer: str, gold: Gold) -> Score:
     wanted = _letter_of(str(gold["answer"]), options)
     known = LETTERS[: len(options)]
     text = answer.strip()
-    found = re.match(rf"[\s(*\"']*([{known}])(?![\w'])", text)
+    # "A man" begins with an article, not with a letter.
+    alone = rf"[\s(*\"']*(?:[Oo]ption\s+)?([{known}])(?![\w'])(?!(?<=A)\s+[a-z])"
+    found = re.match(alone, text)
     if found is None and (marked := _after_marker(text)) is not None:
-        found = re.match(rf"[\s(*\"']*(?:option\s+)?([{known}])(?![\w'])", marked)
+        found = re.match(alone, marked)
     if found is not None:
         picked: str | None = found[1]
     else:

@@ -54,7 +54,9 @@ NEEDED = ("jiwer", "scipy")  # and pyarrow, for parquet files only
 def list_sets() -> int:
     """Print the sets; returns the exit code."""
     for about in ABOUT.values():
-        print(f"{about.name}\n  {about.title}\n  data: {about.origin}\n  licence: {about.licence}")
+        print(about.name)
+        for name in ("title", "origin", "licence", "rule"):
+            print(f"  {name}: {getattr(about, name)}")
     return OK
 
 
