@@ -100,6 +100,7 @@ class EarConfig(Section, frozen=True):
     model: str = "whisper-tiny.en"  # or whisper-base, auto, hub:org/name[@revision], /a/directory
     language: str = "en"  # or another's code, or "auto": as heard; multilingual models only
     threads: Positive = 1
+    manner: bool = False  # tell a text brain in a line how the caller sounds, if it is unusual
     base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
 

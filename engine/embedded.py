@@ -4,8 +4,10 @@ While the caller speaks, partial transcripts are made and prefilled into the bra
 exact pass replaces them, and only the corrected tail is left to prefill.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from engine.brain.interface import Brain, BrainSession, MeasuresContext
 from engine.brain.responder import Responder
 from engine.ear.evidence import SpeechMeter
 from engine.ear.interface import Ear, manners_of
+from engine.ear.manner import Manner, Measured, Note, measure
 from engine.ear.recordings import RecordingEar
 from engine.ear.transcription import TurnTranscriber
 from engine.types import GenerationOptions, Message, Mortal, Piece, Transcript
@@ -31,12 +34,15 @@ class EmbeddedEngine:
         *,
         incremental: bool = True,
         meter: SpeechMeter | None = None,
+        tells_manner: bool = False,
     ) -> None:
         """``incremental`` False empties the cache before each answer and prefills nothing ahead. It
         serves to measure the gain of incremental prefill. ``meter`` tells speech that was not
-        understood from noise."""
+        understood from noise. ``tells_manner``: the brain is told in a line how a turn sounded, if
+        that is out of the ordinary."""
         self._ear = ear
         self._meter = meter
+        self._tells_manner = tells_manner
         self._brain = brain
         self._incremental = incremental
         self._ear_worker = Worker("ear", manners_of(ear).at_once)
@@ -45,7 +51,9 @@ class EmbeddedEngine:
     def open(self) -> "EmbeddedSession":
         """Start a call."""
         turn = TurnTranscriber(self._ear, self._ear_worker, self._meter)
-        return EmbeddedSession(turn, self._brain.open(), incremental=self._incremental)
+        listening = MannerOfTurn() if self._tells_manner else None
+        brain = self._brain.open()
+        return EmbeddedSession(turn, brain, incremental=self._incremental, manner=listening)
 
     @property
     def is_alive(self) -> bool:
@@ -64,8 +72,16 @@ class EmbeddedSession:
     See `duplex.dialogue.interfaces`.
     """
 
-    def __init__(self, turn: TurnTranscriber, brain: BrainSession, *, incremental: bool) -> None:
+    def __init__(
+        self,
+        turn: TurnTranscriber,
+        brain: BrainSession,
+        *,
+        incremental: bool,
+        manner: "MannerOfTurn | None" = None,
+    ) -> None:
         self._turn = turn
+        self._manner = manner
         self._brain = brain
         self._responder: Responder[str] = Responder(brain)
         self._incremental = incremental
@@ -86,10 +102,14 @@ class EmbeddedSession:
     def begin_turn(self) -> None:
         """Forget the audio of the turn before."""
         self._turn.begin_turn()
+        if self._manner is not None:
+            self._manner.begin_turn()
 
     def append_audio(self, samples: NDArray[np.float32]) -> None:
         """Add 16 kHz mono samples to the open turn."""
         self._turn.append_audio(samples)
+        if self._manner is not None:
+            self._manner.append_audio(samples)
 
     async def listen(self, history: Sequence[Message]) -> AsyncGenerator[Transcript, None]:
         """Yield partial transcripts of the open turn, and prefill each into the brain's cache."""
@@ -103,7 +123,15 @@ class EmbeddedSession:
 
     async def end_turn(self) -> Transcript:
         """The exact transcript of the open turn's audio so far; the turn may go on."""
-        return await self._turn.end_turn()
+        if self._manner is None:
+            return await self._turn.end_turn()
+        measuring = asyncio.create_task(self._manner.measure())  # while the ear hears
+        try:
+            transcript = await self._turn.end_turn()
+            note = self._manner.note(await measuring, transcript.text)
+        finally:
+            measuring.cancel()
+        return replace(transcript, sound=note)
 
     async def prefill(self, history: Sequence[Message]) -> None:
         """Bring the cache up to ``history``."""
@@ -115,14 +143,15 @@ class EmbeddedSession:
         """Answer the last message."""
         if not self._incremental:
             await self._brain.prefill([])
-        async with aclosing(self._responder.respond(history, options)) as pieces:
+        told = _told(history)
+        async with aclosing(self._responder.respond(told, options)) as pieces:
             async for piece in pieces:
                 yield piece
 
     def measure(self, beginning: Sequence[Message]) -> ContextUse | None:
         """See `MeasuresContext`."""
         brain = self._brain
-        return brain.measure(beginning) if isinstance(brain, MeasuresContext) else None
+        return brain.measure(_told(beginning)) if isinstance(brain, MeasuresContext) else None
 
     async def close(self) -> None:
         """Free the cache."""
@@ -132,4 +161,40 @@ class EmbeddedSession:
 
     async def _prefill_ahead(self, history: Sequence[Message], partial: str | None) -> None:
         if self._incremental:
-            await self._responder.prefill(history, partial)
+            await self._responder.prefill(_told(history), partial)
+
+
+class MannerOfTurn:
+    """Listens to how the caller of one call sounds, beside the ear."""
+
+    def __init__(self) -> None:
+        self._manner = Manner()
+        self._audio: list[NDArray[np.float32]] = []  # of the open turn
+
+    def begin_turn(self) -> None:
+        """The turn before is over."""
+        self._audio = []
+        self._manner.begin_turn()
+
+    def append_audio(self, samples: NDArray[np.float32]) -> None:
+        """Add 16 kHz mono samples to the open turn."""
+        self._audio.append(samples)
+
+    async def measure(self) -> Measured:
+        """Measure the open turn so far, in a thread: numpy lets others run meanwhile."""
+        audio = np.concatenate([*self._audio, np.empty(0, np.float32)])
+        return await asyncio.to_thread(measure, audio)
+
+    def note(self, measured: Measured, text: str) -> Note | None:
+        """What the brain is to be told; nothing of a turn without words."""
+        return self._manner.note(measured.saying(text)) if text else None
+
+
+def _told(history: Sequence[Message]) -> Sequence[Message]:
+    """Notes on how turns sounded, in words."""
+    return [
+        replace(message, text=f"{message.text}\n{message.sound.text}", sound=None)
+        if isinstance(message.sound, Note)
+        else message
+        for message in history
+    ]

@@ -10,7 +10,7 @@ from client.bench.sections import section
 from client.drawing import svg
 from client.evaluation.items import Record
 from client.evaluation.results import Comparison, Figures, Result, Run
-from client.evaluation.scorers import Score
+from client.evaluation.score import Score
 
 NONE = tables.NONE
 ROW = 24.0
@@ -61,7 +61,9 @@ def _tiles(result: Result) -> list[str]:
 
 def _overview(result: Result) -> str:
     rows = [_row(condition, result.figures(condition)) for condition in result.conditions]
-    body = f"<p>{escape(result.about.rule)}</p>" + tables.table(HEAD, rows, "first")
+    body = f"<p>{escape(result.about.rule)}</p>"
+    body += "".join(f'<p class="bad">{escape(note)}</p>' for note in result.run.notes)
+    body += tables.table(HEAD, rows, "first")
     measures = [
         [escape(condition), escape(name), f"{value:.3f}"]
         for condition in result.conditions
@@ -152,9 +154,9 @@ def comparison_table(found: Sequence[Comparison]) -> str:
         return ""
     head = ["", "category", "n", "first", "second", "points", "95 % interval", "only one right"]
     note = (
-        "<p class=note>Points: second less first, with the bootstrap interval of resampled "
-        "questions. Only one right: questions that only the first or only the second has right; p "
-        "is McNemar's exact test of those, not corrected for the number of rows.</p>"
+        "<p class=note>Points: second less first. Only one right: questions that only the first or "
+        "only the second has right; p is McNemar's exact test of those, not corrected for the "
+        "number of rows.</p>"
     )
     return tables.table([*head, "p"], rows, "first two") + note
 

@@ -15,7 +15,7 @@ from client.evaluation.items import Record, read_records
 from client.evaluation.page import render, render_comparison
 from client.evaluation.results import Comparison, Figures, Result, Run, metrics, scored
 from client.evaluation.runner import ANSWERS
-from client.evaluation.scorers import Score
+from client.evaluation.score import Score
 
 RUN = "run.json"
 FORMAT = 1  # raised when a field changes its meaning; docs/evaluation.md describes it
@@ -28,6 +28,22 @@ class Kept(msgspec.Struct, frozen=True):
 
     about: About
     run: Run
+
+
+def begin_run(about: About, run: Run, folder: Path) -> None:
+    """Write ``run.json`` for a run that begins, or goes on.
+
+    Raises:
+        ValueError: the folder holds another one, whose answers are not to be taken for these.
+        OSError: it cannot be written.
+    """
+    if (folder / RUN).exists():
+        kept = _kept(folder)
+        before = (kept.about.name, kept.run.target, kept.run.models, kept.run.speech)
+        if before != (about.name, run.target, run.models, run.speech):
+            told = f"{kept.about.name} of {kept.run.target}"
+            raise ValueError(f"{folder} holds another run, {told}: choose another --out")
+    write_run(about, run, folder)
 
 
 def write_run(about: About, run: Run, folder: Path) -> None:
@@ -50,14 +66,18 @@ def read_run(folder: Path) -> Result:
     """
     if not (folder / RUN).exists():
         raise ValueError(f"{folder} holds no run: there is no {RUN}")
-    try:
-        kept = msgspec.json.decode((folder / RUN).read_bytes(), type=Kept)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ValueError(f"{folder / RUN}: {error}") from error
+    kept = _kept(folder)
     records = read_records(folder / ANSWERS)
     if not records:
         raise ValueError(f"{folder} holds no answers")
     return Result(kept.about, kept.run, scored(records))
+
+
+def _kept(folder: Path) -> Kept:
+    try:
+        return msgspec.json.decode((folder / RUN).read_bytes(), type=Kept)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ValueError(f"{folder / RUN}: {error}") from error
 
 
 def write_report(result: Result, folder: Path) -> tuple[Path, Path]:

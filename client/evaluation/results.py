@@ -9,10 +9,12 @@ from client.bench.machine import Machine
 from client.bench.metrics import Spread
 from client.bench.result import Check
 from client.bench.stats import share_interval
+from client.bench.word_errors import wer
 from client.evaluation.about import About
 from client.evaluation.items import Record
 from client.evaluation.paired import Paired, paired
-from client.evaluation.scorers import Score, mean, score
+from client.evaluation.score import NOT_SCORED, Score
+from client.evaluation.scorers import mean, score
 
 Scored = tuple[Record, Score]
 RESAMPLES = 2000
@@ -63,7 +65,9 @@ class Run:
     limit: int | None
     models: Mapping[str, str] = field(default_factory=dict)
     judge: str | None = None
+    speech: bool = False  # the answers were spoken
     ear: str | None = None  # what wrote down the spoken answers
+    notes: tuple[str, ...] = ()  # of the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,12 @@ def scored(records: Sequence[Record]) -> tuple[Scored, ...]:
 def _score(record: Record) -> Score:
     if record.error is not None:
         return Score(0.0)
+    if "judge" in record.gold:
+        return (
+            NOT_SCORED
+            if record.judged is None
+            else score(record.scorer, record.judged, record.gold)
+        )
     return score(record.scorer, record.scored_text, record.gold)
 
 
@@ -136,6 +146,11 @@ def figures(part: Sequence[Scored]) -> Figures:
         name: mean(score.measures[name] for score in scores if name in score.measures) or 0.0
         for name in names
     }
+    if {"rating", "human"} <= means.keys():
+        means |= _correlation([score.measures for score in scores if "human" in score.measures])
+    heard = [(r.answer, r.speech_heard) for r, _ in part if r.speech_heard is not None]
+    if any(answer.strip() for answer, _ in heard):  # how far the ear that listens can be trusted
+        means["speech_wer"] = wer(heard).rate
     return Figures(
         n=len(part),
         scored=len(values),
@@ -149,6 +164,19 @@ def figures(part: Sequence[Scored]) -> Figures:
         latency_ms=float(np.median(times)) if times else None,
         measures=means,
     )
+
+
+def _correlation(rated: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Pearson's and Spearman's, of what a target rated and what people did."""
+    from scipy.stats import pearsonr, spearmanr
+
+    ours, theirs = ([one[name] for one in rated] for name in ("rating", "human"))
+    if min(len(set(ours)), len(set(theirs))) < 2:  # not defined
+        return {}
+    return {
+        "pearson": float(pearsonr(ours, theirs).statistic),
+        "spearman": float(spearmanr(ours, theirs).statistic),
+    }
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:

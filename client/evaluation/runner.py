@@ -124,13 +124,22 @@ class _Run:
                 raise Aborted(f"{self._failures} failed in a row, the last with: {answer.error}")
 
     def _keep(self, record: Record) -> None:
-        with (self._folder / ANSWERS).open("ab") as file:
-            file.write(json.encode(record) + b"\n")
+        keep(self._folder, [record])
         self._known[record.key] = record
         self._done += 1
         step = max(1, self._count // 20)  # about twenty lines a run
         if self._done % step == 0 or self._done == self._count:
             self._tell(f"{self._done} of {self._count} answered")
+
+
+def keep(folder: Path, records: Sequence[Record]) -> None:
+    """Write records behind those of a run; of two of one question the later one counts.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    with (folder / ANSWERS).open("ab") as file:
+        file.write(b"".join(json.encode(record) + b"\n" for record in records))
 
 
 def _render(item: Item) -> tuple[Rendered, list[str]]:

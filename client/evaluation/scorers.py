@@ -6,13 +6,11 @@ counts as wrong; how many those are stands in the report.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from client.bench.word_errors import normalize_words
-
-Gold = Mapping[str, Any]
+from client.evaluation import ifeval_rules
+from client.evaluation.score import INVALID, Gold, Score
 
 MARKER = re.compile(r"answer\s*(?:is|:|=)+\s*:?|####", re.IGNORECASE)
 NUMBER = re.compile(r"(?<![\w.])-?\$?(\d[\d,]*(?:\.\d+)?|\.\d+)")
@@ -21,21 +19,6 @@ ORDINALS = {
     for number, word in enumerate(("first", "second", "third", "fourth", "fifth", "sixth"), start=1)
 }
 LETTERS = "ABCDEFGHIJ"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """``value`` is 0 to 1, or None where nothing could score it; ``picked`` what was taken for
-    the answer. ``measures`` are further figures of this answer, averaged by their names."""
-
-    value: float | None
-    picked: str | None = None
-    is_invalid: bool = False
-    measures: Mapping[str, float] = field(default_factory=dict)
-
-
-INVALID = Score(0.0, is_invalid=True)
-NOT_SCORED = Score(None)
 
 
 def split_thought(text: str) -> tuple[str, str]:
@@ -142,9 +125,11 @@ def letter(answer: str, gold: Gold) -> Score:
     wanted = _letter_of(str(gold["answer"]), options)
     known = LETTERS[: len(options)]
     text = answer.strip()
-    found = re.match(rf"[\s(*\"']*([{known}])(?![\w'])", text)
+    # "A man" begins with an article, not with a letter.
+    alone = rf"[\s(*\"']*(?:[Oo]ption\s+)?([{known}])(?![\w'])(?!(?<=A)\s+[a-z])"
+    found = re.match(alone, text)
     if found is None and (marked := _after_marker(text)) is not None:
-        found = re.match(rf"[\s(*\"']*(?:option\s+)?([{known}])(?![\w'])", marked)
+        found = re.match(alone, marked)
     if found is not None:
         picked: str | None = found[1]
     else:
@@ -180,7 +165,7 @@ def spans(answer: str, gold: Gold) -> Score:
     if found is None:
         nothing = {"iou": 0.0, "r_at_0.3": 0.0, "r_at_0.5": 0.0, "r_at_0.7": 0.0}
         return Score(0.0, is_invalid=True, measures=nothing)
-    start, end = _seconds(found[1]), _seconds(found[2])
+    start, end = seconds(found[1]), seconds(found[2])
     overlap = max(0.0, min(end, gold["end_s"]) - max(start, gold["start_s"]))
     union = max(end, gold["end_s"]) - min(start, gold["start_s"])
     iou = overlap / union if union > 0 and end > start else 0.0
@@ -191,11 +176,38 @@ def spans(answer: str, gold: Gold) -> Score:
 SPAN = re.compile(r"((?:\d+:)?\d+:\d\d(?:\.\d+)?)\s*(?:-|–|to|~)\s*((?:\d+:)?\d+:\d\d(?:\.\d+)?)")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Of MM:SS or HH:MM:SS."""
     total = 0.0
     for part in text.split(":"):
         total = 60 * total + float(part)
     return total
+
+
+def judged_rating(said: str, gold: Gold) -> Score:
+    """A judge's "Score: N", of at most ``most``; as WildSpeech-Bench reads it."""
+    found = re.search(r"score\W*?(\d+(?:\.\d+)?)", said, re.IGNORECASE)
+    if found is None or not 0 <= float(found[1]) <= gold["most"]:
+        return Score(None, is_invalid=True)
+    return Score(float(found[1]) / gold["most"], found[1], measures={"rating": float(found[1])})
+
+
+def judged_yes(said: str, gold: Gold) -> Score:
+    """A judge's "result: yes" or "result: no", as Speech-IFEval reads it."""
+    found = re.findall(r"result:\W*(yes|no)\b", said, re.IGNORECASE)
+    if not found:
+        return Score(None, is_invalid=True)
+    return Score(float(found[-1].lower() == "yes"), found[-1].lower())
+
+
+def rating(answer: str, gold: Gold) -> Score:
+    """The target is itself a judge of speech: its ``<score>x</score>``, 0 to 5, beside the
+    ``human`` one. There is no right and wrong in it; the report has their correlation."""
+    found = re.search(r"<score>\s*(\d+(?:\.\d+)?)\s*</score>", answer)
+    if found is None or not 0 <= float(found[1]) <= 5:
+        return Score(None, is_invalid=True)
+    measures = {"rating": float(found[1]), "human": float(gold["human"])}
+    return Score(None, found[1], measures=measures)
 
 
 def _plain(text: str) -> str:
@@ -253,6 +265,10 @@ SCORERS: dict[str, Callable[[str, Gold], Score]] = {
     "letter": letter,
     "word_sets": word_sets,
     "spans": spans,
+    "judged_rating": judged_rating,
+    "judged_yes": judged_yes,
+    "rating": rating,
+    "ifeval": ifeval_rules.follows,
 }
 
 

@@ -207,7 +207,13 @@ def _load_engine(
             client = load_remote_brain(config)
             return RemoteBrainEngine(ear, client, hears=remote.hears, meter=meter)
         brain = load_brain(config, store, progress)
-    return EmbeddedEngine(ear, brain, incremental=config.brain.incremental_prefill, meter=meter)
+    return EmbeddedEngine(
+        ear,
+        brain,
+        incremental=config.brain.incremental_prefill,
+        meter=meter,
+        tells_manner=config.ear.manner,
+    )
 
 
 def generation(

@@ -24,32 +24,42 @@ def read_sound(path: Path) -> tuple[Samples, int]:
         OSError: it cannot be opened, or libsndfile is missing.
     """
     with path.open("rb") as file:
-        import soundfile  # where it is used: a server reads no files
+        return decode_sound(file, str(path))
 
-        if not file.read(1):
-            raise ValueError(f"{path}: the file is empty")
+
+def decode_sound(file: BinaryIO, name: str) -> tuple[Samples, int]:
+    """As `read_sound`, of an open file; ``name`` is what an error calls it.
+
+    Raises:
+        ValueError: it is no recording, or its samples are no numbers.
+        OSError: libsndfile is missing.
+    """
+    import soundfile  # where it is used: a server reads no files
+
+    if not file.read(1):
+        raise ValueError(f"{name}: the file is empty")
+    file.seek(0)
+    try:
+        samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
+    except soundfile.LibsndfileError as error:
         file.seek(0)
-        try:
-            samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            file.seek(0)
-            samples, rate = _decode(path, file, error.error_string)
+        samples, rate = _decode(name, file, error.error_string)
     if not len(samples):
-        raise ValueError(f"{path}: there is no sound in it")
+        raise ValueError(f"{name}: there is no sound in it")
     if not np.isfinite(samples).all():
-        raise ValueError(f"{path}: not all of its samples are numbers")
+        raise ValueError(f"{name}: not all of its samples are numbers")
     # Floats, and what was coded with losses, may go a little beyond the range.
     mono: Samples = np.clip(samples.mean(axis=1), -1, 1).astype(np.float32)
     return mono, int(rate)
 
 
-def _decode(path: Path, file: BinaryIO, reason: str) -> tuple[NDArray[np.float64], int]:
+def _decode(name: str, file: BinaryIO, reason: str) -> tuple[NDArray[np.float64], int]:
     """Samples [T, channels] and rate of the first sound in a file that libsndfile does not read.
 
     Raises:
         ValueError: FFmpeg does not either, or PyAV is not installed.
     """
-    told = f"{path}: not a sound file that can be read: {reason}"
+    told = f"{name}: not a sound file that can be read: {reason}"
     try:
         import av
     except ImportError as error:
@@ -66,7 +76,7 @@ def _decode(path: Path, file: BinaryIO, reason: str) -> tuple[NDArray[np.float64
             ]
             rate = int(stream.rate)
     except IndexError as error:
-        raise ValueError(f"{path}: there is no sound in it") from error
+        raise ValueError(f"{name}: there is no sound in it") from error
     except av.FFmpegError as error:
         raise ValueError(f"{told.rstrip('.')}; nor for FFmpeg: {error.strerror}") from error
     sound = np.concatenate(pieces, axis=1) if pieces else np.zeros((1, 0))

@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from msgspec import structs
+
 from client.bench.machine import source_commit, this_machine
 from client.bench.metrics import check, failed
 from client.bench.server_process import serving
+from client.evaluation.chat import ChatEndpoint
 from client.evaluation.items import Item, Record
+from client.evaluation.judging import described, judge
 from client.evaluation.page import percent, spread
-from client.evaluation.report import read_run, write_comparison, write_report, write_run
+from client.evaluation.report import begin_run, read_run, write_comparison, write_report, write_run
 from client.evaluation.results import (
     Comparison,
     Result,
@@ -24,24 +28,35 @@ from client.evaluation.results import (
     scored,
     spreads,
 )
-from client.evaluation.runner import RunOptions, run
+from client.evaluation.runner import RunOptions, keep, listen, run
 from client.evaluation.sets.catalogue import ABOUT, Wanted, load
+from client.evaluation.targets.answers import AnswersFile
+from client.evaluation.targets.chat import ChatTarget
 from client.evaluation.targets.realtime import RealtimeOptions, RealtimeTarget
 from client.evaluation.targets.target import Target
-from client.realtime import ClientError
+from client.realtime import ClientError, safe_url
+from duplex.app import build
+from duplex.audio.files import read_sound
+from duplex.audio.resample import resample
 from duplex.cli.bench_options import told_command
 from duplex.cli.evals_options import Asked
 from duplex.cli.recordings import CachedSpeaker, server_command
-from duplex.config import Config
+from duplex.config import Config, EarConfig
 from duplex.errors import ConfigError
+from duplex.model_store import Progress
 
 OK, FAILED, USAGE, THRESHOLD = 0, 1, 2, 3  # exit codes
+SCORING_EAR = "whisper-base"  # not the server's own, which would forgive its own mistakes
+EAR_HZ = 16_000
+NEEDED = ("jiwer", "scipy")  # and pyarrow, for parquet files only
 
 
 def list_sets() -> int:
     """Print the sets; returns the exit code."""
     for about in ABOUT.values():
-        print(f"{about.name}\n  {about.title}\n  data: {about.origin}\n  licence: {about.licence}")
+        print(about.name)
+        for name in ("title", "origin", "licence", "rule"):
+            print(f"  {name}: {getattr(about, name)}")
     return OK
 
 
@@ -57,11 +72,22 @@ def evaluate(config: Config, server_arguments: list[str], asked: Asked) -> int:
     if about is None:
         raise ConfigError(f"there is no set {asked.set_name}; there are {', '.join(ABOUT)}")
     try:
-        items = load(
-            asked.set_name, Wanted(asked.limit, asked.seed, asked.data), CachedSpeaker(config)
-        )
-        _tell(f"{about.title}: {len(items)} items; data: {about.origin}; licence: {about.licence}")
-        records, made = asyncio.run(_ask(config, server_arguments, asked, items))
+        wanted = Wanted(asked.limit, asked.seed, asked.data)
+        loaded = load(asked.set_name, wanted, CachedSpeaker(config))
+        _tell(f"{about.title}: {len(loaded.items)} items")
+        _tell(f"data: {about.origin}; licence: {about.licence}")
+        for note in loaded.notes:
+            _tell(f"note: {note}")
+        made = _made(config, server_arguments, asked, tuple(loaded.notes))
+        begin_run(about, made, asked.out)
+        records = asyncio.run(_ask(server_arguments, asked, loaded.items))
+        if asked.speech:
+            records = _listened(config, records, asked)
+            made = replace(made, ear=SCORING_EAR)
+        if asked.judge is not None:
+            endpoint = ChatEndpoint(asked.judge.url, asked.judge.model, asked.judge.key)
+            records = asyncio.run(_judged(records, endpoint, asked))
+            made = replace(made, judge=described(endpoint, records))
         write_run(about, made, asked.out)
         return _report(Result(about, made, scored(records)), asked)
     except ClientError as error:
@@ -107,22 +133,28 @@ def compare(folders: list[Path], out: Path | None) -> int:
 
 
 def _check_packages() -> None:
-    if find_spec("scipy") is None:
-        raise ConfigError("duplex eval needs scipy: pip install 'duplex-r1[eval]'")
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        names = " and ".join(missing)
+        raise ConfigError(f"duplex eval needs {names}: pip install 'duplex-r1[eval]'")
 
 
-async def _ask(
-    config: Config, server_arguments: list[str], asked: Asked, items: list[Item]
-) -> tuple[list[Record], Run]:
+async def _ask(server_arguments: list[str], asked: Asked, items: list[Item]) -> list[Record]:
     async with _target(server_arguments, asked) as target:
         options = RunOptions(parallel=asked.parallel)
-        records = await run(items, target, asked.out, options, _tell)
-    models = {}
+        return await run(items, target, asked.out, options, _tell)
+
+
+def _made(config: Config, server_arguments: list[str], asked: Asked, notes: tuple[str, ...]) -> Run:
     if asked.kind is None:
+        target = told_command(["serve", *server_arguments])
         models = {"ear": config.ear.model, "brain": config.brain.model}
         models["thinking"] = config.brain.thinking
-    return records, Run(
-        target="a server of our own" if asked.kind is None else target.name,
+    else:
+        target, models = f"{asked.kind}:{safe_url(asked.address)}", {}
+    if asked.kind is not None and asked.model is not None:
+        models = {"model": asked.model}
+    return Run(
+        target=target,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=told_command(sys.argv[1:]),
         commit=source_commit(),
@@ -130,6 +162,8 @@ async def _ask(
         seed=asked.seed,
         limit=asked.limit,
         models=models,
+        speech=asked.speech,
+        notes=notes,
     )
 
 
@@ -146,9 +180,36 @@ async def _target(server_arguments: list[str], asked: Asked) -> AsyncIterator[Ta
     if asked.kind == "realtime":
         yield RealtimeTarget(asked.address, options)
         return
+    if asked.kind == "file":
+        yield AnswersFile(Path(asked.address))
+        return
+    if asked.kind == "chat":
+        model, headers = asked.model or "default", asked.headers
+        yield ChatTarget(ChatEndpoint(asked.address, model, asked.key, headers, asked.timeout_s))
+        return
     command = server_command([*server_arguments, *_patient(asked.parallel)])
     async with serving(command) as server:
         yield RealtimeTarget(server.url, replace(options, model=None))
+
+
+def _listened(config: Config, records: list[Record], asked: Asked) -> list[Record]:
+    """Have our ear write down the spoken answers, and keep what it heard."""
+    hearing = structs.replace(config, ear=EarConfig(model=SCORING_EAR))
+    store = build.open_store(hearing)
+    store.ensure([SCORING_EAR], Progress(sys.stderr))
+    ear = build.load_ear(hearing, store)
+
+    def hear(path: Path) -> str:
+        samples, rate_hz = read_sound(path)
+        return ear.transcribe(resample(samples, rate_hz, EAR_HZ))
+
+    heard = listen(records, asked.out, hear)
+    keep(asked.out, heard)
+    return heard
+
+
+async def _judged(records: list[Record], endpoint: ChatEndpoint, asked: Asked) -> list[Record]:
+    return await judge(records, endpoint, asked.parallel, lambda one: keep(asked.out, [one]), _tell)
 
 
 def _patient(parallel: int) -> list[str]:

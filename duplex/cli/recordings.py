@@ -67,7 +67,7 @@ class CachedSpeaker:
         """
         import soundfile
 
-        name = f"{self._config.voice.model}|{speed:g}|{semitones}|{text}"
+        name = f"{self._config.voice}|{speed:g}|{semitones}|{text}"
         path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.flac"
         with self._one_at_a_time:
             if not path.exists():

@@ -180,3 +180,56 @@ async def test_cancelled_listening_leaves_the_turn_to_be_heard() -> None:
         listening.cancel()
         await asyncio.wait([listening])
         assert (await session.end_turn()).text == "one two"
+
+
+async def test_the_brain_is_told_how_a_turn_sounded_and_nobody_else_is() -> None:
+    class Shared:
+        context_tokens = 100
+
+        def open(self) -> "ReadingBrain":
+            return brain
+
+        def close(self) -> None:
+            pass
+
+    class ReadingBrain(NotingBrain):
+        read: list[str]
+
+        async def generate(
+            self, messages: Sequence[Message], options: GenerationOptions
+        ) -> AsyncGenerator[str | Finished, None]:
+            self.read = [message.text for message in messages]
+            async for piece in super().generate(messages, options):
+                yield piece
+
+    class DeafEar:
+        words = "hello"
+
+        def transcribe(self, pcm: np.ndarray) -> str:
+            return self.words
+
+    brain, ear = ReadingBrain("Yes."), DeafEar()
+    tone = np.sin(2 * np.pi * 150 * np.arange(2 * RATE) / RATE)
+    swelling = (tone * np.geomspace(0.01, 0.3, len(tone))).astype(np.float32)
+    engine = EmbeddedEngine(ear, Shared(), tells_manner=True)
+    try:
+        session = engine.open()
+        session.begin_turn()
+        session.append_audio(swelling)
+        transcript = await session.end_turn()
+        assert transcript.text == transcript.stable == "hello"
+        history = [*HISTORY, Message("user", transcript.text, transcript.sound)]
+        async with aclosing(session.respond(history, GenerationOptions())) as pieces:
+            assert [piece async for piece in pieces if isinstance(piece, Speech)] == [
+                Speech("Yes.")
+            ]
+        assert brain.read[1] == "hello\n(How this sounds: the voice gets louder.)"
+        session.begin_turn()
+        session.append_audio((tone * 0.1).astype(np.float32))
+        assert (await session.end_turn()).sound is None  # nothing out of the ordinary
+        ear.words = ""
+        session.begin_turn()
+        session.append_audio(swelling)
+        assert (await session.end_turn()).sound is None  # a noise is no caller
+    finally:
+        engine.close()

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.evaluation.about import About
-from client.evaluation.items import Item, Speaker
-from client.evaluation.sets import sounds, spoken
+from client.evaluation.items import Speaker
+from client.evaluation.sets import published, sounds, spoken
+from client.evaluation.sets.published import Loaded
 
 DEFAULT_COUNT = 120  # questions of a set that is made on the spot
 
@@ -35,10 +36,13 @@ SPOKEN = About(
     "Choices and numbers: what follows the last 'the answer is', else the only choice or the last "
     "number. WebQuestions: any accepted answer as a run of words.",
 )
-ABOUT = {about.name: about for about in (SOUNDS, SPOKEN)}
+ABOUT = {
+    about.name: about
+    for about in (SOUNDS, SPOKEN, *(spec.about for spec in published.SPECS.values()))
+}
 
 
-def load(name: str, wanted: Wanted, speaker: Speaker) -> list[Item]:
+def load(name: str, wanted: Wanted, speaker: Speaker) -> Loaded:
     """The questions of a set, at most ``limit`` of them, each in all of its conditions.
 
     Raises:
@@ -46,9 +50,12 @@ def load(name: str, wanted: Wanted, speaker: Speaker) -> list[Item]:
         OSError: a file cannot be read.
     """
     if name == "sounds":
-        return sounds.load(wanted.limit or DEFAULT_COUNT, wanted.seed, speaker)
+        return Loaded(sounds.load(wanted.limit or DEFAULT_COUNT, wanted.seed, speaker))
     if name == "spoken":
         if wanted.data is None:
             raise ValueError("spoken needs --data: the folder with the questions' files")
-        return spoken.load(Path(wanted.data), wanted.limit or DEFAULT_COUNT, wanted.seed, speaker)
-    raise ValueError(f"there is no set {name}; there are {', '.join(ABOUT)}")
+        count = wanted.limit or DEFAULT_COUNT
+        return Loaded(spoken.load(Path(wanted.data), count, wanted.seed, speaker))
+    if name not in published.SPECS:
+        raise ValueError(f"there is no set {name}; there are {', '.join(ABOUT)}")
+    return published.load(published.SPECS[name], wanted.data, wanted.limit, wanted.seed)

@@ -33,6 +33,7 @@ SENTENCES = (
 STATEMENTS = ("You are coming tomorrow.", "It is already late.", "She has seen the letter.")
 COUNTS = ("one", "two", "three", "four", "five", "six")
 LOW, HIGH = -2, 4  # semitones of the two voices
+RISE, FALL = 2.0, 0.7  # of the pitch at the end; a voice falls there by itself, too
 
 Random = np.random.Generator
 Render = Callable[[Speaker], Samples]
@@ -217,7 +218,7 @@ def _speakers(random: Random, number: int) -> Draft:
 def _intonation(random: Random, number: int) -> Draft:
     answer = ("rising", "falling")[number % 2]
     words = str(random.choice(STATEMENTS))
-    factor = 1.5 if answer == "rising" else 0.7
+    factor = RISE if answer == "rising" else FALL
     return _choice(
         lambda speak: clips.framed(clips.bend_end(clips.trimmed(speak(words)), factor)),
         "Does the pitch of the voice rise or fall at the end?",
@@ -267,7 +268,7 @@ def _conflict(random: Random, number: int) -> Draft:
 
 def _conflict_pitch(turned: bool) -> Draft:
     words = "Now my voice goes down at the end." if turned else "Now my voice goes up at the end."
-    factor = 1.5 if turned else 0.7
+    factor = RISE if turned else FALL
     return _choice(
         lambda speak: clips.framed(clips.bend_end(clips.trimmed(speak(words)), factor)),
         "Does the pitch of the voice rise or fall at the end?",

@@ -25,7 +25,6 @@ from client.realtime import (
     connect,
     error_text,
     realtime_url,
-    safe_url,
 )
 from duplex.audio.formats import decode_pcm16
 
@@ -50,10 +49,9 @@ class RealtimeOptions:
 class RealtimeTarget:
     """A server; see the module. ``url`` is what a person types."""
 
-    def __init__(self, url: str, options: RealtimeOptions, name: str | None = None) -> None:
+    def __init__(self, url: str, options: RealtimeOptions) -> None:
         self._url = realtime_url(url, options.model)
         self._options = options
-        self.name = name or f"realtime:{safe_url(self._url)}"
 
     async def ask(self, item: Item, sounds: Rendered) -> Answer:
         """See `Target`. A server that is not there, or takes no calls, is an error of the run."""

@@ -9,9 +9,7 @@ Rendered = dict[int, Samples]
 
 
 class Target(Protocol):
-    """Answers items. ``name`` is how the report shows it; no keys are in it."""
-
-    name: str
+    """Answers items."""
 
     async def ask(self, item: Item, sounds: Rendered) -> Answer:
         """Ask one item, as if nothing had been said before. What goes wrong with it alone is in

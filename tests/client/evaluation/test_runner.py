@@ -26,8 +26,6 @@ def items(count: int, answer: int = 3) -> list[Item]:
 class Table:
     """Answers by a rule, and counts."""
 
-    name = "table"
-
     def __init__(self, rule: Callable[[Item], Answer]) -> None:
         self.rule = rule
         self.asked: list[tuple[str, str]] = []

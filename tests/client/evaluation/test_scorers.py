@@ -127,7 +127,10 @@ def test_the_first_number_counts_where_no_words_are_wanted() -> None:
         ("a woman", RIGHT),
         ("I hear a woman speak", RIGHT),
         ("A", WRONG),
-        ("A man speaks", WRONG),  # the text of one option, not the letter A
+        ("A man speaks", WRONG),
+        ("A woman speaks", RIGHT),  # the text of one option, not the letter A
+        ("A: a man", WRONG),
+        ("Option B", RIGHT),
         ("I'd say both", INVALID),
         ("a man, or a woman", INVALID),
         ("", INVALID),

@@ -181,7 +181,7 @@ def questions(tmp_path: Path) -> Path:
 
 def test_spoken_questions_are_the_same_words_in_speech_and_text(questions: Path) -> None:
     hum = Hum()
-    items = load("spoken", Wanted(data=str(questions)), hum)
+    items = load("spoken", Wanted(data=str(questions)), hum).items
     assert len(items) == 10
     for speech, text in zip(items[::2], items[1::2], strict=True):
         assert (speech.id, speech.condition, text.condition) == (text.id, "speech", "text")
@@ -198,7 +198,7 @@ def test_spoken_questions_are_the_same_words_in_speech_and_text(questions: Path)
 
 
 def test_a_limit_takes_from_all_files_in_turn(questions: Path) -> None:
-    items = load("spoken", Wanted(limit=3, data=str(questions)), Hum())
+    items = load("spoken", Wanted(limit=3, data=str(questions)), Hum()).items
     assert [i.category for i in items[::2]] == [
         "formal_fallacies",
         "object_counting",
