@@ -4,7 +4,7 @@ A dictation is cut if the words let one of its pauses pass for its end. The text
 tiny.en writes of digits, letters and addresses in groups.
 """
 
-from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
+from duplex.turns.endpointing import EndpointConfig, PauseSigns, silence_to_end_ms
 
 LONGEST_PAUSE_MS = 700
 
@@ -40,6 +40,6 @@ def cut_dictations() -> int:
     """How many are cut at a pause of `LONGEST_PAUSE_MS`."""
     config = EndpointConfig()
     return sum(
-        any(silence_to_end_ms(words, config) <= LONGEST_PAUSE_MS for words in groups)
+        any(silence_to_end_ms(PauseSigns(words), config) <= LONGEST_PAUSE_MS for words in groups)
         for groups in DICTATIONS
     )

@@ -2,6 +2,7 @@ import pytest
 
 from duplex.turns.endpointing import (
     EndpointConfig,
+    PauseSigns,
     from_eagerness,
     from_silence_duration,
     looks_unfinished,
@@ -84,7 +85,7 @@ def test_unfinished(words: str) -> None:
     ("words", "expected"), [("It is noon.", 300), ("It is the", 800), ("", 300), (None, 800)]
 )
 def test_the_wait_follows_from_the_words(words: str | None, expected: int) -> None:
-    assert silence_to_end_ms(words, EndpointConfig(300, 800)) == expected
+    assert silence_to_end_ms(PauseSigns(words), EndpointConfig(300, 800)) == expected
 
 
 def test_the_client_sets_the_wait() -> None:
