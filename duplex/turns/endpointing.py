@@ -17,10 +17,10 @@ Eagerness = Literal["low", "medium", "high", "auto"]
 _COMMA_MS = 150
 # Where the sound is known: what is added to the shortest wait. Decision record 0080 says how these
 # were chosen, and what they give.
-_UNSURE_MS = 75  # at even odds
+_UNSURE_MS = 10  # at even odds
 _SOONER_MS = 100  # a sure end is awaited so much less
 _SOUND_MS = 110  # less for each log odd of the sound
-_UNFINISHED_MS = 200  # words that call for more
+_UNFINISHED_MS = 600  # words that call for more
 _STORY_MS = 300  # several sentences: who has said two may well say a third
 _LIMIT = 2.0  # log odds; the network is not believed to be surer
 
