@@ -23,7 +23,6 @@ NonNegative = Annotated[int, Meta(ge=0)]
 MIN_CONTEXT_TOKENS = 256
 _MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
-
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
     "engine": ("built-in",),
@@ -192,6 +191,7 @@ class TurnConfig(Section, frozen=True):
     speculate_after_ms: Positive = 32  # silence after which a reply is begun and held back
     hangover_ms: Positive = 300  # silence that ends a turn whose words sound finished
     unfinished_ms: Positive = 1000  # silence that ends a turn whose words call for more
+    listens_to_ends: bool = True  # a network hears how complete a turn sounds, beside the words
     max_turn_s: PositiveFloat = 120.0  # a longer turn is ended as if the caller had paused
     interruption_ms: Positive = 96  # speech over a reply that may be an interruption
     resume_interrupted: bool = True  # go on with a reply after a cough or an "mm-hm"

@@ -76,7 +76,9 @@ def pages(results: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[str]]]
     reports = {name.removesuffix(suffix): r for name, r in results.items() if name.endswith(suffix)}
     contents = {
         "conversation": conversation.page(reports),
-        "endpointing": turn_taking.endpointing(results["endpointing.json"]),
+        "endpointing": turn_taking.endpointing(
+            results["turn_ends.json"], results["endpointing.json"]
+        ),
         "interruptions": turn_taking.interruptions(results["interruptions.json"]),
         "telephone": turn_taking.telephone(results["telephone.json"]),
         "echo-guard": turn_taking.echo_guard(results["echo_guard.json"]),

@@ -89,34 +89,24 @@ def _conversation(results: dict[str, Record]) -> dict[str, str]:
 
 
 def _turns(results: dict[str, Record]) -> dict[str, str]:
-    policies = results["endpointing.json"]["policies"]
-    default = policies[results["endpointing.json"]["default"]]["random"]
-    fixed = policies["fixed 300"]["random"]
-    late = policies["fixed 600"]["random"]
-    network = policies["sound 300/1000"]["random"]
-    both = policies["words 300/1000, sound 500"]["random"]
-    longer = policies["words 400/1000"]["random"]
-    reader = policies[results["endpointing.json"]["default"]]["recordings"]
+    policies = results["turn_ends.json"]["policies"]
+    default, patient, fixed, words = (
+        policies[name] for name in ("default", "low", "fixed 400", "words 300/1000")
+    )
     judged = results["interruptions.json"]
     judge = judged["policies"][judged["default"]]
     voice = judged["policies"]["voice 64"]
     line = results["telephone.json"]["summary"]
     return {
-        "endpoint-cut": _cut(default),
+        "endpoint-pauses": str(default["pauses"]),
+        "endpoint-cut": str(default["cut"]),
         "endpoint-delay": ms(default["delay_mean_ms"]),
-        "endpoint-pauses": str(default["inner_pauses"]),
-        "endpoint-300-cut": _cut(fixed),
-        "endpoint-300-delay": ms(fixed["delay_mean_ms"]),
-        "endpoint-600-cut": _cut(late),
-        "endpoint-600-delay": ms(late["delay_mean_ms"]),
-        "endpoint-network-cut": _cut(network),
-        "endpoint-network-delay": ms(network["delay_mean_ms"]),
-        "endpoint-both-cut": _cut(both),
-        "endpoint-both-delay": ms(both["delay_mean_ms"]),
-        "endpoint-400-cut": _cut(longer),
-        "endpoint-400-delay": ms(longer["delay_mean_ms"]),
-        "endpoint-reader-cut": _cut(reader),
-        "endpoint-reader-pauses": str(reader["inner_pauses"]),
+        "endpoint-low-cut": str(patient["cut"]),
+        "endpoint-low-delay": ms(patient["delay_mean_ms"]),
+        "endpoint-words-cut": str(words["cut"]),
+        "endpoint-words-delay": ms(words["delay_mean_ms"]),
+        "endpoint-400-cut": str(fixed["cut"]),
+        "endpoint-400-delay": ms(fixed["delay_mean_ms"]),
         "judge-caught": f"{judge['caught']} of {judge['interruptions']}",
         "judge-p50": ms(judge["delay_p50_ms"]),
         "judge-p95": ms(judge["delay_p95_ms"]),

@@ -48,10 +48,10 @@ def errors(wanted: Sequence[str], found: Sequence[str]) -> int:
     return row[-1]
 
 
-def word_errors(heard: Sequence[Clip], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def word_errors(heard: Sequence[tuple[Clip, dict[str, Any]]]) -> dict[str, Any]:
     """Of the ear, by who wrote the transcript; English only, and no transcript of a machine's."""
     found: dict[str, Any] = {}
-    for clip, row in zip(heard, rows, strict=True):
+    for clip, row in heard:
         by = str(row.get("transcript_by"))
         if clip.language != "en" or by not in ("source", "asr-checked"):
             continue
@@ -84,7 +84,9 @@ def plot(found: dict[str, dict[str, Any]]) -> str:
 
 def report(folder: Path, cache: Path) -> dict[str, Any]:
     """Everything that was found."""
-    heard = list(clips(folder, default_listener(), cache))
+    rows, wrong = manifest(folder)
+    found = list(clips(folder, rows, default_listener(), cache, wrong))
+    heard = [clip for clip, _ in found]
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"],
         cwd=Path(__file__).parent,
@@ -99,11 +101,12 @@ def report(folder: Path, cache: Path) -> dict[str, Any]:
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "models": MODELS,
         "clips": len(heard),
+        "left_out": wrong,
         "how": "offline, in sample time, without computing time; English",
         "policies": {name: score(english, policy) for name, policy in policies().items()},
         "other_languages": {name: score(other, policy) for name, policy in policies().items()},
         "noise": noise(heard),
-        "word_errors": {"whisper-tiny.en": word_errors(heard, manifest(folder))},
+        "word_errors": {"whisper-tiny.en": word_errors(found)},
         "dictations": {"of": len(DICTATIONS), "cut": cut_dictations()},
     }
 

@@ -24,14 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turn_taking.corpus import Listener, cache_dir, clips, listen
+from benchmarks.turn_taking.corpus import Listener, cache_dir, clips, listen, manifest
 from benchmarks.turn_taking.dictation_texts import HELD_OUT, KNOWN, OTHERS, Groups
+from benchmarks.turn_taking.policies import MODELS, default_listener
 from duplex.audio.files import read_sound
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.model_store import ModelStore, Progress, default_root
 from duplex.turns.dictation import is_dictating
-from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
+from duplex.turns.endpointing import EndpointConfig, PauseSigns, silence_to_end_ms
 from duplex.turns.vad import SAMPLE_RATE
 
 PAUSES_MS = (450, 700)
@@ -77,7 +78,7 @@ def cut_dictations() -> int:
     """How many of `DICTATIONS` are cut at a pause of `LONGEST_PAUSE_MS`."""
     config = EndpointConfig()
     return sum(
-        any(silence_to_end_ms(words, config) <= LONGEST_PAUSE_MS for words in groups)
+        any(silence_to_end_ms(PauseSigns(words), config) <= LONGEST_PAUSE_MS for words in groups)
         for groups in DICTATIONS
     )
 
@@ -140,7 +141,7 @@ def heard(sound: Samples, listener: Listener) -> Heard:
 
 def is_cut(words: str, silence_ms: float) -> bool:
     """Whether a turn ends within a pause."""
-    return silence_ms >= silence_to_end_ms(words, EndpointConfig())
+    return silence_ms >= silence_to_end_ms(PauseSigns(words), EndpointConfig())
 
 
 class Hearing:
@@ -201,14 +202,7 @@ def counts(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def report(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that was found."""
-    from duplex.turns.vad import SileroVad
-    from engine.ear.whisper import WhisperEar
-
-    store = ModelStore(default_root())
-    names = ["silero-vad", "whisper-tiny.en"]
-    store.ensure(names, Progress(sys.stderr))
-    ear = WhisperEar(store.path(names[1]))
-    listener = Listener(SileroVad(store.path(names[0]) / "silero_vad.onnx"), ear, names[1])
+    store, listener = ModelStore(default_root()), default_listener()
     known: list[dict[str, Any]] = []
     held_out: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
@@ -227,7 +221,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "commit": _commit(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "models": names,
+        "models": MODELS,
         "known": counts(known),
         "held_out": counts(held_out),
         "others": {"of": len(others), "delayed": sum(row["delayed"] for row in others)},
@@ -241,13 +235,14 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _recordings(data: Path, listener: Listener, cache: Path) -> dict[str, Any]:
     """How many recordings of English speakers end in what is taken for a dictation."""
+    rows, wrong = manifest(data)
     ends = [
         clip.pauses[-1].words
-        for clip in clips(data, listener, cache)
+        for clip, _ in clips(data, rows, listener, cache, wrong)
         if clip.language == "en" and clip.pauses and clip.pauses[-1].silence_ms is None
     ]
     delayed = [words for words in ends if is_dictating(words)]
-    return {"of": len(ends), "delayed": len(delayed), "words": delayed}
+    return {"of": len(ends), "delayed": len(delayed), "words": delayed, "left_out": wrong}
 
 
 def _commit() -> str:

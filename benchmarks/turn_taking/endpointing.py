@@ -19,24 +19,24 @@ import json
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import figures
+from benchmarks.turn_taking.corpus import Pause
+from benchmarks.turn_taking.policies import FRAME_MS, Policy, policies
 from duplex.audio.files import read_sound, sounds_in
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
 from duplex.model_store import ModelStore, default_root
-from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
 from duplex.turns.events import PauseStarted, SpeechResumed, SpeechStarted
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
-from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad, cpu_session
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
+from engine.ear.smart_turn import SmartTurn
 from engine.ear.whisper import WhisperEar
-from engine.features import log_mel, normalize
 from tts.g2p.g2p import G2P
 from tts.piper.split import split
 from tts.piper.voice import PiperVoice
@@ -49,25 +49,7 @@ LEAD_SAMPLES = SAMPLE_RATE * 3 // 10
 TAIL_SAMPLES = SAMPLE_RATE * 3 // 2
 DRAWN_SAMPLES = SAMPLE_RATE * 2 // 5
 TEMPO, DRAWN_TEMPO = (0.8, 1.25), (0.5, 0.8)
-COLOURS = {
-    "fixed": figures.GREY,
-    "words": figures.BLUE,
-    "sound": figures.ORANGE,
-    "words+sound": figures.GREEN,
-}
-FRAME_MS = FRAME_SAMPLES * 1000 // SAMPLE_RATE
 MODELS = ["silero-vad", "smart-turn-v3", "whisper-tiny.en", "piper-joe", "g2p-en"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """One pause as the server meets it. ``silence_ms`` is None at the end of the turn, and
-    ``lag_ms`` is how far behind the true end of speech the detector put the pause's start."""
-
-    words: str
-    completeness: float
-    silence_ms: float | None
-    lag_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +59,6 @@ class Turn:
     set: str
     line: str
     pauses: tuple[Pause, ...]
-
-
-class SmartTurn:
-    """Smart Turn v3.2: whether the last 8 s of audio sound like a finished turn.
-
-    Preprocessing as in pipecat 1.14's local_smart_turn_v3.py: zeros in front up to 8 s, zero mean
-    and unit variance, Whisper's log-mel.
-    """
-
-    SAMPLES = 8 * SAMPLE_RATE
-
-    def __init__(self, model_dir: Path) -> None:
-        self._session = cpu_session(model_dir / "smart-turn-v3.2-cpu.onnx")
-
-    def completeness(self, samples: Samples) -> float:
-        """The probability that the caller is done."""
-        audio = np.zeros(self.SAMPLES, np.float32)
-        last = samples[-self.SAMPLES :]
-        audio[self.SAMPLES - len(last) :] = last
-        audio = (audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)
-        features = normalize(log_mel(audio))[None]
-        return float(self._session.run(None, {"input_features": features})[0][0, 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +83,7 @@ def load_models(root: Path) -> Models:
         voice,
         SileroVad(store.path("silero-vad") / "silero_vad.onnx"),
         WhisperEar(store.path("whisper-tiny.en")),
-        SmartTurn(store.path("smart-turn-v3")),
+        SmartTurn(store.path("smart-turn-v3") / "smart-turn-v3.2-cpu.onnx"),
     )
 
 
@@ -218,7 +178,7 @@ def listen(samples: Samples, end: int, models: Models) -> Iterator[Pause]:
                     sound = models.smart_turn.completeness(samples[began : at + SAMPLE_RATE // 5])
                     pause = at, words, sound
                 case SpeechResumed(at) if pause:
-                    yield Pause(pause[1], pause[2], (at - pause[0]) * 1000 / SAMPLE_RATE)
+                    yield Pause(pause[1], pause[2], (at - pause[0]) * 1000 / SAMPLE_RATE, None)
                     pause = None
     if pause:
         yield Pause(pause[1], pause[2], None, (pause[0] - end) * 1000 / SAMPLE_RATE)
@@ -249,45 +209,11 @@ def collect(models: Models, recordings: Path | None, seed: int) -> Iterator[Turn
         yield Turn("recordings", path.name, tuple(listen(*recorded(path, rng), models)))
 
 
-Policy = Callable[[Pause], int]
-
-
-def policies() -> dict[str, Policy]:
-    """Name -> the wait in ms at a pause."""
-
-    def words(config: EndpointConfig) -> Policy:
-        return lambda pause: silence_to_end_ms(pause.words, config)
-
-    def sound(config: EndpointConfig) -> Policy:
-        return lambda pause: (
-            config.finished_ms if pause.completeness >= 0.5 else config.unfinished_ms
-        )
-
-    def both(config: EndpointConfig, middle_ms: int) -> Policy:
-        return lambda pause: max(
-            silence_to_end_ms(pause.words, config),
-            config.finished_ms if pause.completeness >= 0.5 else middle_ms,
-        )
-
-    rows: dict[str, Policy] = {}
-    for ms in (200, 300, 400, 500, 600, 700, 900):
-        rows[f"fixed {ms}"] = lambda _, ms=ms: ms  # type: ignore[misc]
-    for ms in (200, 300, 400, 500):
-        rows[f"words {ms}/1000"] = words(EndpointConfig(ms, 1000))
-    rows["words 300/600"] = words(EndpointConfig(300, 600))
-    rows["words 300/800"] = words(EndpointConfig(300, 800))
-    rows["sound 300/600"] = sound(EndpointConfig(300, 600))
-    rows["sound 300/1000"] = sound(EndpointConfig(300, 1000))
-    for ms in (400, 500, 1000):
-        rows[f"words 300/1000, sound {ms}"] = both(EndpointConfig(300, 1000), ms)
-    return rows
-
-
 def score(turns: Iterable[Turn], policy: Policy) -> dict[str, float]:
     """Cut-offs and delays under a policy, which is asked at each frame and so waits whole ones."""
 
     def wait_ms(pause: Pause) -> int:
-        return -(-policy(pause) // FRAME_MS) * FRAME_MS
+        return -(-round(policy(pause)) // FRAME_MS) * FRAME_MS
 
     inner = cut = cut_turns = 0
     delays = []
@@ -312,30 +238,11 @@ def score(turns: Iterable[Turn], policy: Policy) -> dict[str, float]:
     }
 
 
-def plot(rows: dict[str, dict[str, float]], default: str) -> str:
-    """Cut-offs over mean delay, as an SVG; the default's dot is the large one, and the green ones
-    ask the sound as well as the words."""
-    drawn, [axes] = figures.figure()
-    for name, row in rows.items():
-        at = row["delay_mean_ms"], row["pauses_cut_off_percent"]
-        kind = "words+sound" if ", sound" in name else name.split()[0]
-        axes.scatter(*at, s=90 if name == default else 30, color=COLOURS[kind], zorder=3)
-        offset = (-4, -10) if kind == "words+sound" else (5, 4)
-        words = name.partition(", ")[2] or name
-        axes.annotate(words, at, offset, textcoords="offset points", fontsize=8)
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, 100)
-    axes.set_xlabel("mean delay from the end of speech to the end of the turn, ms")
-    axes.set_ylabel("inner pauses cut off, %")
-    return figures.svg(drawn)
-
-
 def report(turns: list[Turn], seed: int) -> dict[str, object]:
     """Everything that was found, and where."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
     ).stdout.strip()
-    default = EndpointConfig()
     sets = dict.fromkeys(turn.set for turn in turns)
     return {
         "commit": commit,
@@ -343,7 +250,7 @@ def report(turns: list[Turn], seed: int) -> dict[str, object]:
         "versions": {name: version(name) for name in ("onnxruntime", "ctranslate2", "numpy")},
         "models": MODELS,
         "seed": seed,
-        "default": f"words {default.finished_ms}/{default.unfinished_ms}",
+        "default": "default",
         "policies": {
             name: {which: score([t for t in turns if t.set == which], policy) for which in sets}
             for name, policy in policies().items()
@@ -369,8 +276,6 @@ def main() -> None:
     found = report([turn for turn in turns if turn.pauses], arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "endpointing.json").write_text(json.dumps(found, indent=1) + "\n")
-    rows = {name: sets["written"] for name, sets in found["policies"].items()}  # type: ignore[attr-defined]
-    (arguments.out / "endpointing.svg").write_text(plot(rows, str(found["default"])))
     for name, sets in found["policies"].items():  # type: ignore[attr-defined]
         for which, row in sets.items():
             print(f"{name:26} {which:10} " + " ".join(f"{k}={v}" for k, v in row.items()))

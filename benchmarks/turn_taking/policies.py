@@ -5,16 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turn_taking.corpus import Clip, Listener, Pause
-from benchmarks.turn_taking.end_judge import COUNTED_MS, TurnSoFar
-from benchmarks.turn_taking.endpointing import FRAME_MS, SmartTurn
+from benchmarks.turn_taking.corpus import COUNTED_MS, Clip, Listener, Pause
 from duplex.model_store import ModelStore, default_root
-from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
-from duplex.turns.vad import SileroVad
+from duplex.turns.endpointing import (
+    EndpointConfig,
+    PauseSigns,
+    from_eagerness,
+    silence_to_end_ms,
+)
+from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, SileroVad
+from engine.ear.smart_turn import SmartTurn
 from engine.ear.whisper import WhisperEar
 
-Policy = Callable[[Pause, Clip], float]
+Policy = Callable[[Pause], float]
 MODELS = ["silero-vad", "smart-turn-v3", "whisper-tiny.en"]
+FRAME_MS = FRAME_SAMPLES * 1000 // SAMPLE_RATE
 
 
 def default_listener() -> Listener:
@@ -25,23 +30,25 @@ def default_listener() -> Listener:
         SileroVad(store.path("silero-vad") / "silero_vad.onnx"),
         WhisperEar(store.path("whisper-tiny.en")),
         "whisper-tiny.en",
-        SmartTurn(store.path("smart-turn-v3")),
+        SmartTurn(store.path("smart-turn-v3") / "smart-turn-v3.2-cpu.onnx"),
     )
-
-
-def judged(pause: Pause) -> TurnSoFar:
-    """What the judge is told of a pause, besides its words."""
-    return TurnSoFar(pause.speech_ms, pause.phrase_ms, pause.pauses_ms, pause.sound)
 
 
 def policies() -> dict[str, Policy]:
     """Name -> the silence to wait, in ms."""
+
+    def judged(config: EndpointConfig) -> Policy:
+        return lambda p: silence_to_end_ms(PauseSigns(p.words, p.completeness), config)
+
     rows: dict[str, Policy] = {
-        "default": lambda p, _: silence_to_end_ms(p.words, EndpointConfig()),
-        "smart turn 300/1000": lambda p, _: 300 if (p.completeness or 0) >= 0.5 else 1000,
+        "default": judged(EndpointConfig()),
+        "high": judged(from_eagerness("high")),
+        "low": judged(from_eagerness("low")),
+        "words 300/1000": lambda p: silence_to_end_ms(PauseSigns(p.words), EndpointConfig()),
+        "smart turn 300/1000": lambda p: 300 if p.completeness >= 0.5 else 1000,
     }
-    for ms in (300, 500, 700, 1000):
-        rows[f"fixed {ms}"] = lambda _p, _c, ms=ms: ms  # type: ignore[misc]
+    for ms in (300, 400, 500, 600, 700, 1000):
+        rows[f"fixed {ms}"] = lambda _, ms=ms: ms  # type: ignore[misc]
     return rows
 
 
@@ -62,7 +69,7 @@ def _score(clips: Sequence[Clip], policy: Policy) -> dict[str, Any]:
         is_cut = False
         for pause in clip.pauses:
             # The detector is asked at each frame, so a wait lasts whole frames.
-            wait = -(-round(policy(pause, clip)) // FRAME_MS) * FRAME_MS
+            wait = -(-round(policy(pause)) // FRAME_MS) * FRAME_MS
             if pause.silence_ms is None:
                 delays.append((pause.lag_ms or 0.0) + wait)
             elif pause.silence_ms >= COUNTED_MS:

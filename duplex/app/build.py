@@ -31,7 +31,7 @@ from duplex.model_store.manifest import load_manifest
 
 if TYPE_CHECKING:
     from duplex.app.build_voices import PlainVoice
-    from duplex.dialogue.interfaces import Engine
+    from duplex.dialogue.interfaces import EndEar, Engine
     from duplex.dialogue.parts import Parts
     from duplex.protocol.session_config import SessionConfig
     from duplex.turns.vad import SileroVad
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tts.types import Voice
 
 VAD = "silero-vad"
+END_EAR = "smart-turn-v3"
 G2P = "g2p-en"
 NOTHING_GIVEN = Given()
 
@@ -110,7 +111,16 @@ def load(
     options = generation(config, store.path(config.brain.model) if own else None, given)
     worker = Worker("voice", speakers(config, given))
     return Parts(
-        engine, vad, voice, worker, defaults, options, engines, voices, voice_languages=spoken
+        engine,
+        vad,
+        voice,
+        worker,
+        defaults,
+        options,
+        engines,
+        voices,
+        voice_languages=spoken,
+        end_ear=_load_end_ear(store) if _listens(config, given) else None,
     )
 
 
@@ -282,6 +292,17 @@ def load_voices(
     return load_all(names, config.voice, phonemizer, store, progress)
 
 
+def _listens(config: Config, given: Given) -> bool:
+    """Whether the sound of a turn's end is judged, where speech is found by our own detector."""
+    return config.turn.listens_to_ends and is_made(config, given, "vad")
+
+
+def _load_end_ear(store: ModelStore) -> "EndEar":
+    from engine.ear.smart_turn import SmartTurn, SmartTurnEar
+
+    return SmartTurnEar(SmartTurn(_only(store.path(END_EAR), "*.onnx")))
+
+
 def _load_voices(
     config: Config, store: ModelStore, progress: Progress, given: Given
 ) -> "tuple[Voice, dict[str, Voice]]":
@@ -332,6 +353,8 @@ def references(config: Config, given: Given = NOTHING_GIVEN) -> list[str]:
     references = []
     if is_made(config, given, "vad"):
         references.append(VAD)
+    if _listens(config, given):
+        references.append(END_EAR)
     if is_made(config, given, "voice"):
         references += (
             [G2P, *_models_of_voices(config, given)] if config.voice.kind != REMOTE else []

@@ -35,7 +35,7 @@ from client.evaluation.targets.chat import ChatTarget
 from client.evaluation.targets.realtime import RealtimeOptions, RealtimeTarget
 from client.evaluation.targets.target import Target
 from client.realtime import ClientError, safe_url
-from duplex.app import build
+from duplex.app import build, build_ear
 from duplex.audio.files import read_sound
 from duplex.audio.resample import resample
 from duplex.cli.bench_options import told_command
@@ -197,7 +197,7 @@ def _listened(config: Config, records: list[Record], asked: Asked) -> list[Recor
     hearing = structs.replace(config, ear=EarConfig(model=SCORING_EAR))
     store = build.open_store(hearing)
     store.ensure([SCORING_EAR], Progress(sys.stderr))
-    ear = build.load_ear(hearing, store)
+    ear = build_ear.load_ear(hearing, store)
 
     def hear(path: Path) -> str:
         samples, rate_hz = read_sound(path)

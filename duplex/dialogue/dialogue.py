@@ -4,15 +4,14 @@ Read it from top to bottom: audio comes in; a turn opens; at a pause the dialogu
 the turn is over; at its end the turn is committed and the reply is released; the caller barges in.
 The client's commands come last. Whether a turn goes on with the one before is for `Reopening`.
 
-What the floor does is decided by `TurnMachine`, how a reply lives by `ReplyState`. Here is what
-follows from them.
+`TurnMachine` decides about the floor, `ReplyState` about a reply. Here is what follows from them.
 """
 
 import asyncio
 
 from duplex.audio.formats import Samples
 from duplex.dialogue.call import CallContext, stop_task
-from duplex.dialogue.open_turn import EndedTurn, OpenTurn, Speculation
+from duplex.dialogue.open_turn import EndedTurn, OpenTurn, Speculation, TurnEnds
 from duplex.dialogue.out_of_band import OutOfBand
 from duplex.dialogue.reopening import Reopening
 from duplex.dialogue.replies import Replies
@@ -63,6 +62,7 @@ class Dialogue:
         vad, open_judge = call.parts.vad.open(), call.parts.open_judge
         self._detector = TurnDetector(vad, self._limit_samples, open_judge)
         self._reopening = Reopening(call, self._replies, self._detector, self._limit_samples)
+        self._ends = TurnEnds(call, self._detector, self._commit_if_over)
         self._detects = False  # whether turns are found in the audio, or ended by the client
         self._turn: OpenTurn | None = None  # set while a turn is open
         self._unprompted = Unprompted(call, self._replies, self._input)
@@ -116,6 +116,7 @@ class Dialogue:
                     await self._open_turn(started, before)
                 case Speculate(at_sample):
                     self._speculate(at_sample, self._opened).marks.reach("pause")
+                    self._ends.listen(at_sample, self._opened.from_sample)
                     await asyncio.sleep(0)  # its audio is taken before more is appended
                 case DropSpeculation():
                     await self._drop_speculation(self._opened)
@@ -225,8 +226,7 @@ class Dialogue:
     # 4. The turn ends: it is committed, and its reply is released.
 
     def _commit_if_over(self) -> bool:
-        """Commit the open turn if it is over by now; whether it was. Not a coroutine: nothing comes
-        between the finding of an end and the commit."""
+        """Commit the open turn if it is over by now; whether it was. Nothing comes in between."""
         ended = self._detector.take_end()
         if ended is not None:
             self._commit(ended)
@@ -292,8 +292,7 @@ class Dialogue:
         return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
 
     async def configure(self, detection: TurnDetection | None) -> None:
-        """Find turns in another way from now on. An open turn is discarded, and the client is
-        informed of that."""
+        """Find turns in another way from now on. An open turn is discarded; the client is told."""
         if self._turn is not None:
             await self.clear()
         self._detects = detection is not None

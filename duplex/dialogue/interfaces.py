@@ -90,6 +90,17 @@ class Engine(Protocol):
         """Free the models. Called once, when the server ends."""
 
 
+class EndEar(Protocol):
+    """Hears whether a turn is complete, for all calls; see `engine.ear.smart_turn`."""
+
+    async def completeness(self, samples: NDArray[np.float32]) -> float | None:
+        """The probability that a turn that ends in ``samples`` is over: ``[N]``, 16 kHz mono.
+        None if it cannot be had."""
+
+    def close(self) -> None:
+        """Stop its threads."""
+
+
 class Steps(Protocol):
     """Runs blocking work off the event loop; see `engine.worker.Worker`."""
 

@@ -1,7 +1,9 @@
-"""The caller's turn while it is open: its partial words, and the speculation that it is over."""
+"""The caller's turn while it is open: its partial words, the speculation that it is over, and how
+complete it sounds."""
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -10,6 +12,7 @@ from duplex.dialogue.call import CallContext
 from duplex.dialogue.reply import Reply
 from duplex.metrics import TurnMarks
 from duplex.protocol.response_plan import plan_response
+from duplex.turns.turn_detector import TurnDetector
 from engine.errors import EngineError
 from engine.types import Transcript
 
@@ -105,6 +108,36 @@ class OpenTurn:
                 async for transcript in transcripts:
                     if call.transcribes:
                         call.send(*call.shown_words.show(self._item_id, transcript.stable))
+
+
+class TurnEnds:
+    """Has the sound of one call's pauses judged, beside the work on the words; one at a time."""
+
+    def __init__(
+        self, call: CallContext, detector: TurnDetector, commit_if_over: Callable[[], bool]
+    ) -> None:
+        """``commit_if_over`` ends the turn if it is over by what ``detector`` then knows."""
+        self._call = call
+        self._detector = detector
+        self._commit_if_over = commit_if_over
+        self._task: asyncio.Task[None] | None = None  # the last one
+
+    def listen(self, paused_from: int, turn_from: int) -> None:
+        """The turn that begins at ``turn_from`` pauses at ``paused_from``. Returns at once."""
+        if self._call.parts.end_ear is None:
+            return
+        if self._task is not None:
+            self._task.cancel()  # its pause is over
+        sound = self._detector.last_of_turn(turn_from)
+        self._task = self._call.spawn(self._judge(sound, paused_from))
+
+    async def _judge(self, sound: Samples, paused_from: int) -> None:
+        ear = self._call.parts.end_ear
+        assert ear is not None
+        completeness = await ear.completeness(sound)
+        if completeness is not None:
+            self._detector.sound_known(completeness, paused_from)
+            self._commit_if_over()
 
 
 @dataclass(frozen=True, slots=True)

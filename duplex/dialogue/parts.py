@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from duplex.dialogue.interfaces import Engine, Steps
+from duplex.dialogue.interfaces import EndEar, Engine, Steps
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
 from duplex.protocol.session_config import SessionConfig
 from duplex.turns.interfaces import Judge, Vad
@@ -17,6 +17,7 @@ class Parts:
 
     ``engines`` and ``voices`` are those that a client may choose in place of the first, by name.
     ``voice_languages`` are the codes of the languages that the voices speak; None: not known.
+    ``end_ear`` None: the words alone say when a turn is over.
     """
 
     engine: Engine
@@ -29,6 +30,7 @@ class Parts:
     voices: Mapping[str, Voice] = field(default_factory=dict)
     voice_languages: frozenset[str] | None = None
     open_judge: Callable[[InterruptionConfig], Judge] = InterruptionJudge
+    end_ear: EndEar | None = None
 
     def engine_of(self, model: str) -> Engine:
         """The engine of that name. Clients made for other servers name models that are not here:
@@ -50,6 +52,8 @@ class Parts:
         for engine in (self.engine, *self.engines.values()):
             engine.close()
         self.voice_steps.close()
+        if self.end_ear is not None:
+            self.end_ear.close()
 
     @property
     def models(self) -> list[str]:

@@ -1,10 +1,12 @@
-"""When a caller's turn is over: how long a silence must last, judged by the words before it.
+"""When a caller's turn is over: how long a silence must last, judged by what was said before it.
 
 A pure policy. `TurnDetector` asks again whenever what it knows has changed. It ends the turn when
-`SpeechDetector.silence_samples` has reached the length returned. The rules are for English; words
-of another language are judged by their punctuation.
+`SpeechDetector.silence_samples` has reached the length returned. The rules on words are for
+English; words of another language are judged by their punctuation. How the turn sounds is judged
+by a network elsewhere (`engine/ear/smart_turn.py`).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +15,21 @@ from duplex.turns.dictation import is_dictating
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 _COMMA_MS = 150
+# Where the sound is known: what is added to the shortest wait. Decision record 0080 says how these
+# were chosen, and what they give.
+_UNSURE_MS = 10  # at even odds
+_SOONER_MS = 100  # a sure end is awaited so much less
+_SOUND_MS = 110  # less for each log odd of the sound
+_UNFINISHED_MS = 600  # words that call for more
+_STORY_MS = 300  # several sentences: who has said two may well say a third
+_LIMIT = 2.0  # log odds; the network is not believed to be surer
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """Silence that ends a turn: when the words say that it is finished, and when not.
+    """Silence that ends a turn: when it is surely finished, and when it surely is not.
 
-    Decision record 0002 compares the defaults with other policies.
+    Decision records 0002 and 0080 compare the defaults with other policies.
     """
 
     finished_ms: int = 300
@@ -33,16 +43,44 @@ class EndpointConfig:
             )
 
 
-def silence_to_end_ms(transcript: str | None, config: EndpointConfig) -> int:
-    """The silence, in ms, after which the turn is over.
+@dataclass(frozen=True, slots=True)
+class PauseSigns:
+    """What is known at a pause.
 
     Args:
-        transcript: the turn's words up to the pause. None while the ear is not ready: the reply
-            could not begin yet, so waiting costs nothing. "" if it heard no words.
+        words: the turn's, up to the pause. None while the ear is not ready: the reply could not
+            begin yet, so waiting costs nothing. "" if it heard no words.
+        completeness: the probability that the turn is over by its sound. None while that is not
+            known, or if nothing listens for it.
     """
-    if transcript is None or looks_unfinished(transcript):
+
+    words: str | None = None
+    completeness: float | None = None
+
+
+def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
+    """The silence, in ms, after which the turn is over.
+
+    By the words alone it is one of the two of ``config``. Where the sound is known too, it is
+    anything from a little less than the first to the second. In speech, the pauses that last longer
+    than w are a share of about exp(-w / T); then the best wait falls with the log odds that the
+    turn is over, and all that is known adds to it.
+    """
+    words = signs.words
+    if words is None or is_dictating(words):
         return config.unfinished_ms
-    return config.finished_ms
+    is_unfinished = looks_unfinished(words)
+    if signs.completeness is None:
+        return config.unfinished_ms if is_unfinished else config.finished_ms
+    least = 1 / (1 + math.exp(_LIMIT))
+    p = min(max(signs.completeness, least), 1 - least)
+    added_ms = _UNSURE_MS - _SOUND_MS * math.log(p / (1 - p))
+    if is_unfinished:
+        added_ms += _UNFINISHED_MS
+    if _SENTENCE_END.search(words.strip()):
+        added_ms += _STORY_MS
+    shortest_ms = max(1, config.finished_ms - _SOONER_MS)
+    return round(min(max(config.finished_ms + added_ms, shortest_ms), config.unfinished_ms))
 
 
 def resuming_ms(is_hum: bool, config: EndpointConfig) -> int:
@@ -117,6 +155,7 @@ _AUXILIARIES = _words(
     "is are was were am do does did has have had can could will would should may might must shall"
 )
 _FINISHED_MARKS = ".?!"
+_SENTENCE_END = re.compile(r"[.?!]\s")  # and something after it
 
 
 def looks_unfinished(transcript: str) -> bool:

@@ -7,7 +7,7 @@ is in one of four phases, and `_OPEN` says in which of them the caller's turn is
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 import numpy as np
@@ -15,13 +15,19 @@ import numpy as np
 from duplex.audio.formats import Framer, Samples
 from duplex.interruption.judge import InterruptionConfig
 from duplex.interruption.words import is_hum
-from duplex.turns.endpointing import EndpointConfig, resuming_ms, silence_to_end_ms
+from duplex.turns.endpointing import (
+    EndpointConfig,
+    PauseSigns,
+    resuming_ms,
+    silence_to_end_ms,
+)
 from duplex.turns.events import PauseStarted, SpeechEvent, SpeechStarted, TurnEnded
 from duplex.turns.interfaces import Judge, VadStream
 from duplex.turns.speech_detector import DetectorConfig, SpeechDetector
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE, TelephoneBass
 
 _PROOF_MS = 3000  # audio is kept so long until a turn is reported; over a reply it takes proof
+_LAST_MS = 8000  # and so much of it, of which the end of a turn is heard
 OVER_MS = 300  # of silence, after which speech that did not interrupt is over
 _MS = SAMPLE_RATE // 1000  # samples
 _OWN_MS = 200  # longest time after its onset until the caller's voice is known from an echo
@@ -58,7 +64,8 @@ class _Speech:
     is_fresh: bool = False  # whether it began when the reply had just begun
     counted_from: int | None = None  # where the turn began; None: where the speech ``started``
     own_from: int | None = None  # where it was first known to be the caller's own voice
-    wait_ms: int | None = None  # of silence; None: the words before it are not known
+    signs: PauseSigns = field(default_factory=PauseSigns)  # of the pause that lasts
+    resuming_ms: int | None = None  # of silence, in place of what they say: a reply is to go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,8 @@ class TurnDetector:
             self._judge = self._open_judge(detection.interruption)
         self._bass = TelephoneBass() if detection and detection.is_telephone else None
         padding_ms = detection.detector.prefix_padding_ms if detection else 0
-        frames = (padding_ms + _PROOF_MS) * _MS // FRAME_SAMPLES + 1
+        self._since_samples = (padding_ms + _PROOF_MS) * _MS
+        frames = max(self._since_samples, _LAST_MS * _MS) // FRAME_SAMPLES + 1
         self._recent = deque(self._recent, maxlen=frames)
         self._speech = _Speech()
 
@@ -135,23 +143,34 @@ class TurnDetector:
                 shown = self._detector.feed(probabilities)
                 events = self._reported(shown, frame, probability, sounding())
                 if events:
-                    self._speech.wait_ms = None  # the words before are not all
+                    self._speech.signs = PauseSigns()  # the words before are not all
+                    self._speech.resuming_ms = None
             yield DetectedFrame(frame, tuple(events))
 
     def since(self, sample: int) -> Samples:
-        """The recent audio from ``sample`` to `now_sample`, as far back as it is kept."""
-        wanted = self.now_sample - sample
+        """The recent audio from ``sample`` to `now_sample`, as far back as a turn may begin."""
+        wanted = min(self.now_sample - sample, self._since_samples)
         return np.concatenate(self._recent)[-wanted:] if wanted > 0 else np.empty(0, np.float32)
+
+    def last_of_turn(self, from_sample: int) -> Samples:
+        """The last 8 s to `now_sample` of the turn that begins at ``from_sample``, or less."""
+        wanted = min(self.now_sample - from_sample, _LAST_MS * _MS)
+        return np.concatenate(self._recent)[-max(1, wanted) :]
 
     def words_known(self, words: str, *, resumes: bool = False) -> None:
         """The ear has the words up to the pause: the turn may be over by now, see `take_end`.
         ``resumes``: they interrupt nothing, and the reply that they stopped is to go on."""
         if self._detection is not None:
-            endpoint = self._detection.endpoint
+            speech = self._speech
+            speech.signs = replace(speech.signs, words=words)
             if resumes:
-                self._speech.wait_ms = resuming_ms(is_hum(words), endpoint)
-            else:
-                self._speech.wait_ms = silence_to_end_ms(words, endpoint)
+                speech.resuming_ms = resuming_ms(is_hum(words), self._detection.endpoint)
+
+    def sound_known(self, completeness: float, paused_from: int) -> None:
+        """How likely the turn sounds complete at the pause that began at ``paused_from``. It is
+        forgotten if that pause is over."""
+        if self._detector.paused_from == paused_from:
+            self._speech.signs = replace(self._speech.signs, completeness=completeness)
 
     def take_end(self) -> TurnEnded | None:
         """The end of the open turn, if it is over by now; what comes next is another turn."""
@@ -159,9 +178,9 @@ class TurnDetector:
         if self._detection is None or speech.started is None or speech.phase not in _OPEN:
             return None
         silence = self._detector.silence_samples
-        wait_ms = speech.wait_ms
+        wait_ms = speech.resuming_ms
         if wait_ms is None:
-            wait_ms = silence_to_end_ms(None, self._detection.endpoint)
+            wait_ms = silence_to_end_ms(speech.signs, self._detection.endpoint)
         is_over = not self._detector.is_speaking and silence >= wait_ms * _MS
         began = speech.started.at_sample if speech.counted_from is None else speech.counted_from
         is_too_long = self.now_sample - began > self._max_turn_samples

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # benchmarks are not installed
 
 from benchmarks.native import delay_curve, encoder_error  # noqa: E402
-from benchmarks.turn_taking import endpointing, interruptions  # noqa: E402
+from benchmarks.turn_taking import __main__ as turn_ends  # noqa: E402
+from benchmarks.turn_taking import interruptions  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -19,9 +20,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 def draw(name: str) -> str:
     found = json.loads((RESULTS / f"{name}.json").read_text())
     match name:
-        case "endpointing":
-            rows = {policy: sets["written"] for policy, sets in found["policies"].items()}
-            return endpointing.plot(rows, found["default"])
+        case "turn_ends":
+            return turn_ends.plot(found["policies"])
         case "interruptions":
             return interruptions.plot(found["policies"], found["default"])
         case "encoder_error":
@@ -33,7 +33,7 @@ def draw(name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("endpointing", "words 300/1000"),
+        ("turn_ends", "words 300/1000"),
         ("interruptions", "probe 0.44"),
         ("encoder_error", "chunk 400 ms"),
         ("delay_curve_cpu", "A title"),

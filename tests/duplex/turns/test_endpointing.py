@@ -2,6 +2,7 @@ import pytest
 
 from duplex.turns.endpointing import (
     EndpointConfig,
+    PauseSigns,
     from_eagerness,
     from_silence_duration,
     looks_unfinished,
@@ -84,7 +85,35 @@ def test_unfinished(words: str) -> None:
     ("words", "expected"), [("It is noon.", 300), ("It is the", 800), ("", 300), (None, 800)]
 )
 def test_the_wait_follows_from_the_words(words: str | None, expected: int) -> None:
-    assert silence_to_end_ms(words, EndpointConfig(300, 800)) == expected
+    assert silence_to_end_ms(PauseSigns(words), EndpointConfig(300, 800)) == expected
+
+
+def wait(words: str, completeness: float, config: EndpointConfig | None = None) -> int:
+    return silence_to_end_ms(PauseSigns(words, completeness), config or EndpointConfig())
+
+
+def test_the_surer_the_sound_the_shorter_the_wait() -> None:
+    waits = [wait("It is noon.", p / 20) for p in range(21)]
+    assert waits == sorted(waits, reverse=True)
+    assert waits[0] > EndpointConfig().finished_ms > waits[-1] >= 200
+    assert len(set(waits)) > 10
+
+
+def test_words_that_call_for_more_and_several_sentences_are_waited_for() -> None:
+    once = wait("It is noon.", 0.9)
+    assert once < wait("It is the", 0.9) <= EndpointConfig().unfinished_ms
+    assert once < wait("It is noon. We go home.", 0.9) <= EndpointConfig().unfinished_ms
+    assert wait("It is 3.5 degrees.", 0.9) == once
+    assert wait("My number is 33, 4", 1.0) == EndpointConfig().unfinished_ms
+
+
+@pytest.mark.parametrize("completeness", [0.0, 0.3, 1.0])
+def test_the_wait_moves_with_the_client_s_and_stays_in_its_bounds(completeness: float) -> None:
+    for finished_ms in (1, 50, 300, 900):
+        config = from_silence_duration(finished_ms, EndpointConfig())
+        for words in ("", "Yes.", "Yes. No.", "and the", "¿Qué hora es?"):
+            found = wait(words, completeness, config)
+            assert max(1, finished_ms - 100) <= found <= config.unfinished_ms
 
 
 def test_the_client_sets_the_wait() -> None:

@@ -276,3 +276,30 @@ def test_who_sends_g711_is_on_the_telephone(audio_format: AudioFormat, is_teleph
     detection = turn_detection(SessionConfig(model="m", instructions="", audio=audio), Config())
     assert detection is not None
     assert detection.is_telephone is is_telephone
+
+
+def test_a_sound_that_is_complete_ends_the_turn_sooner_and_only_at_its_own_pause(
+    call: Call,
+) -> None:
+    call.hear(640, 0.5, None)
+    call.hear(96, 0.0, None)
+    (first,) = [event for event in call.told if isinstance(event, PauseStarted)]
+    call.hear(320, 0.5, None)
+    call.hear(96, 0.0, None)
+    call.hearing.words_known("It is noon.")
+    call.hearing.sound_known(1.0, first.at_sample)  # too late: that pause is over
+    call.hear(128, 0.0, None)
+    assert not any(isinstance(event, TurnEnded) for event in call.told)
+    call.hearing.sound_known(1.0, call.told[-1].at_sample)
+    assert call.hearing.take_end() is not None
+
+
+def test_the_sound_of_a_turn_is_no_more_than_its_own(call: Call) -> None:
+    call.hear(640, 0.5, None)
+    (started,) = call.told
+    assert isinstance(started, SpeechStarted)
+    heard = call.hearing.last_of_turn(started.at_sample)
+    assert len(heard) == call.hearing.now_sample - started.at_sample
+    call.hear(9600, 0.5, None)
+    assert len(call.hearing.last_of_turn(started.at_sample)) == 8 * 16_000
+    assert len(call.hearing.since(0)) < 4 * 16_000
