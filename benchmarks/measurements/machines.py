@@ -169,7 +169,13 @@ def _kernels(compiled: Record) -> list[str]:
         ]
         for server, variants in compiled["servers"].items()
     ]
-    head = ["part of a server", "variants", "registers, most", "variants that spill", "shared memory, most"]
+    head = [
+        "part of a server",
+        "variants",
+        "registers, most",
+        "variants that spill",
+        "shared memory, most",
+    ]
     return [
         "",
         "## Kernels, compiled",
