@@ -7,9 +7,9 @@ import os
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+from duplex.config import StoreConfig
 from duplex.errors import ConfigError
 from duplex.metrics import Metrics
-from duplex.remote_options import StoreConfig
 from duplex.server.gate import BAN_S
 from duplex.server.keys import Principal
 from duplex.server.places import Errands, Places, Refusal

@@ -15,8 +15,8 @@ from aioice import Candidate
 from aioice.ice import Connection, StunProtocol, server_reflexive_candidate
 from aiortc import RTCIceServer, RTCPeerConnection
 
+from duplex.config import WebRtcConfig
 from duplex.errors import ConfigError
-from duplex.webrtc_config import WebRtcConfig
 
 _STUN_S = 5.0  # for servers to answer; calls begin without them after it
 _HOST_PRIORITY = (126 << 24) + (65535 << 8) + 255  # RFC 8445, section 5.1.2.1, component 1

@@ -26,6 +26,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 from websockets.exceptions import ConnectionClosedOK
 
+from duplex.config import WebRtcConfig
 from duplex.logs import AnyLogger
 from duplex.protocol import client_events
 from duplex.protocol.client_events import ClientEvent
@@ -38,7 +39,6 @@ from duplex.webrtc.line import Action, ToClient, WebRtcLine
 from duplex.webrtc.offers import OfferError
 from duplex.webrtc.playout import FRAME_MS, Pace
 from duplex.webrtc.reordering import Counts, Gap, Reordering, Sound
-from duplex.webrtc_config import WebRtcConfig
 
 logger = logging.getLogger(__name__)
 

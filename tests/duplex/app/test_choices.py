@@ -87,7 +87,7 @@ async def test_the_session_names_the_voice() -> None:
 async def test_models_and_voices_are_told() -> None:
     engines, voices = {"other": ScriptedEngine(OTHER)}, {"high": ShiftedVoice(ScriptedVoice(), 4)}
     async with running_server(CONFIG, engines=engines, voices=voices) as running:
-        answer = running.server.sockets.answer(HttpRequest("GET", "/v1/models", {}))
+        answer = await running.server.sockets.answer(HttpRequest("GET", "/v1/models", {}))
         told = json.loads(answer.body)
         assert [model["id"] for model in told["data"]] == ["default", "other"]
         assert [voice["id"] for voice in told["voices"]] == ["default", "high"]

@@ -16,9 +16,8 @@ from websockets.asyncio.client import connect
 from duplex import Server
 from duplex.audio.formats import encode_pcm16
 from duplex.audio.resample import resample
-from duplex.config import BrainConfig, Config, LimitsConfig, ServerConfig, load_config
+from duplex.config import BrainConfig, ChatTable, Config, LimitsConfig, ServerConfig, load_config
 from duplex.errors import ConfigError
-from duplex.remote_options import ChatTable
 from duplex.testing import LoudnessVad, ScriptedVoice
 from tests._support.endpoint import chunk, endpoint, events, hello, status
 from tests._support.hearing_endpoint import MODELS, hearing_endpoint, recordings, saying

@@ -13,9 +13,8 @@ from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from duplex.config import Config, LimitsConfig, ServerConfig, load_config
+from duplex.config import Config, LimitsConfig, ServerConfig, StoreConfig, load_config
 from duplex.errors import ConfigError
-from duplex.remote_options import StoreConfig
 from duplex.server.keys import Keys, Principal
 from duplex.server.quota import Allowance
 from tests._support.metrics_page import samples

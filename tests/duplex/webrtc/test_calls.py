@@ -12,11 +12,17 @@ from aioice import stun
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from duplex.config import AccessConfig, Config, LimitsConfig, ServerConfig, load_config
+from duplex.config import (
+    AccessConfig,
+    Config,
+    LimitsConfig,
+    ServerConfig,
+    WebRtcConfig,
+    load_config,
+)
 from duplex.errors import ConfigError
 from duplex.server.keys import load_keys
 from duplex.testing.engine import Script
-from duplex.webrtc_config import WebRtcConfig
 from engine.types import Speech
 from tests._support.servers import FAST, Running, running_server
 from tests._support.webrtc import RATE_HZ, Caller, Network, calling, post

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duplex.remote_options import Preset
+from duplex.config import Preset
 from engine.brain.chat_shape import PRESETS, ChatShape
 from engine.brain.clips import Clip, ClippedSound
 from engine.brain.openai_request import Requests, encoded

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from duplex.config.section import Section, port_range
 from duplex.errors import ConfigError
 
 
-class WebRtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
+class WebRtcConfig(Section, frozen=True):
     """Calls of browsers over WebRTC. Needs the extra ``webrtc``."""
 
     enabled: bool = True  # false: POST /v1/realtime/calls is not answered
@@ -42,15 +43,3 @@ class WebRtcConfig(Struct, frozen=True, forbid_unknown_fields=True):
         if not self.udp_ports:
             return range(1)
         return port_range("webrtc.udp_ports", self.udp_ports)
-
-
-def port_range(option: str, value: str) -> range:
-    """Return the ports that an option names.
-
-    Raises:
-        ConfigError: it is no range.
-    """
-    first, _, last = value.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
-        raise ConfigError(f"{option}: {value!r} is not of the form 16384-16484")
-    return range(int(first), int(last) + 1)

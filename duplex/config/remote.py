@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from duplex.config.section import Section
 from duplex.errors import ConfigError
 
 Preset = Literal[
@@ -22,10 +23,6 @@ Preset = Literal[
 
 
 _EDGE = re.compile(r"[A-Za-z0-9-]{1,64}")
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the configuration file."""
 
 
 class ChatTable(Section, frozen=True):

@@ -1,27 +1,19 @@
-"""The one configuration: defaults, a TOML file over them, command-line options over that.
+"""The tables of the configuration: every option with its default and its unit."""
 
-Every option stands here with its default and its unit. Unknown keys are rejected by name.
-"""
-
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import Meta
 
-from duplex.errors import ConfigError
+from duplex.config.phone import AssistantConfig, PhoneConfig, SipConfig
+from duplex.config.remote import RemoteBrainOptions, StoreConfig
+from duplex.config.section import NonNegative, Positive, PositiveFloat, Section
+from duplex.config.webrtc import WebRtcConfig
 from duplex.model_store import default_root
-from duplex.remote_options import RemoteBrainOptions, Section, StoreConfig
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
-from duplex.toml_file import convert, did_you_mean, read_toml
-from duplex.webrtc_config import WebRtcConfig, port_range
 
-Positive = Annotated[int, Meta(gt=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[int, Meta(ge=0)]
 MIN_CONTEXT_TOKENS = 256
-_MIN_PHONE_CALL_S = 20.0  # 12 of them are for the goodbye
 Thinking = Literal["off", "before", "think_first", "speak_first"]
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
@@ -207,90 +199,6 @@ class DialogueConfig(Section, frozen=True):
     greeting: Sentence = ""  # said first, once the client sends sound; the phone has its own
 
 
-class PhoneConfig(Section, frozen=True):
-    """Calls of providers of phone numbers, and what they may cost."""
-
-    public_url: str = ""  # how the provider reaches this server: https://bot.example.org
-    trust_forwarded: bool = False  # else learn it from a proxy's X-Forwarded-Host and -Proto
-    twilio_token_env: str = "TWILIO_AUTH_TOKEN"  # the variable with the account's auth token
-    twilio_api: str = "https://api.twilio.com"  # for transfers
-    assistant: str = ""  # the one that answers if the call names none; empty: the server's defaults
-    max_call_s: PositiveFloat = 1800.0  # a longer call is ended with a goodbye; at least 20
-    cost_per_minute: Annotated[float, Meta(ge=0)] = 0.0  # what a minute costs you, in any currency
-    max_cost: Annotated[float, Meta(ge=0)] = 0.0  # of one call; 0: no limit
-    minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # of all calls of Twilio; 0: no limit
-    hold_s: PositiveFloat = 120.0  # a caller on hold is asked after so long
-    out_of_time: str = "I am sorry, our time is up. Goodbye."  # said at the end of max_call_s
-    busy: str = "All lines are busy. Please call again later."  # said when the server is full
-    trouble: str = "I am sorry, something went wrong. Please say that again."  # an answer failed
-    not_understood: Sentences = ()  # as in `dialogue`; empty: that, or the built-in
-    no_answer: Sentence = "I am sorry, I have no answer to that."  # as in `dialogue`
-
-    @property
-    def is_public(self) -> bool:
-        """Whether others reach this server through a proxy, wherever it listens."""
-        return bool(self.public_url) or self.trust_forwarded
-
-    def limit_s(self) -> float:
-        """How long a call may last, by the time and by the cost."""
-        if not (self.max_cost and self.cost_per_minute):
-            return self.max_call_s
-        return min(self.max_call_s, 60 * self.max_cost / self.cost_per_minute)
-
-
-class AssistantConfig(Section, frozen=True):
-    """A voice assistant that answers the phone. Options that are empty are as in other calls."""
-
-    instructions: str = ""
-    voice: str = ""
-    model: str = ""
-    greeting: str = ""  # said first, word by word
-    goodbye: str = ""  # said if the model hangs up without a word
-    tools: tuple[Literal["hang_up", "transfer", "hold"], ...] = ()  # what it may do with the line
-    transfer_to: dict[str, str] = msgspec.field(default_factory=dict)  # name -> phone number
-    functions: str = ""  # a Python file of what it can do besides; see examples/appointments.py
-
-
-class SipConfig(Section, frozen=True):
-    """Calls of phones and exchanges over SIP, with UDP and G.711. Needs the extra ``sip``."""
-
-    enabled: bool = False
-    listen: str = "127.0.0.1:5060"  # others than this machine may call only with the password
-    public_address: str = ""  # the address that phones are sent; empty: that of `listen`
-    rtp_ports: str = ""  # for sound: "16384-16484"; empty: any free
-    user: str = "duplex"
-    password_env: str = "DUPLEX_SIP_PASSWORD"  # the variable with the password, if it is set
-    register: str = ""  # our number at a provider, which then calls us: sip:USER@HOST[:PORT]
-    register_password_env: str = "DUPLEX_SIP_REGISTER_PASSWORD"  # the variable with its password
-    assistant: str = ""  # who answers a number that is no assistant's; empty: [phone]'s
-    max_calls: NonNegative = 0  # at a time; 0: as many as the server holds
-    ring_s: Annotated[float, Meta(ge=0)] = 0.0  # before a call is answered
-    silent_s: PositiveFloat = 60.0  # a call from which nothing comes any more is ended
-
-    def address(self) -> tuple[str, int]:
-        """``listen`` as host and port.
-
-        Raises:
-            ConfigError: it is no IPv4 address and port.
-        """
-        host, _, port = self.listen.rpartition(":")
-        try:
-            return str(ipaddress.IPv4Address(host)), int(port)
-        except ValueError:
-            raise ConfigError(f"sip.listen: {self.listen!r} is not an address:port") from None
-
-    def ports(self) -> tuple[int, int]:
-        """``rtp_ports`` as the first and the last; (0, 0) for any.
-
-        Raises:
-            ConfigError: it is no range.
-        """
-        if not self.rtp_ports:
-            return 0, 0
-        ports = port_range("sip.rtp_ports", self.rtp_ports)
-        return ports[0], ports[-1]
-
-
 class Config(Section, frozen=True):
     """All options. `load_config` checks them; one made in Python is checked where it is given."""
 
@@ -317,95 +225,3 @@ class Config(Section, frozen=True):
         if self.models.cache_dir:
             return Path(self.models.cache_dir).expanduser()
         return default_root()
-
-
-def load_config(path: Path | str | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Read the TOML file ``path`` (None: only the defaults) and put ``overrides`` on top.
-
-    ``overrides`` maps ``section.key`` to a value; None means 'not given'.
-
-    Raises:
-        ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
-    """
-    path = None if path is None else Path(path)
-    table = {} if path is None else read_toml(path)
-    for dotted, value in (overrides or {}).items():
-        section, key = dotted.split(".")
-        if value is not None and isinstance(table.setdefault(section, {}), dict):
-            table[section][key] = value
-    try:
-        config = convert(table, Config)
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
-    check(config)
-    return config if path is None else _beside(path, config)
-
-
-def check(config: Config) -> None:
-    """What the types of single options do not say.
-
-    Raises:
-        ConfigError: options contradict each other, or a kind is unknown.
-    """
-    _check_kinds(config)
-    config.brain.check_kind(config.brain.kind)
-    if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
-        raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
-    if bool(config.server.tls_certificate) != bool(config.server.tls_key):
-        raise ConfigError("server.tls_certificate and server.tls_key go together")
-    for network in config.server.trusted_proxies:
-        try:
-            ipaddress.ip_network(network, strict=False)
-        except ValueError:
-            raise ConfigError(
-                f"server.trusted_proxies: {network!r} is no network such as 10.0.0.0/8 or ::1"
-            ) from None
-    if config.brain.context() < MIN_CONTEXT_TOKENS:
-        raise ConfigError(f"brain.context_tokens must be at least {MIN_CONTEXT_TOKENS}, or 0")
-    if 0 < config.turn.idle_prompt_s < 5:
-        raise ConfigError("turn.idle_prompt_s must be 0, or 5 to 30")
-    if config.turn.hangover_ms > config.turn.unfinished_ms:
-        raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
-    _check_phone(config)
-
-
-def _check_kinds(config: Config) -> None:
-    for part, kinds in KINDS.items():
-        section = getattr(config, part)
-        if section.kind.startswith(PLUGIN):
-            continue
-        if section.kind not in kinds:
-            known = ", ".join([*kinds, f"{PLUGIN}NAME"]) + did_you_mean(section.kind, kinds)
-            raise ConfigError(f"{part}.kind: there is no {section.kind!r}; known: {known}")
-        if section.options:
-            raise ConfigError(f'{part}.options are for {part}.kind = "{PLUGIN}NAME"')
-
-
-def _beside(path: Path, config: Config) -> Config:
-    """The files of functions that assistants name are found from where the configuration is."""
-    assistants = {
-        name: structs.replace(a, functions=str(path.parent / Path(a.functions).expanduser()))
-        if a.functions
-        else a
-        for name, a in config.assistants.items()
-    }
-    return structs.replace(config, assistants=assistants)
-
-
-def _check_phone(config: Config) -> None:
-    if config.phone.assistant and config.phone.assistant not in config.assistants:
-        raise ConfigError(f"phone.assistant: there is no [assistants.{config.phone.assistant}]")
-    if config.sip.assistant and config.sip.assistant not in config.assistants:
-        raise ConfigError(f"sip.assistant: there is no [assistants.{config.sip.assistant}]")
-    if bool(config.phone.max_cost) and not config.phone.cost_per_minute:
-        raise ConfigError("phone.max_cost needs phone.cost_per_minute")
-    if config.phone.out_of_time and config.phone.limit_s() < _MIN_PHONE_CALL_S:
-        raise ConfigError(
-            f"phone.max_call_s (or max_cost) leaves a call {config.phone.limit_s():g} s, which is "
-            f"less than {_MIN_PHONE_CALL_S:g} and no time to say phone.out_of_time in"
-        )
-    if config.phone.hold_s >= config.server.idle_timeout_s:
-        raise ConfigError("phone.hold_s must be less than server.idle_timeout_s")
-    for name, assistant in config.assistants.items():
-        if "transfer" in assistant.tools and not assistant.transfer_to:
-            raise ConfigError(f"assistants.{name}.transfer_to is empty: nobody to transfer to")
