@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -16,10 +16,8 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 from duplex.app.shared import Shared
 from duplex.config import Config
@@ -40,7 +38,13 @@ from duplex.protocol.shapes import ShapeName
 from duplex.server import http
 from duplex.server.admission import Admission, resumes
 from duplex.server.forwarded import trusted
-from duplex.server.gate import POLICY_VIOLATION, Gate, SocketLimits
+from duplex.server.gate import (
+    POLICY_VIOLATION,
+    Gate,
+    SocketLimits,
+    as_response,
+    realtime_if_offered,
+)
 from duplex.server.keys import (
     ClientSecrets,
     Keys,
@@ -131,7 +135,7 @@ class DialogueServer:
             stall_s=config.server.stall_s,
         )
         self._admission = Admission(
-            config, keys, secrets, self.calls, self.shared.store, lambda: self._is_stopping
+            config, keys, secrets, self.calls, self.shared.store, self._stops
         )
         self._phone_admission = PhoneAdmission(config, keys, self._has_room)
         self._phone = PhoneCalls(config, parts, self.metrics, self.calls)
@@ -154,7 +158,7 @@ class DialogueServer:
             self.sockets,
             self.load,
             self.metrics,
-            lambda: self._is_stopping,
+            self._stops,
         )
         handlers = {
             **load_pages().handlers,
@@ -163,9 +167,12 @@ class DialogueServer:
             **speech_routes.handlers(parts),
             http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
         }
-        desk = Desk(self._config, keys, self.calls, lambda: self._is_stopping)
+        desk = Desk(self._config, keys, self.calls, self._stops)
         exchanges = speech_routes.exchanges(desk, parts)
         return http.Routes(handlers, f"Connect to {PATH} with a WebSocket.", exchanges)
+
+    def _stops(self) -> bool:
+        return self._is_stopping
 
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serve until SIGINT or SIGTERM; then `drain`, or stop at the second signal. Calls
@@ -211,7 +218,7 @@ class DialogueServer:
                 config.port,
                 create_connection=partial(Gate, shared=self.sockets),  # type: ignore[arg-type]
                 process_request=self._before_upgrade,
-                select_subprotocol=_realtime_if_offered,
+                select_subprotocol=realtime_if_offered,
                 compression=None,  # audio does not compress: docs/decisions/0045-measured-bounds.md
                 max_size=config.max_message_bytes,
                 max_queue=_QUEUED_FRAMES,
@@ -223,7 +230,7 @@ class DialogueServer:
                 ssl_handshake_timeout=_TLS_S if tls else None,
             ) as listening,
             sip_admission.listening(
-                self._config, self.metrics, self.calls, self._phone, lambda: self._is_stopping
+                self._config, self.metrics, self.calls, self._phone, self._stops
             ) as self.sip,
         ):
             try:
@@ -287,7 +294,7 @@ class DialogueServer:
         try:
             path = urlsplit(request.path).path
         except ValueError:
-            return _response(
+            return as_response(
                 http.problem(HTTPStatus.BAD_REQUEST, "The path cannot be read.", "invalid_request")
             )
         headers = http.joined(request.headers.raw_items())
@@ -297,13 +304,13 @@ class DialogueServer:
         if upgrade is None or (inside in PHONE_PATHS and "upgrade" not in headers):
             query = urlsplit(request.path).query
             plain = http.HttpRequest("GET", path, headers, query=query, origin=origin)
-            return _response(await self._answer_plain(plain))
+            return as_response(await self._answer_plain(plain))
         if inside != path:  # `_handle` and all that it calls look at the request again
             request.path = urlsplit(request.path)._replace(path=inside or "").geturl()
         refusal = await upgrade.admit(connection, request)
         if refusal is not None:
             self.metrics.count("duplex_refused_total", reason=refusal.status.phrase.lower())
-            return _response(refusal)
+            return as_response(refusal)
         return None
 
     async def _admit_phone(self, connection: Gate, request: Request) -> http.HttpAnswer | None:
@@ -390,15 +397,3 @@ def address(server: WebSocketServer, scheme: str = "ws") -> str:
     """Return where to connect, as a URL. ``server`` is what `Server.listen` yields."""
     host, port = next(iter(server.sockets)).getsockname()[:2]
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
-
-
-def _response(answer: http.HttpAnswer) -> Response:
-    headers = Headers(answer.all_headers())
-    return Response(answer.status.value, answer.status.phrase, headers, answer.body)
-
-
-def _realtime_if_offered(
-    connection: ServerConnection, offered: Sequence[Subprotocol]
-) -> Subprotocol | None:
-    """Browsers hang up unless one of theirs is chosen; other clients offer none."""
-    return Subprotocol("realtime") if "realtime" in offered else None
