@@ -35,7 +35,7 @@ _MAIL_BEGUN = re.compile(
 )
 _LETTERS_ALONE = re.compile(r"(?:\b[A-Z]{2,5}\b[\s,.\-]*)+$")
 _NO_SPELLING = frozenset(["OK", "TV", "AM", "PM", "US", "UK", "USA"])
-_BIRTH_BEGUN = re.compile(r"\b(?:date of birth|birth date|born on)\b")
+_BIRTH_BEGUN = re.compile(r"\b(?:date of birth|birth date|birth is|born on)\b")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\W*$|/\d\d\W*$")
 _SPELLED_NAMED = re.compile(r"\bspel(?:l|t|led|ling)\b")
 _STREET_BEGUN = re.compile(
