@@ -239,8 +239,10 @@ def generation(
 
     brain, native = config.brain, config.native
     temperature = 0.0 if brain.temperature == "auto" else brain.temperature
-    is_another = brain.multi_step_calls == "auto" and not is_made(config, given, "brain")
-    rule = CallRule(chained=is_another or brain.chains_calls())
+    chained = brain.multi_step_calls
+    if chained == "auto":  # models as small as the embedded ones call whatever is offered then
+        chained = brain.kind != "embedded" or not is_made(config, given, "brain")
+    rule = CallRule(chained=chained)
     options = GenerationOptions(brain.max_tokens, temperature=temperature, calls=rule)
     if brain.kind == "native":
         sampling = native_sampling(config, checkpoint)

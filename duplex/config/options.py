@@ -119,16 +119,8 @@ class BrainConfig(RemoteBrainOptions, frozen=True, kw_only=True):
         """The longest conversation that the brain is shown, in tokens."""
         return self.context_tokens or (8192 if self.kind in ("native", "openai") else 2048)
 
-    def chains_calls(self) -> bool:
-        """Whether a result may be answered by another call before anything is spoken. Models as
-        small as the embedded ones call whatever is offered then, and the caller hears nothing."""
-        if self.multi_step_calls == "auto":
-            return self.kind != "embedded"
-        return self.multi_step_calls
-
     def thoughts(self) -> int:
-        """The most thoughts of one reply, in tokens. A model that thinks before it speaks keeps the
-        caller waiting, so it gets fewer than one that thinks while it speaks."""
+        """The most thoughts of one reply, in tokens; fewer where the caller waits for them."""
         return self.think_tokens or (1024 if self.kind == "native" or self.preset else 96)
 
 

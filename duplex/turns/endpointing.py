@@ -189,7 +189,7 @@ def ends_openly(transcript: str) -> bool:
         return True
     if words[-1] in _PREPOSITIONS and not (words[0] in _QUESTION_WORDS and text[-1] == "?"):
         return True
-    return is_dictating(text) or _only_leads_up(words, sentence)
+    return is_dictating(transcript) or _only_leads_up(words, sentence)
 
 
 def _only_leads_up(words: list[str], sentence: str) -> bool:

@@ -2,6 +2,8 @@
 understands."""
 
 import base64
+import shutil
+import subprocess
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -33,6 +35,22 @@ def question(silent_s: float = 0.0) -> str:
     silence = np.zeros(round(silent_s * 24_000), np.float32)
     pcm = np.concatenate([resample(samples, rate, 24_000), silence])
     return base64.b64encode(encode_pcm16(pcm)).decode()
+
+
+def mumble(folder: Path) -> str:
+    """Quiet speech of which only what is below 350 Hz is left, in a quiet room."""
+    path = folder / "said.wav"
+    text = "could you tell me the way to the station"
+    command = ["espeak-ng", "-v", "en-us+m3", "-s", "210", "-w", str(path), text]
+    subprocess.run(command, check=True)
+    samples, rate = soundfile.read(path, dtype="float32")
+    spectrum = np.fft.rfft(samples)
+    spectrum[np.fft.rfftfreq(len(samples), 1 / rate) > 350] = 0
+    low = np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    low = resample(low * (0.05 / np.abs(low).max()), rate, 24_000)
+    pcm = np.concatenate([np.zeros(12_000, np.float32), low, np.zeros(36_000, np.float32)])
+    pcm = pcm + np.float32(3e-4) * np.random.default_rng(0).standard_normal(len(pcm))
+    return base64.b64encode(encode_pcm16(pcm.astype(np.float32))).decode()
 
 
 class _Deaf:
@@ -84,6 +102,17 @@ async def test_a_voice_that_is_not_understood_is_answered_aloud() -> None:
     async with server.listen() as running, connect(running.url) as caller:
         await send(caller, "input_audio_buffer.append", audio=question(silent_s=1.5))
         await until(caller, "response.output_audio.delta")
+        response = (await until(caller, "response.done"))["response"]
+        said = response["output"][0]["content"][0]["transcript"]
+        assert said == "Sorry, I did not catch that."
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng makes the voice")
+async def test_a_mumble_is_not_taken_for_words(parts: Parts, tmp_path: Path) -> None:
+    """All parts are the real ones."""
+    server = DialogueServer(CONFIG, parts, keys=NO_KEYS)
+    async with server.listen() as listening, connect(address(listening)) as caller:
+        await send(caller, "input_audio_buffer.append", audio=mumble(tmp_path))
         response = (await until(caller, "response.done"))["response"]
         said = response["output"][0]["content"][0]["transcript"]
         assert said == "Sorry, I did not catch that."
