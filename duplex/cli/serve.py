@@ -33,6 +33,7 @@ def serve(options: argparse.Namespace) -> int:
         server.load()
         server.run()
     except OSError as error:
-        print(f"duplex: cannot start: {error.strerror or error}", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"duplex: cannot start: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     return 0

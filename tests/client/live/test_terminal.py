@@ -26,7 +26,7 @@ def test_without_pyaudio(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     code, text = talk()
     assert code == USAGE
-    assert "pip install -e '.[mic]'" in text
+    assert "pip install 'duplex-r1[mic]'" in text
     assert "apt-get install portaudio19-dev" in text
     out = io.StringIO()
     assert list_devices(out) == USAGE
@@ -69,6 +69,6 @@ def test_from_the_command_line(monkeypatch, capsys, logging_restored):
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     assert main(["talk", "--devices"]) == USAGE
     assert main(["talk", "--echo-guard", "off"]) == USAGE
-    assert capsys.readouterr().out.count("pip install -e '.[mic]'") == 2
+    assert capsys.readouterr().out.count("pip install 'duplex-r1[mic]'") == 2
     assert main(["talk", "--save", "heard.wav"]) == 1
     assert "--save and --timeline go with --file" in capsys.readouterr().err
