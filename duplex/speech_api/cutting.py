@@ -14,9 +14,9 @@ FRAME_SAMPLES = 512  # 32 ms, of one probability
 _VOICED = 0.5
 _PAD_FRAMES = 7  # of what is around speech, kept: about 220 ms
 # A passage is as long as helps the ear, and as short as calls can wait for: it is one step of the
-# ear's thread.
-_LONGEST_FRAMES = 15 * RATE_HZ // FRAME_SAMPLES
-_LONG_FRAMES = 6 * RATE_HZ // FRAME_SAMPLES  # from here on any pause ends it
+# ear's thread (docs/decisions/0116-passages-of-recordings.md).
+_LONGEST_FRAMES = 20 * RATE_HZ // FRAME_SAMPLES
+_LONG_FRAMES = 12 * RATE_HZ // FRAME_SAMPLES  # from here on any pause ends it
 _PAUSE_FRAMES = 10  # of such a pause: 320 ms
 _END_FRAMES = 32  # a silence that ends any passage: about a second
 

@@ -4,7 +4,6 @@ of browsers and phones."""
 import importlib.util
 import io
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,13 @@ from duplex.audio.resample import Resampler
 from duplex.speech_api.cutting import RATE_HZ
 
 MAX_S = 6 * 3600  # of one file: a few megabytes can hold days of silence
-_BLOCK_S = 1
+_BLOCK_VALUES = 400_000  # of all channels, read at a time
+# Of recordings. A resampler to 16 kHz is built and kept for each, and large for odd ones.
+_LOWEST_HZ, _HIGHEST_HZ = 4_000, 768_000
+_RATES_HZ = frozenset(
+    {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000}
+    | {64_000, 88_200, 96_000, 176_400, 192_000}
+)
 
 
 class UnreadableSound(ValueError):
@@ -23,7 +28,7 @@ class UnreadableSound(ValueError):
 
 
 def blocks(data: bytes) -> Iterator[Samples]:
-    """Yield the sound of a file at 16 kHz, its channels averaged, about a second at a time.
+    """Yield the sound of a file at 16 kHz, its channels averaged, some seconds at a time.
 
     Raises:
         UnreadableSound: it is none, or it is too long; part of it may have been given by then.
@@ -58,9 +63,13 @@ def _opened(data: bytes) -> tuple[Iterator[Any], int]:
         return _opened_by_av(data, error.error_string)
     # libsndfile guesses the length of a streamed MP3, and of a streamed FLAC knows none.
     is_guess = file.format == "MP3" or file.frames > MAX_S * file.samplerate
-    if is_guess and importlib.util.find_spec("av") is not None:
+    if not _LOWEST_HZ <= file.samplerate <= _HIGHEST_HZ:
         file.close()
-        return _opened_by_av(data, "its length is not known")
+        raise UnreadableSound(f"The file's rate, {file.samplerate} Hz, is none of a recording.")
+    is_odd = file.samplerate not in _RATES_HZ
+    if is_odd or (is_guess and importlib.util.find_spec("av") is not None):
+        file.close()
+        return _opened_by_av(data, f"its rate is {file.samplerate} Hz")
     return _read(file, soundfile.LibsndfileError), int(file.samplerate)
 
 
@@ -68,7 +77,8 @@ def _read(file: Any, failure: type[Exception]) -> Iterator[Any]:
     with file:
         while True:
             try:
-                block = file.read(file.samplerate * _BLOCK_S, dtype="float32", always_2d=True)
+                count = max(1, min(file.samplerate, _BLOCK_VALUES // file.channels))
+                block = file.read(count, dtype="float32", always_2d=True)
             except failure as error:
                 raise UnreadableSound(f"The file is damaged: {error}") from error
             if not len(block):
@@ -86,22 +96,18 @@ def _opened_by_av(data: bytes, reason: str) -> tuple[Iterator[Any], int]:
         ) from None
     try:
         container = av.open(io.BytesIO(data))
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, ValueError, OSError):
         raise UnreadableSound(f"The file cannot be read: {reason}") from None
     if not container.streams.audio:
         container.close()
         raise UnreadableSound("There is no sound in the file.")
-    rate = container.streams.audio[0].rate
-    if not rate or math.isnan(rate):
-        container.close()
-        raise UnreadableSound("The file does not say at which rate its sound is.")
-    return _decoded(container, av), int(rate)
+    return _decoded(container, av), RATE_HZ
 
 
 def _decoded(container: Any, av: Any) -> Iterator[Any]:
     with container:
         stream = container.streams.audio[0]
-        mono = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
+        mono = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
         try:
             for frame in container.decode(stream):
                 for part in mono.resample(frame):
