@@ -29,7 +29,8 @@ LINES = {
 
 
 def endpointing(people: Record, made: Record) -> list[str]:
-    """How often a policy cuts callers off, with its delay: ``people``, and ``made`` speech."""
+    """How often a policy cuts callers off, always with its delay: of ``people``, and of ``made``
+    speech."""
     default = people["policies"]["default"]
     kinds = [kind for kind, row in default["kinds"].items() if row["pauses"] > 1]
     head = ["policy", f"all ({default['pauses']})"]
@@ -72,7 +73,8 @@ def endpointing(people: Record, made: Record) -> list[str]:
         "",
         *table(head, rows),
         "",
-        "![Cut-offs against delay, a point a policy](../../benchmarks/results/turn_ends.svg)",
+        "![Cut-offs against delay, a point a policy]"
+        "(../../benchmarks/results/turn_ends.svg)",
         "",
         "The default, by kind of speech:",
         "",
