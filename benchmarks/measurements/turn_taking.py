@@ -73,8 +73,7 @@ def endpointing(people: Record, made: Record) -> list[str]:
         "",
         *table(head, rows),
         "",
-        "![Cut-offs against delay, a point a policy]"
-        "(../../benchmarks/results/turn_ends.svg)",
+        "![Cut-offs against delay, a point a policy](../../benchmarks/results/turn_ends.svg)",
         "",
         "The default, by kind of speech:",
         "",

@@ -4,16 +4,14 @@ What is given, or comes from a plug-in, is used as it is (`duplex.app.plugins`);
 here. Model code is imported inside the functions, so that the command line starts without it.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from duplex.app.build_ear import VOICE_LANGUAGES, ear_model, load_ear, tell_unspoken
-from duplex.app.build_native import load_native, load_own_voice, native_sampling
+from duplex.app.build_native import load_native, load_own_voice
 from duplex.app.build_remote import (
     REMOTE,
     ask_services,
@@ -22,8 +20,9 @@ from duplex.app.build_remote import (
     speakers,
 )
 from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
+from duplex.app.generation import generation
 from duplex.app.needs import check_needs
-from duplex.app.plugins import Given, is_made, name_of, with_plugins
+from duplex.app.plugins import NOTHING_GIVEN, Given, is_made, name_of, with_plugins
 from duplex.config import Config
 from duplex.errors import ConfigError, ModelError
 from duplex.model_store import ModelStore, Progress, parse_source
@@ -38,14 +37,12 @@ if TYPE_CHECKING:
     from engine.brain.interface import Brain
     from engine.ear.evidence import SpeechMeter
     from engine.ear.interface import Ear
-    from engine.types import GenerationOptions
     from tts.openai.voice import OpenAIVoice
     from tts.types import Voice
 
 VAD = "silero-vad"
 END_EAR = "smart-turn-v3"
 G2P = "g2p-en"
-NOTHING_GIVEN = Given()
 
 
 def open_store(config: Config, given: Given = NOTHING_GIVEN) -> ModelStore:
@@ -224,42 +221,6 @@ def _load_engine(
         meter=meter,
         tells_manner=config.ear.manner,
     )
-
-
-def generation(
-    config: Config, checkpoint: Path | None = None, given: Given = NOTHING_GIVEN
-) -> "GenerationOptions":
-    """How replies are decoded, where a client does not limit them further. ``checkpoint``: the
-    directory of a native brain.
-
-    Raises:
-        ModelError: its files are malformed.
-    """
-    from engine.types import CallRule, GenerationOptions
-
-    brain, native = config.brain, config.native
-    temperature = 0.0 if brain.temperature == "auto" else brain.temperature
-    chained = brain.multi_step_calls
-    if chained == "auto":  # models as small as the embedded ones call whatever is offered then
-        chained = brain.kind != "embedded" or not is_made(config, given, "brain")
-    rule = CallRule(chained=chained)
-    options = GenerationOptions(brain.max_tokens, temperature=temperature, calls=rule)
-    if brain.kind == "native":
-        sampling = native_sampling(config, checkpoint)
-        options = replace(
-            options,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            repetition_penalty=sampling.repetition_penalty,
-        )
-        if native.speaks:  # its codes are tokens too
-            from engine.native.model.ta4 import GROUP_S, GROUP_TOKENS
-
-            groups = math.ceil(native.speech_limit_s / GROUP_S)
-            options = replace(options, max_tokens=groups * GROUP_TOKENS)
-    if brain.thinking == "off":
-        return options
-    return replace(options, think_tokens=brain.thoughts(), thinking=brain.thinking)
 
 
 def load_voice(config: Config, store: ModelStore, progress: Progress) -> "PlainVoice | OpenAIVoice":

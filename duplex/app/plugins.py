@@ -49,6 +49,9 @@ class Given:
             raise ValueError("an engine hears and thinks itself: give no ear and no brain with it")
 
 
+NOTHING_GIVEN = Given()
+
+
 def with_plugins(config: Config, given: Given) -> Given:
     """Load the plug-ins that ``config`` names, unless such a part is given.
 

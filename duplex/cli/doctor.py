@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from duplex.app import build, build_remote
 from duplex.app.needs import check_needs
+from duplex.app.plugins import NOTHING_GIVEN
 from duplex.cli.options import add_command, add_model_options, config_of
 from duplex.config import Config
 from duplex.errors import ConfigError, DuplexError
@@ -77,7 +78,7 @@ def examine(config: Config) -> list[Finding]:
 
 def _packages(config: Config) -> Iterator[Finding]:
     try:
-        check_needs(config, build.NOTHING_GIVEN)
+        check_needs(config, NOTHING_GIVEN)
     except ConfigError as error:
         yield Finding("FAIL", "packages", str(error))
     else:
@@ -168,7 +169,7 @@ def _endpoints(config: Config) -> Iterator[Finding]:
         return
     name = ", ".join(parts)
     try:
-        _, lines = build_remote.asked_services(config, build.NOTHING_GIVEN)
+        _, lines = build_remote.asked_services(config, NOTHING_GIVEN)
     except ConfigError as error:
         yield Finding("FAIL", name, str(error))
         return

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from duplex.app.build import defaults_of, generation
+from duplex.app.build import defaults_of
+from duplex.app.generation import generation
 from duplex.app.plugins import Given, with_plugins
 from duplex.audio.formats import encode_pcm16
 from duplex.config import Config

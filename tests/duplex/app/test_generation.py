@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from duplex.app.build import generation
+from duplex.app.generation import generation
 from duplex.config import BrainConfig, Config, NativeConfig
 from duplex.errors import ModelError
 from engine.native.model.config import MINI_7B, R1_32B, StepAudioConfig

@@ -1,7 +1,7 @@
 import pytest
 
 from duplex.turns.dictation import is_dictating
-from duplex.turns.endpointing import EndpointConfig, silence_to_end_ms
+from duplex.turns.endpointing import EndpointConfig, PauseSigns, silence_to_end_ms
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ def test_what_is_complete_or_no_dictation_is_over(words: str) -> None:
 
 def test_letters_in_capitals_are_waited_for() -> None:
     config = EndpointConfig()
-    assert silence_to_end_ms("ABC", config) == config.unfinished_ms
-    assert silence_to_end_ms("OK", config) == config.finished_ms
+    assert silence_to_end_ms(PauseSigns("ABC"), config) == config.unfinished_ms
+    assert silence_to_end_ms(PauseSigns("OK"), config) == config.finished_ms

@@ -212,7 +212,7 @@ async def test_an_answer_ends_with_its_only_call(worker: Worker) -> None:
 
 
 async def test_repetition_has_no_penalty_in_a_call(worker: Worker) -> None:
-    unlike = {"repetition_penalty": 3.0, "max_tokens": 30}
+    unlike = {"repetition_penalty": 3.0, "max_tokens": 90}  # more than an ending is left
     text, _, _ = await say(worker, '"aaaaaaaaaaaaaa', CallRule(must=True), **unlike)  # type: ignore[arg-type]
     assert text.startswith(OPENED + ' {"aaaaaaaaaaaaaa')
     text, _, _ = await say(worker, "haaaaaaaaaaaaaa", CallRule(), **unlike)  # type: ignore[arg-type]
