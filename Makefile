@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test test-fast coverage bench clients clean
+.PHONY: help setup run demo check test test-fast test-scale coverage bench clients clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -92,6 +92,17 @@ coverage: $(VENV)/.installed  ## the lines and branches that test-fast runs, in 
 	$(SHARED) $(FAST) $(COVER)
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report
+
+# On Ray, in an environment of its own: it brings half a gigabyte. It sees the packages of ours.
+SCALE := .venv-scale
+$(SCALE)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SCALE)
+	$(SCALE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt 'ray[serve]==2.60.0'
+	realpath $(VENV)/lib/python3.*/site-packages > "$$(echo $(SCALE)/lib/python3.*/site-packages)/ours.pth"
+	touch $@
+
+test-scale: setup $(SCALE)/.installed  ## calls on a real Ray Serve; not part of `make test`
+	PYTHONPATH=. $(SCALE)/bin/python -m pytest -W default -m scale tests/scale
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench

@@ -12,8 +12,10 @@ import yaml  # type: ignore[import-untyped]
 
 from duplex.config import load_config
 from duplex.metrics import Metrics
+from duplex.toml_file import parse_assignment
 
 DOCKER = Path(__file__).parents[2] / "docker"
+HAPROXY = DOCKER / "haproxy.cfg"
 MANIFESTS = sorted((DOCKER / "kubernetes").glob("*.yaml"))
 
 
@@ -48,6 +50,25 @@ def test_a_wrong_manifest_is_found(tmp_path: Path) -> None:
     wrong.write_text(text.replace("readinessProbe", "readyProbe"), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("kubernetes-validate")), "--strict", str(wrong)]
     assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode != 0
+
+
+def test_the_compose_file_is_valid_and_its_servers_are_those_of_the_proxy() -> None:
+    path = DOCKER / "compose.yaml"
+    program = str(Path(sys.executable).with_name("check-jsonschema"))
+    command = [program, "--builtin-schema", "vendor.compose-spec", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (compose,) = documents(path)
+    edges = {name: s for name, s in compose["services"].items() if name.startswith("edge-")}
+    for name, service in edges.items():
+        given = [word.removeprefix("--set=") for word in service["command"][1:]]
+        options = dict(parse_assignment(word) for word in given if not word.startswith("--"))
+        assert load_config(None, options).store.edge == name.removeprefix("edge-")
+    proxied = re.findall(r"^  server (\S+) (\S+):8765$", HAPROXY.read_text("utf-8"), re.MULTILINE)
+    assert {host for _, host in proxied} == set(edges)
+    prometheus = yaml.safe_load((DOCKER / "prometheus.yml").read_text("utf-8"))
+    (job,) = prometheus["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [f"{name}:8765" for name in edges]
 
 
 def test_the_configuration_in_the_manifest_is_one_of_ours(tmp_path: Path) -> None:
