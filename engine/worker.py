@@ -42,6 +42,7 @@ class Worker:
         self._steps: queue.PriorityQueue[tuple[int, int, Future[Any], Callable[[], Any] | None]]
         self._steps = queue.PriorityQueue()
         self._order = itertools.count()
+        self._is_closed = False
         self._threads = [
             threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)
         ]
@@ -53,7 +54,12 @@ class Worker:
 
         If the caller is cancelled, a step that has not started never runs, and one that has
         is waited for: when this returns, the thread has let go of what the step used.
+
+        Raises:
+            RuntimeError: the worker is closed.
         """
+        if self._is_closed:
+            raise RuntimeError("the worker is closed")
         future: Future[T] = Future()
         self._steps.put((int(priority), next(self._order), future, function))
         try:
@@ -88,6 +94,7 @@ class Worker:
 
     def close(self) -> None:
         """Run the steps already queued, then stop. The worker cannot be used afterwards."""
+        self._is_closed = True
         for _ in self._threads:
             self._steps.put((max(Priority) + 1, next(self._order), Future(), None))
         for thread in self._threads:

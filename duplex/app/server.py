@@ -254,7 +254,7 @@ class DialogueServer:
 
     async def _end_all(self) -> None:
         self._is_stopping = True
-        self.sockets.end_answers()
+        await self.sockets.end_answers(_CLOSE_S)
         await self.calls.end_all(STOPPING, 2 * _CLOSE_S)
         await self._webrtc.finish(_CLOSE_S)
         await self._phone.finish(_CLOSE_S)

@@ -77,6 +77,7 @@ class SocketLimits:
     waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
     has_met_proxy: bool = False  # set when one that is not trusted was banned
     answering: dict["Gate", None] = field(default_factory=dict)  # those with an exchange
+    answers: set[asyncio.Task[None]] = field(default_factory=set)  # that are being made
 
     def enter(self, gate: "Gate") -> None:
         """Count a socket that was opened. Past the bound the oldest one without a request is
@@ -99,10 +100,14 @@ class SocketLimits:
         self.waiting.pop(gate, None)
         self.answering.pop(gate, None)
 
-    def end_answers(self) -> None:
-        """Drop the clients whose answers are still being made."""
+    async def end_answers(self, patience_s: float) -> None:
+        """Drop the clients whose answers are still being made, and wait until nothing is."""
         for gate in list(self.answering):
             gate.abort()
+        for answer in self.answers:
+            answer.cancel()
+        if self.answers:
+            await asyncio.wait(self.answers, timeout=patience_s)
 
 
 def source_of(address: str, principal: Principal) -> str:
@@ -278,6 +283,8 @@ class Gate(ServerConnection):
             self._opening.reschedule(None)
         exchange = plain.exchange or Exchange(self._shared.answer)
         self._answering = self.loop.create_task(self._exchange(plain, exchange, request))
+        self._shared.answers.add(self._answering)
+        self._answering.add_done_callback(self._shared.answers.discard)
 
     def _finish_plain(self, plain: PlainHttp, answer: HttpAnswer) -> None:
         self.transport.write(plain.serialize(answer))

@@ -116,3 +116,10 @@ async def test_closing_a_stream_closes_its_iterator_on_the_thread(worker: Worker
     assert await anext(stream) == 1
     await stream.aclose()
     assert closed_on == ["test"]
+
+
+async def test_a_closed_worker_takes_no_step() -> None:
+    worker = Worker("test")
+    worker.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await worker.run(lambda: 1)
