@@ -73,7 +73,7 @@ class CallRegistry:
             return Refusal("engine_lost", message, Code.SERVER_STOPPING, TRY_AGAIN_LATER)
         limit = self._config.server.max_calls
         if len(self._calls) >= limit:
-            message = f"The server is full: it holds {limit} calls. Try again later."
+            message = f"The server is full ({limit} at a time). Try again later."
             return Refusal("full", message, Code.SERVER_FULL, TRY_AGAIN_LATER)
         busy = self._load.refusal(time.monotonic()) if self._calls else None
         if busy is not None:

@@ -49,7 +49,7 @@ class Desk:
         if self.is_stopping():
             return _later(HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping.", 10)
         if len(self.calls) + self.open >= server.max_calls:
-            message = f"The server is full: it holds {server.max_calls} calls and requests."
+            message = f"The server is full ({server.max_calls} calls and requests at a time)."
             return _later(HTTPStatus.SERVICE_UNAVAILABLE, message)
         refusal = self.calls.refusal()
         return None if refusal is None else self._refused(refusal)
