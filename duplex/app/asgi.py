@@ -8,6 +8,7 @@ one way in. A call costs one more hop inside the machine.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -64,20 +65,20 @@ class AsgiApp:
             trusted_proxies=(*config.server.trusted_proxies, f"{_LOOPBACK}/32"),
         )
         self._server = Server(structs.replace(config, server=inside), **parts)
-        self._starting: asyncio.Task[Running] | None = None
+        self._starting: asyncio.Task[_Inside] | None = None
+        self._inside: _Inside | None = None  # set while it is served
         self._stop = contextlib.AsyncExitStack()
 
     @property
     def open_calls(self) -> int:
         """How many calls are open."""
-        running = self._running()
-        return 0 if running is None else running.open_calls
+        return 0 if self._inside is None else self._inside.running.open_calls
 
     async def drain(self) -> None:
         """Take no new calls, and wait until those that are open have ended, for
         ``server.drain_s`` at the most."""
-        if (running := self._running()) is not None:
-            await running.drain()
+        if self._inside is not None:
+            await self._inside.running.drain()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one connection."""
@@ -89,17 +90,19 @@ class AsgiApp:
             case "http":
                 await _pass_request(await self._start(), scope, receive, send)
 
-    def _running(self) -> Running | None:
-        started = self._starting
-        is_up = started is not None and started.done() and not started.cancelled()
-        return started.result() if is_up and started is not None else None
-
-    async def _start(self) -> Running:
+    async def _start(self) -> "_Inside":
         """Have it served; once, whoever asks first."""
         if self._starting is None:
-            serving = self._stop.enter_async_context(self._server.listen())
-            self._starting = asyncio.create_task(serving)
+            self._starting = asyncio.create_task(self._serve())
         return await asyncio.shield(self._starting)
+
+    async def _serve(self) -> "_Inside":
+        running = await self._stop.enter_async_context(self._server.listen())
+        # It never leaves the machine: no certificates are read.
+        client = httpx2.AsyncClient(timeout=None, trust_env=False, verify=False)
+        await self._stop.enter_async_context(client)
+        self._inside = _Inside(running, client)
+        return self._inside
 
     async def _live(self, receive: "Receive", send: "Send") -> None:
         await receive()  # lifespan.startup
@@ -113,6 +116,14 @@ class AsgiApp:
         await self.drain()
         await self._stop.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """The server, and what asks it."""
+
+    running: Running
+    client: httpx2.AsyncClient
 
 
 def _target(running: Running, scope: "Scope") -> str:
@@ -141,10 +152,10 @@ def _passed_on(scope: "Scope") -> list[tuple[str, str]]:
     return [*kept, ("x-forwarded-host", host)] if host else kept
 
 
-async def _pass_request(running: Running, scope: "Scope", receive: "Receive", send: "Send") -> None:
+async def _pass_request(inside: _Inside, scope: "Scope", receive: "Receive", send: "Send") -> None:
     """Pass a request on and its answer back, each as it comes; cancelled if the client goes."""
     parts: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
-    asking = asyncio.create_task(_ask(_target(running, scope), scope, parts, send))
+    asking = asyncio.create_task(_ask(inside, scope, parts, send))
 
     async def read() -> None:
         while (message := await receive())["type"] != "http.disconnect":
@@ -163,29 +174,33 @@ async def _pass_request(running: Running, scope: "Scope", receive: "Receive", se
         asking.result()
 
 
-async def _ask(url: str, scope: "Scope", parts: asyncio.Queue[bytes | None], send: "Send") -> None:
+async def _ask(
+    inside: _Inside, scope: "Scope", parts: asyncio.Queue[bytes | None], send: "Send"
+) -> None:
     async def body() -> AsyncGenerator[bytes, None]:
         while (part := await parts.get()) is not None:
             yield part
 
-    sent = None if scope["method"] in ("GET", "HEAD") else body()
-    async with httpx2.AsyncClient(timeout=None, trust_env=False) as client:
-        headers = _passed_on(scope)
-        request = client.build_request(scope["method"], url, headers=headers, content=sent)
-        async with contextlib.aclosing(await client.send(request, stream=True)) as answer:
-            kept = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in _OF_ONE_HOP]
-            start = {"type": "http.response.start", "status": answer.status_code}
-            await send({**start, "headers": kept})
-            async for part in answer.aiter_raw():
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+    request = inside.client.build_request(
+        scope["method"],
+        _target(inside.running, scope),
+        headers=_passed_on(scope),
+        content=None if scope["method"] in ("GET", "HEAD") else body(),
+    )
+    async with contextlib.aclosing(await inside.client.send(request, stream=True)) as answer:
+        kept = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in _OF_ONE_HOP]
+        start = {"type": "http.response.start", "status": answer.status_code}
+        await send({**start, "headers": kept})
+        async for part in answer.aiter_raw():
+            await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _pass_socket(running: Running, scope: "Scope", receive: "Receive", send: "Send") -> None:
+async def _pass_socket(inside: _Inside, scope: "Scope", receive: "Receive", send: "Send") -> None:
     await receive()  # websocket.connect
     try:
-        inside = await connect(
-            _target(running, scope).replace("http", "ws", 1),
+        socket = await connect(
+            _target(inside.running, scope).replace("http", "ws", 1),
             additional_headers=_passed_on(scope),
             subprotocols=[Subprotocol(name) for name in scope.get("subprotocols", [])] or None,
             compression=None,
@@ -197,11 +212,12 @@ async def _pass_socket(running: Running, scope: "Scope", receive: "Receive", sen
     except InvalidStatus as refused:
         await _deny(refused, scope, send)
         return
-    async with inside:
-        await send({"type": "websocket.accept", "subprotocol": inside.subprotocol})
-        outward = asyncio.create_task(_pass_out(inside, send))
+    async with socket:
+        await send({"type": "websocket.accept", "subprotocol": socket.subprotocol})
+        outward = asyncio.create_task(_pass_out(socket, send))
         try:
-            await _pass_in(inside, receive)
+            if not await _pass_in(socket, receive):
+                await outward  # what the server said last, and its goodbye
         finally:
             outward.cancel()
             await asyncio.wait([outward])
@@ -225,13 +241,16 @@ async def _deny(refused: InvalidStatus, scope: "Scope", send: "Send") -> None:
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
 
 
-async def _pass_in(inside: ClientConnection, receive: "Receive") -> None:
-    """Pass on what the client sends, until either side has gone."""
-    with contextlib.suppress(ConnectionClosed):
+async def _pass_in(inside: ClientConnection, receive: "Receive") -> bool:
+    """Pass on what the client sends, until either side has gone; returns whether the client has."""
+    try:
         while (message := await receive())["type"] == "websocket.receive":
             text = message.get("text")
             await inside.send(text if text is not None else message["bytes"])
-        await inside.close(message.get("code") or _GONE, (message.get("reason") or "")[:100])
+    except ConnectionClosed:
+        return False
+    await inside.close(message.get("code") or _GONE, (message.get("reason") or "")[:100])
+    return True
 
 
 async def _pass_out(inside: ClientConnection, send: "Send") -> None:

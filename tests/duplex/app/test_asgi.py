@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
 import uvicorn
 from msgspec.structs import replace
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from duplex import AsgiApp, Config, ConfigError
@@ -104,6 +108,39 @@ async def test_a_stop_lets_callers_know() -> None:
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012
             await draining
+
+
+async def test_what_a_server_says_last_reaches_a_client_that_goes_on_speaking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sound can go nowhere any more; what was said to it can, and so can the goodbye."""
+
+    async def hold(connection: ServerConnection) -> None:
+        for number in range(20):
+            await connection.send(str(number))
+        await connection.close(1013, "full")
+
+    said: list[Mapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "websocket.receive" if said else "websocket.connect", "text": "sound"}
+
+    async def take(message: Mapping[str, Any]) -> None:
+        said.append(message)
+        await asyncio.sleep(0.005)
+
+    async with serve(hold, "127.0.0.1", 0) as listening:
+        url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1/realtime"
+        app = application()
+        inside = SimpleNamespace(running=SimpleNamespace(page=url.replace("ws", "http", 1)))
+        monkeypatch.setattr(app, "_start", AsyncMock(return_value=inside))
+        scope = {"type": "websocket", "path": "/v1/realtime", "headers": []}
+        async with asyncio.timeout(30):
+            await app(scope, receive, take)
+    assert said[0]["type"] == "websocket.accept"
+    assert [message["text"] for message in said[1:-1]] == [str(number) for number in range(20)]
+    assert said[-1] == {"type": "websocket.close", "code": 1013, "reason": "full"}
 
 
 def test_strangers_are_not_served_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
