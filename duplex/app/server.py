@@ -167,7 +167,7 @@ class DialogueServer:
             **speech_routes.handlers(parts),
             http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
         }
-        desk = Desk(self._config, keys, self.calls, self._stops)
+        desk = Desk(self._config.server.max_calls, keys, self.calls, self._admission)
         exchanges = speech_routes.exchanges(desk, parts)
         return http.Routes(handlers, f"Connect to {PATH} with a WebSocket.", exchanges)
 
@@ -348,15 +348,12 @@ class DialogueServer:
         if token is not None:
             await self._resume(connection, token, after)
             return
-        reserved, refusal = connection.reserved, self.calls.refusal()
-        assert reserved is not None
-        if refusal is None and isinstance(reserved, Refusal):
-            refusal = reserved
-        if isinstance(reserved, Refusal) or refusal is not None:
-            assert refusal is not None
-            await self._refuse(connection, refusal)
-            return
-        await self._open(connection, request, reserved).hold(connection)
+        assert connection.reserved is not None
+        admitted = self.calls.refusal() or connection.reserved
+        if isinstance(admitted, Refusal):
+            await self._refuse(connection, admitted)
+        else:
+            await self._open(connection, request, admitted).hold(connection)
 
     async def _refuse(self, connection: Gate, refusal: Refusal) -> None:
         self.calls.refuse(refusal)

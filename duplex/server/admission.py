@@ -124,16 +124,20 @@ class Admission:
             return http.store_down()
         if principal is None:
             return http.unauthorized()
-        origin = request.origin or Origin("")
+        address = request.origin.address if request.origin is not None else ""
+        banned = await self._banned(source_of(address, principal))
+        return self.refusal(request) or banned or principal
+
+    def refusal(self, request: http.HttpRequest) -> http.HttpAnswer | None:
+        """Why a plain request is not obeyed, whosever key it has: for the page that sends it, or
+        because the server is stopping."""
         pages = [request.headers["origin"]] if "origin" in request.headers else []
-        refusal = self._refusal(pages, request.headers.get("host"), origin)
-        source = source_of(origin.address, principal)
-        return refusal or await self._banned(source) or principal
+        return self._refusal(pages, request.headers.get("host"), request.origin)
 
     def cross_origin(self, request: http.HttpRequest) -> tuple[tuple[str, str], ...]:
         """The headers that let a page elsewhere ask and read the answer, if it may call."""
         page = request.headers.get("origin")
-        if page is None or self._refusal([page], request.headers.get("host"), request.origin):
+        if page is None or self.refusal(request):
             return ()
         return (
             ("Access-Control-Allow-Origin", page),

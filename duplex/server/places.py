@@ -5,10 +5,12 @@ import logging
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from duplex.metrics import Metrics
 from duplex.protocol.codes import Code
+from duplex.server.http import HttpAnswer, problem
 from duplex.server.keys import Principal
 from duplex.server.store import Store, StoreDown
 
@@ -28,6 +30,12 @@ class Refusal:
     message: str
     code: Code
     close_code: int
+
+    def answer(self, retry_s: int) -> HttpAnswer:
+        """Return it as the answer to a plain request, which may come again after ``retry_s``."""
+        is_key = self.code is Code.RATE_LIMIT
+        status = HTTPStatus.TOO_MANY_REQUESTS if is_key else HTTPStatus.SERVICE_UNAVAILABLE
+        return problem(status, self.message, self.code, (("Retry-After", str(retry_s)),))
 
 
 class Place:

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 PATH = "/v1/realtime/calls"
 SDP = "application/sdp"
 _HANGUP = "hangup"
+_RETRY_S = 10
 _MISSING = "WebRTC needs: pip install 'duplex-r1[webrtc]'"
 
 
@@ -113,9 +114,7 @@ class WebRtcCalls:
             return self._bad(str(error), Code.INVALID_VALUE)
         except ProtocolError as error:
             return self._bad(str(error), error.code or Code.INVALID_VALUE)
-        if (refusal := self._calls.refusal()) is not None:
-            return self._full(refusal)
-        place = await self._calls.reserve(principal)
+        place = self._calls.refusal() or await self._calls.reserve(principal)
         if isinstance(place, Refusal):
             return self._full(place)
         try:
@@ -198,9 +197,7 @@ class WebRtcCalls:
 
     def _full(self, refusal: Refusal) -> HttpAnswer:
         self._calls.refuse(refusal)
-        is_key = refusal.code == Code.RATE_LIMIT
-        status = HTTPStatus.TOO_MANY_REQUESTS if is_key else HTTPStatus.SERVICE_UNAVAILABLE
-        return http.problem(status, refusal.message, refusal.code, (("Retry-After", "10"),))
+        return refusal.answer(_RETRY_S)
 
     def _refused(self, answer: HttpAnswer) -> HttpAnswer:
         self._metrics.count("duplex_refused_total", reason=answer.status.phrase.lower())

@@ -42,9 +42,15 @@ def recording(*speech_s: float, kind: str = "WAV", rate: int = 16_000) -> bytes:
 
 @contextlib.asynccontextmanager
 async def serving(
-    script: Script = FAST, keys: Keys = NO_KEYS, *, max_calls: int = 4
+    script: Script = FAST,
+    keys: Keys = NO_KEYS,
+    *,
+    max_calls: int = 4,
+    trusted_proxies: tuple[str, ...] = (),
 ) -> AsyncIterator[tuple[AsyncOpenAI, Running]]:
-    config = Config(server=ServerConfig(port=0, max_calls=max_calls))
+    config = Config(
+        server=ServerConfig(port=0, max_calls=max_calls, trusted_proxies=trusted_proxies)
+    )
     async with running_server(config, script, keys) as running:
         base = f"{running.http}/v1"
         async with AsyncOpenAI(api_key="k" * 20, base_url=base, max_retries=0) as client:
@@ -225,6 +231,19 @@ async def test_a_key_is_needed() -> None:
             page = {"Origin": "https://elsewhere.example", "Authorization": f"Bearer {'k' * 20}"}
             answer = await browser.post(f"{running.http}/v1/audio/speech", headers=page)
             assert answer.status_code == 403
+
+
+async def test_the_page_behind_a_trusted_proxy_may_ask() -> None:
+    """The proxy says by which name the page knows the server; its own Host is another."""
+    page = {"Origin": "https://voice.example"}
+    proxy = {"X-Forwarded-Host": "voice.example", "X-Forwarded-Proto": "https"}
+    asked = {"model": "tts-1", "input": "Hello.", "voice": "v"}
+    serves = serving(trusted_proxies=("127.0.0.1/32",))
+    async with serves as (_, running), httpx2.AsyncClient() as client:
+        url = f"{running.http}/v1/audio/speech"
+        taken = await client.post(url, json=asked, headers={**page, **proxy})
+        refused = await client.post(url, json=asked, headers=page)
+    assert (taken.status_code, refused.status_code) == (200, 403)
 
 
 async def test_requests_have_the_limits_of_calls() -> None:
