@@ -11,9 +11,9 @@ import msgspec
 from duplex.dialogue.parts import Parts
 from duplex.errors import ProtocolError
 from duplex.protocol.codes import Code
+from duplex.server.forms import Form, read_form
 from duplex.server.http import TEXT, HttpAnswer, HttpRequest, StreamedAnswer, problem
 from duplex.speech_api import transcripts
-from duplex.speech_api.forms import Form, read_form
 from duplex.speech_api.hearing import PassageEar, Recording, lent_ear, passages
 from duplex.speech_api.sound_files import UnreadableSound, blocks
 from engine.ear.passage import Wish

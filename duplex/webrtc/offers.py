@@ -3,11 +3,12 @@ them. Sans-IO."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.parser import BytesParser
-from email.policy import HTTP
 from typing import Any
 
 import msgspec
+
+from duplex.errors import ProtocolError
+from duplex.server.forms import read_form
 
 _MOST_CANDIDATES = 40  # addresses that we are to try
 _MDNS = ".local"
@@ -38,26 +39,18 @@ def read_offer(content_type: str, body: bytes) -> Offer:
         raise OfferError(
             "Send the SDP offer as application/sdp, or as the field 'sdp' of multipart/form-data."
         )
-    fields = _fields(content_type, body)
-    if "sdp" not in fields:
+    try:
+        form = read_form(content_type, body)
+    except ProtocolError as error:
+        raise OfferError(f"The form has no field 'sdp': {error}") from error
+    sdp = form.content("sdp")
+    if sdp is None:
         raise OfferError("The form has no field 'sdp'.")
     try:
-        session = msgspec.json.decode(fields.get("session") or b"{}", type=dict[str, Any])
+        session = msgspec.json.decode(form.content("session") or b"{}", type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise OfferError(f"The field 'session' is not a JSON object: {error}") from error
-    return Offer(_checked(fields["sdp"]), session)
-
-
-def _fields(content_type: str, body: bytes) -> dict[str, bytes]:
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", errors="replace")
-    form = BytesParser(policy=HTTP).parsebytes(head + body)
-    fields: dict[str, bytes] = {}
-    for part in form.iter_parts() if form.is_multipart() else ():
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            fields[name] = content
-    return fields
+    return Offer(_checked(sdp), session)
 
 
 def _checked(body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Reads the form of an upload (multipart/form-data)."""
+"""Reads the form of a request (multipart/form-data)."""
 
 from dataclasses import dataclass, field
 
@@ -22,6 +22,10 @@ class Form:
         """The last value of a field, without spaces around it."""
         return self.fields.get(name, [default])[-1].strip()
 
+    def content(self, name: str) -> bytes | None:
+        """A field, or the file of that name; None if there is neither."""
+        return self.one(name).encode() if name in self.fields else self.files.get(name)
+
     def all(self, name: str) -> list[str]:
         """All values of a field, also if it is written as a list (``name[]``)."""
         return [*self.fields.get(name, []), *self.fields.get(f"{name}[]", [])]
@@ -37,7 +41,7 @@ def read_form(content_type: str, body: bytes) -> Form:
     boundary = options.get("boundary", "")
     if kind != "multipart/form-data" or not boundary:
         raise ProtocolError(
-            "The body must be multipart/form-data with a field 'file'.", code=Code.INVALID_VALUE
+            "The body must be multipart/form-data, with a boundary.", code=Code.INVALID_VALUE
         )
     form = Form()
     segment: MultipartSegment | None = None
