@@ -16,7 +16,6 @@ import asyncio
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from contextlib import aclosing
@@ -27,6 +26,7 @@ from typing import Any
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from benchmarks.brain.function_call_cases import CASES, SCHEMAS, TOOLS, Case
+from client.bench.machine import source_commit
 from duplex.app.build import load_brain
 from duplex.config import BrainConfig, Config
 from duplex.model_store import ModelStore, Progress
@@ -165,13 +165,6 @@ async def measure(brain: Brain, args: argparse.Namespace) -> dict[str, Any]:
     return {"counts": counts, "answers": answers}
 
 
-def _commit() -> str:
-    command = ["git", "rev-parse", "HEAD"]
-    here = Path(__file__).parent
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
 def main() -> None:
     """Measure, and print or write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -191,7 +184,7 @@ def main() -> None:
     result = {
         "model": args.model,
         "instructions": args.instructions,
-        "commit": _commit(),
+        "commit": source_commit(),
         "machine": platform.processor() or platform.machine(),
         "cpus": os.cpu_count(),
         "onnxruntime": version("onnxruntime"),

@@ -13,7 +13,6 @@ import argparse
 import json
 import platform
 import struct
-import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import figures
+from client.bench.machine import source_commit
 from client.bench.questions import load_questions, record
 from duplex.app.build import load_voice
 from duplex.audio.formats import Samples
@@ -311,11 +311,8 @@ def main() -> None:
         parity[name] = check(encoder, directory, spoken[0])
         utterance[name] = by_utterance(encoder, spoken)
         cells += measure(name, encoder, spoken)
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
-    ).stdout.strip()
     found = {
-        "commit": commit,
+        "commit": source_commit(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("torch", "ctranslate2", "numpy")},
         "utterances_s": [round(len(pcm) / RATE, 2) for pcm in spoken],

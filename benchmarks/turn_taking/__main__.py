@@ -12,7 +12,6 @@ import argparse
 import json
 import platform
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from benchmarks import figures
 from benchmarks.turn_taking.corpus import Clip, cache_dir, clips, manifest
 from benchmarks.turn_taking.dictations import DICTATIONS, cut_dictations
 from benchmarks.turn_taking.policies import MODELS, default_listener, policies, score
+from client.bench.machine import source_commit
 
 
 def noise(heard: Sequence[Clip]) -> dict[str, int]:
@@ -87,17 +87,10 @@ def report(folder: Path, cache: Path) -> dict[str, Any]:
     rows, wrong = manifest(folder)
     found = list(clips(folder, rows, default_listener(), cache, wrong))
     heard = [clip for clip, _ in found]
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     english = [clip for clip in heard if clip.language in ("en", "unknown")]
     other = [clip for clip in heard if clip.language not in ("en", "unknown", "none")]
     return {
-        "commit": commit,
+        "commit": source_commit(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "models": MODELS,
         "clips": len(heard),

@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.turn_taking.corpus import Listener, cache_dir, clips, listen, manifest
 from benchmarks.turn_taking.dictation_texts import HELD_OUT, KNOWN, OTHERS, Groups
 from benchmarks.turn_taking.policies import MODELS, default_listener
+from client.bench.machine import source_commit
 from duplex.audio.files import read_sound
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
@@ -219,7 +220,7 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
                 others.append({"voice": voice, "text": text, "end": end, "delayed": delayed})
             print(voice, counts(known), counts(held_out), file=sys.stderr)
     found: dict[str, Any] = {
-        "commit": _commit(),
+        "commit": source_commit(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "models": MODELS,
         "known": counts(known),
@@ -243,13 +244,6 @@ def _recordings(data: Path, listener: Listener, cache: Path) -> dict[str, Any]:
     ]
     delayed = [words for words in ends if is_dictating(words)]
     return {"of": len(ends), "delayed": len(delayed), "words": delayed, "left_out": wrong}
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "HEAD"]
-    here = Path(__file__).parent
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ import numpy as np
 
 from benchmarks.turn_taking.corpus import Pause
 from benchmarks.turn_taking.policies import FRAME_MS, Policy, policies
+from client.bench.machine import source_commit
 from duplex.audio.files import read_sound, sounds_in
 from duplex.audio.formats import Samples
 from duplex.audio.resample import resample
@@ -240,12 +241,9 @@ def score(turns: Iterable[Turn], policy: Policy) -> dict[str, float]:
 
 def report(turns: list[Turn], seed: int) -> dict[str, object]:
     """Everything that was found, and where."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
-    ).stdout.strip()
     sets = dict.fromkeys(turn.set for turn in turns)
     return {
-        "commit": commit,
+        "commit": source_commit(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("onnxruntime", "ctranslate2", "numpy")},
         "models": MODELS,

@@ -21,7 +21,6 @@ apart, under ``short``.
 import argparse
 import json
 import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -33,6 +32,7 @@ import numpy as np
 from benchmarks import figures
 from benchmarks.turn_taking.events.corpus import COUNTS, FALSE_KINDS
 from benchmarks.turn_taking.events.hearing import Heard, Workbench, hear_stopped, said_in
+from client.bench.machine import source_commit
 from client.bench.stats import share_interval
 from duplex.interruption.judge import Evidence, InterruptionConfig
 from duplex.interruption.network import first_syllable, whole_utterance
@@ -293,13 +293,10 @@ def plot(rows: Mapping[str, Mapping[str, Any]], default: str) -> str:
 
 def report(heard: Sequence[Heard], words: Sequence[Words | None], seed: int) -> dict[str, Any]:
     """Everything that was found, and where."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
-    ).stdout.strip()
     default = InterruptionConfig()
     named = policies()
     return {
-        "commit": commit,
+        "commit": source_commit(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("onnxruntime", "ctranslate2", "numpy")},
         "seed": seed,
