@@ -1,7 +1,6 @@
 """The arguments of `duplex bench`."""
 
 import argparse
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from client.bench.noise import Kind
 from client.bench.plan import Scope
 from client.realtime import safe_url
 from client.telephone.channel import Codec, LineConditions
+from duplex.cli.options import count, header, key_from
 from duplex.errors import ConfigError
 
 SUMMARY = "Measure latency from audio, at the client, of any OpenAI Realtime server."
@@ -90,7 +90,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         "--header",
         action="append",
         default=[],
-        type=_header,
+        type=header,
         metavar="NAME:VALUE",
         help="sent with every connection, to both servers",
     )
@@ -137,10 +137,10 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
         help=f"some of {', '.join(SCENARIOS)}, with commas (default: all; with --quick some)",
     )
     scope.add_argument("--quick", action="store_true", help="a few turns, to see that it works")
-    scope.add_argument("--turns", type=_count, default=24, help="short questions (default 24)")
+    scope.add_argument("--turns", type=count, default=24, help="short questions (default 24)")
     scope.add_argument(
         "--events",
-        type=_count,
+        type=count,
         default=12,
         help="interruptions, and as many backchannels (default 12)",
     )
@@ -193,10 +193,10 @@ def wanted(options: argparse.Namespace) -> Wanted:
     headers = dict(options.header)
     server = against = None
     if options.url is not None:
-        key = _key(options.key, options.key_env)
+        key = key_from(options.key, options.key_env)
         server = Server(options.url, first, key, options.model, headers, options.ca)
     if options.against is not None:
-        key = _key(options.against_key, options.against_key_env)
+        key = key_from(options.against_key, options.against_key_env)
         against = Server(options.against, second, key, options.against_model, headers, options.ca)
     return Wanted(
         server=server,
@@ -253,7 +253,7 @@ def _scope(options: argparse.Namespace) -> Scope:
         scenarios=options.scenarios or usual_scenarios,
         turns=options.turns,
         events=options.events,
-        call_counts=[count for count in options.calls if count > 1],
+        call_counts=[calls for calls in options.calls if calls > 1],
         line=line,
         noise=options.noise,
         snr_db=options.snr_db,
@@ -275,23 +275,6 @@ def _host(url: str | None) -> str | None:
     return None if url is None else safe_url(url).rpartition("://")[2].partition("/")[0]
 
 
-def _key(given: str | None, variable: str | None) -> str | None:
-    if variable is None:
-        return given
-    if given is not None:
-        raise ConfigError("a key and a variable with a key: give one")
-    if not os.environ.get(variable):
-        raise ConfigError(f"there is no environment variable {variable}")
-    return os.environ[variable]
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is no header such as OpenAI-Safety: value")
-    return name.strip(), value.strip()
-
-
 def _condition(text: str) -> Condition:
     try:
         return parse_condition(text)
@@ -308,11 +291,5 @@ def _scenarios(text: str) -> tuple[str, ...]:
     return names
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return int(text)
-
-
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_count(part) for part in text.split(","))
+    return tuple(count(part) for part in text.split(","))

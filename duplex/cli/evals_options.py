@@ -1,11 +1,11 @@
 """The arguments of `duplex eval`."""
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from client.bench.metrics import Condition, read_condition
+from duplex.cli.options import count, header, key_from
 from duplex.errors import ConfigError
 
 SUMMARY = "Measure the accuracy of a served model: of any Realtime server, or a chat endpoint."
@@ -75,7 +75,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     )
     target.add_argument("--key", help="API key")
     target.add_argument("--key-env", metavar="NAME", help="environment variable with the key")
-    target.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
+    target.add_argument("--header", action="append", default=[], type=header, metavar="NAME:VALUE")
     target.add_argument(
         "--foreign", action="store_true", help="the server is not of this project: no thoughts"
     )
@@ -92,10 +92,10 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def _add_scope(parser: argparse.ArgumentParser) -> None:
     scope = parser.add_argument_group("what is measured, and how")
     scope.add_argument("--data", metavar="DIR-OR-NAME", help="a folder, or a data set on the hub")
-    scope.add_argument("--limit", type=_count, metavar="N", help="at most so many questions")
+    scope.add_argument("--limit", type=count, metavar="N", help="at most so many questions")
     scope.add_argument("--seed", type=int, default=0, help="which questions (default 0)")
     scope.add_argument(
-        "--parallel", type=_count, default=1, metavar="P", help="questions at a time (default 1)"
+        "--parallel", type=count, default=1, metavar="P", help="questions at a time (default 1)"
     )
     scope.add_argument(
         "--out",
@@ -129,9 +129,9 @@ def asked(options: argparse.Namespace) -> Asked:
         set_name=options.set_name,
         kind=kind,
         address=address,
-        key=_key(options.key, options.key_env),
+        key=key_from(options.key, options.key_env),
         model=options.model,
-        headers=dict(_header(text) for text in options.header),
+        headers=dict(options.header),
         foreign=options.foreign,
         speech=options.speech,
         data=options.data,
@@ -165,24 +165,7 @@ def _judge(options: argparse.Namespace) -> Judging | None:
         return None
     if options.judge_model is None:
         raise ConfigError("--judge needs --judge-model")
-    return Judging(options.judge, options.judge_model, _key(None, options.judge_key_env))
-
-
-def _key(given: str | None, variable: str | None) -> str | None:
-    if variable is None:
-        return given
-    if given is not None:
-        raise ConfigError("a key and a variable with a key: give one")
-    if not os.environ.get(variable):
-        raise ConfigError(f"there is no environment variable {variable}")
-    return os.environ[variable]
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise ConfigError(f"--header {text!r} is no header such as OpenAI-Safety: value")
-    return name.strip(), value.strip()
+    return Judging(options.judge, options.judge_model, key_from(None, options.judge_key_env))
 
 
 def _condition(text: str) -> Condition:
@@ -190,9 +173,3 @@ def _condition(text: str) -> Condition:
         return read_condition(text, EXAMPLE)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return int(text)

@@ -1,6 +1,7 @@
 """The options that several commands share, and the configuration they give."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,41 @@ def _brain(options: argparse.Namespace) -> dict[str, Any]:
     elif model.count("/") == 1 and ":" not in model and not model.startswith((".", "~", "/")):
         model = f"hub:{model}"
     return {"brain.kind": "native", "brain.model": model}
+
+
+def key_from(given: str | None, variable: str | None) -> str | None:
+    """A key that is given, or stands in an environment variable; None: neither.
+
+    Raises:
+        ConfigError: both are named, or there is no such variable.
+    """
+    if variable is None:
+        return given
+    if given is not None:
+        raise ConfigError("a key and a variable with a key: give one")
+    if not os.environ.get(variable):
+        raise ConfigError(f"there is no environment variable {variable}")
+    return os.environ[variable]
+
+
+def header(text: str) -> tuple[str, str]:
+    """Read ``NAME: VALUE``.
+
+    Raises:
+        ArgumentTypeError: it is no header.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no header such as OpenAI-Safety: value")
+    return name.strip(), value.strip()
+
+
+def count(text: str) -> int:
+    """Read a number of things.
+
+    Raises:
+        ArgumentTypeError: it is none from 1 up.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
