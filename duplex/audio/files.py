@@ -1,6 +1,8 @@
 """Recordings in files: what libsndfile reads, and 16 bit WAV to write."""
 
+import itertools
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,33 +56,53 @@ def decode_sound(file: BinaryIO, name: str) -> tuple[Samples, int]:
 
 
 def _decode(name: str, file: BinaryIO, reason: str) -> tuple[NDArray[np.float64], int]:
-    """Samples [T, channels] and rate of the first sound in a file that libsndfile does not read.
+    """Samples [T, 1] and rate of the first sound in a file that libsndfile does not read.
 
     Raises:
         ValueError: FFmpeg does not either, or PyAV is not installed.
     """
     told = f"{name}: not a sound file that can be read: {reason}"
     try:
-        import av
+        pieces, rate = ffmpeg_pieces(file)
+        sound = list(pieces)
     except ImportError as error:
         hint = "m4a, webm and others need PyAV: pip install 'duplex-r1[files]'"
         raise ValueError(f"{told} ({hint})") from error
+    except ValueError as error:
+        raise ValueError(f"{told.rstrip('.')}; nor for FFmpeg: {error}") from error
+    return np.concatenate(sound or [np.zeros(0, np.float32)])[:, None].astype(np.float64), rate
+
+
+def ffmpeg_pieces(file: BinaryIO) -> tuple[Iterator[NDArray[np.float32]], int]:
+    """Open a file with FFmpeg: the samples of its first sound, its channels averaged, piece by
+    piece, and their rate in Hz.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: FFmpeg does not read it, or there is no sound in it; the iterator too.
+    """
+    import av
+
     try:
-        with av.open(file, "r") as container:
-            stream = container.streams.audio[0]
-            floats = av.AudioResampler(format="fltp")
-            pieces = [
-                piece.to_ndarray()
-                for frame in container.decode(stream)
-                for piece in floats.resample(frame)
-            ]
-            rate = int(stream.rate)
-    except IndexError as error:
-        raise ValueError(f"{name}: there is no sound in it") from error
-    except av.FFmpegError as error:
-        raise ValueError(f"{told.rstrip('.')}; nor for FFmpeg: {error.strerror}") from error
-    sound = np.concatenate(pieces, axis=1) if pieces else np.zeros((1, 0))
-    return sound.T.astype(np.float64), rate
+        container = av.open(file, "r")
+    except (av.FFmpegError, ValueError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from error
+    stream = next(iter(container.streams.audio), None)
+    if stream is None or not stream.rate:
+        container.close()
+        raise ValueError("it has no sound" if stream is None else "it tells no rate of its sound")
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        floats = av.AudioResampler(format="fltp")
+        with container:
+            try:
+                for frame in itertools.chain(container.decode(stream), [None]):
+                    for piece in floats.resample(frame):
+                        yield piece.to_ndarray().mean(axis=0)
+            except av.FFmpegError as error:
+                raise ValueError(error.strerror or str(error)) from error
+
+    return pieces(), int(stream.rate)
 
 
 def sounds_in(folder: Path) -> list[Path]:

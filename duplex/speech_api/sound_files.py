@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from duplex.audio.files import ffmpeg_pieces
 from duplex.audio.formats import Samples
 from duplex.audio.resample import Resampler
 from duplex.speech_api.cutting import RATE_HZ
@@ -88,31 +89,19 @@ def _read(file: Any, failure: type[Exception]) -> Iterator[Any]:
 
 def _opened_by_av(data: bytes, reason: str) -> tuple[Iterator[Any], int]:
     try:
-        import av
+        pieces, rate = ffmpeg_pieces(io.BytesIO(data))
     except ImportError:
         raise UnreadableSound(
             f"The file cannot be read ({reason}). This server reads WAV, FLAC, Ogg, Opus, MP3 and "
             "AIFF; for WebM, MP4, M4A and AAC its owner installs duplex-r1[files]."
         ) from None
+    except ValueError as error:
+        raise UnreadableSound(f"The file cannot be read: {reason}; {error}") from None
+    return _decoded(pieces), rate
+
+
+def _decoded(pieces: Iterator[Any]) -> Iterator[Any]:
     try:
-        container = av.open(io.BytesIO(data))
-    except (av.FFmpegError, ValueError, OSError):
-        raise UnreadableSound(f"The file cannot be read: {reason}") from None
-    if not container.streams.audio:
-        container.close()
-        raise UnreadableSound("There is no sound in the file.")
-    return _decoded(container, av), RATE_HZ
-
-
-def _decoded(container: Any, av: Any) -> Iterator[Any]:
-    with container:
-        stream = container.streams.audio[0]
-        mono = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
-        try:
-            for frame in container.decode(stream):
-                for part in mono.resample(frame):
-                    yield part.to_ndarray()[0]
-            for part in mono.resample(None):
-                yield part.to_ndarray()[0]
-        except av.FFmpegError as error:
-            raise UnreadableSound(f"The file is damaged: {error}") from error
+        yield from pieces
+    except ValueError as error:
+        raise UnreadableSound(f"The file is damaged: {error}") from error
