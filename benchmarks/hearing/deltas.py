@@ -80,7 +80,8 @@ def hear(clip: Clip, vad: SileroVad, ear: WhisperEar) -> Iterator[list[Heard]]:
             if span := partials.commit_range(len(turn)):
                 take("commit", quietest_point(turn, SAMPLE_RATE, *span))
             take("partial", len(turn))
-        if detector.take_end() is not None:
+        if detector.find_end() is not None:
+            detector.end_turn()
             speaking = False
             yield texts
 

@@ -35,7 +35,8 @@ def turns_of(clip: Clip, vad: SileroVad, ear: Callable[[Samples], str]) -> list[
                 case PauseStarted():
                     heard = turn
                     detector.words_known(ear(turn))
-        if detector.take_end() is not None:
+        if detector.find_end() is not None:
+            detector.end_turn()
             turns.append(heard)
     return turns
 

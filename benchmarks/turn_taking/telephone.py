@@ -112,7 +112,8 @@ def hear(
                 case PauseStarted():
                     seen, words = hearing.now_sample, ear(turn)
                     hearing.words_known(words)
-        if hearing.take_end() is not None:
+        if hearing.find_end() is not None:
+            hearing.end_turn()
             turns.append(words)
     return turns, seen
 

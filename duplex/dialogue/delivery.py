@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from duplex.audio.formats import Samples
 from duplex.dialogue.playback import KEPT_S, EchoReference, PlaybackLedger, Timeline
@@ -37,6 +37,8 @@ class Delivery:
         self.marks = marks  # of the turn that is answered; replaced by `reopen`
         self.is_ended = False  # set when the last part that is made was taken
         self.is_cut_short = False  # set when the making failed: what is queued is not sent
+        self.is_ready = bool(first)  # whether more than thoughts can be sent, or the making failed
+        self.on_ready: Callable[[], object] = bool  # called when there is the first that is made
         self._state = state
         self._clock = clock
         self._rate_hz = rate_hz
@@ -55,6 +57,9 @@ class Delivery:
             self._waiting_samples += len(part.samples)
         await self._queue.put(part)
         self._arrived.set()
+        if not self.is_ready and not isinstance(part, ReplyThought):
+            self.is_ready = True
+            self.on_ready()
 
     async def next_part(self) -> ReplyPart | None:
         """Wait for what goes out next, and note that it does. None if that was all so far:

@@ -191,9 +191,9 @@ class Dialogue:
         else:
             words = speculation.transcript or words
             self._detector.words_known(words.text, resumes=speculation.resumes)
-            self._commit_if_over()
         if speculation.needs_reply:
             self._begin_reply(speculation)
+        self._commit_if_over()
 
     def _begin_reply(self, speculation: Speculation) -> None:
         """Begin the reply to a turn; release it if the turn is committed."""
@@ -217,20 +217,31 @@ class Dialogue:
                 if rest is None and self._replies.is_incomplete:
                     plan = plan_continuation(self._call.session_config)
                     history.append(Message("system", plan.note))
-        speculation.reply = self._replies.begin(
+        reply = self._replies.begin(
             plan, history, speculation.marks, speculation.item_id, rest, source
         )
+        speculation.reply, reply.delivery.on_ready = reply, self._commit_if_over
         if is_committed:
-            self._replies.release(speculation.reply)
+            self._replies.release(reply)
 
     # 4. The turn ends: it is committed, and its reply is released.
 
     def _commit_if_over(self) -> bool:
-        """Commit the open turn if it is over by now; whether it was. Nothing comes in between."""
-        ended = self._detector.take_end()
-        if ended is not None:
-            self._commit(ended)
-        return ended is not None
+        """Commit the open turn if it is over by now; whether it was. Nothing comes in between.
+
+        While the reply to it has no sound yet, the turn may stay open: nobody hears that, and if
+        the caller goes on, nothing was said that must be taken back."""
+        ended = self._detector.find_end()
+        if ended is None:
+            return False
+        speculation = self._opened.speculation
+        if speculation is not None:
+            speculation.marks.reach("endpoint")
+            if ended.may_wait and speculation.awaits_sound:
+                return False
+        self._detector.end_turn()
+        self._commit(ended)
+        return True
 
     def _commit(self, ended: TurnEnded) -> None:
         """The turn becomes an item, its words are sent, its reply is let out."""
@@ -251,7 +262,7 @@ class Dialogue:
         if speculation.reply is not None:
             speculation.reply.turn_item_id = speculation.item_id
             self._replies.release(speculation.reply)
-        elif speculation.needs_reply and speculation.task.done():
+        elif speculation.needs_reply:
             self._begin_reply(speculation)
 
     def _words_known(self, speculation: Speculation, item_id: str) -> None:

@@ -67,7 +67,7 @@ def _number_goes_on(text: str) -> bool:
     words = re.findall(r"[a-z']+|\d+", text)
     at = _run_of_digits(words)
     groups = len(words) - at
-    digits = "".join(_digits_of(word) for word in words[at:])
+    digits = "".join(map(_digits_of, words[at:]))
     if not digits:
         return bool(re.search(r"\b(?:phone |card |account )?number(?: is|'s)\W*$", text))
     needed = _CARD_DIGITS if _CARD_NAMED.search(text) else _PHONE_DIGITS

@@ -38,9 +38,14 @@ class SpeechResumed:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The endpointing policy, the limit on a turn's length or the client closed it."""
+    """The endpointing policy, the limit on a turn's length or the client closed it.
+
+    ``may_wait``: the caller has not been silent for so long that nobody would doubt it. The turn
+    may stay open while there is nothing to be heard of a reply yet.
+    """
 
     at_sample: int
+    may_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)

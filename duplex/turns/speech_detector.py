@@ -71,6 +71,11 @@ class SpeechDetector:
         """Whether a turn is open and not in a pause."""
         return self._in_turn and not self._paused
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the open turn is in a pause, and no speech may just be beginning."""
+        return self._paused and self._voiced_from is None
+
     def feed(self, frames: Iterable[VadFrame]) -> list[SpeechEvent]:
         """Take frames in order; return what they show."""
         shown: list[SpeechEvent] = []

@@ -89,10 +89,10 @@ class Sounding:
 class TurnDetector:
     """Finds the turns in the audio of one call.
 
-    `feed` reports when the caller begins to speak, pauses and goes on. `take_end` says whether
-    the turn is over by now; ask it after each frame. The words said up to a pause decide how long
-    the pause may last. The ear reports them with `words_known` some time after the pause began,
-    so ask again then.
+    `feed` reports when the caller begins to speak, pauses and goes on. `find_end` says whether
+    the turn is over by now; ask it after each frame, and end the turn. The words said up to a
+    pause decide how long the pause may last. The ear reports them with `words_known` some time
+    after the pause began, so ask again then.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class TurnDetector:
         return np.concatenate(self._recent)[-max(1, wanted) :]
 
     def words_known(self, words: str, *, resumes: bool = False) -> None:
-        """The ear has the words up to the pause: the turn may be over by now, see `take_end`.
+        """The ear has the words up to the pause: the turn may be over by now, see `find_end`.
         ``resumes``: they interrupt nothing, and the reply that they stopped is to go on."""
         if self._detection is not None:
             speech = self._speech
@@ -172,8 +172,8 @@ class TurnDetector:
         if self._detector.paused_from == paused_from:
             self._speech.signs = replace(self._speech.signs, completeness=completeness)
 
-    def take_end(self) -> TurnEnded | None:
-        """The end of the open turn, if it is over by now; what comes next is another turn."""
+    def find_end(self) -> TurnEnded | None:
+        """The end of the open turn, if it is over by now. It stays open until `end_turn`."""
         speech = self._speech
         if self._detection is None or speech.started is None or speech.phase not in _OPEN:
             return None
@@ -181,13 +181,13 @@ class TurnDetector:
         wait_ms = speech.resuming_ms
         if wait_ms is None:
             wait_ms = silence_to_end_ms(speech.signs, self._detection.endpoint)
-        is_over = not self._detector.is_speaking and silence >= wait_ms * _MS
+        is_over = self._detector.is_silent and silence >= wait_ms * _MS
         began = speech.started.at_sample if speech.counted_from is None else speech.counted_from
         is_too_long = self.now_sample - began > self._max_turn_samples
         if not (is_over or is_too_long):
             return None
-        self.end_turn()
-        return TurnEnded(self.now_sample - silence)
+        is_sure = is_too_long or silence >= self._detection.endpoint.unfinished_ms * _MS
+        return TurnEnded(self.now_sample - silence, may_wait=not is_sure)
 
     def count_from(self, sample: int) -> None:
         """The open turn goes on with one that began at ``sample``: its length counts from there."""

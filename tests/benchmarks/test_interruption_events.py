@@ -113,7 +113,8 @@ def test_the_server_judges_by_the_sound_as_the_benchmark_does(
         (one,) = hearing.feed(scene.microphone[frame], lambda now=sounding: now)  # type: ignore[misc]
         if at > scene.onset and any(isinstance(event, PauseStarted) for event in one.events):
             paused.append(hearing.sounds_false)
-        hearing.take_end()
+        if hearing.find_end() is not None:
+            hearing.end_turn()
     assert whole_utterance().run(said.features) in paused
 
 

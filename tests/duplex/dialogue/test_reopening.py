@@ -16,7 +16,7 @@ from tests._support.interrupting import ANSWER, LAST_S, created, responses, word
 
 FIRST, WHOLE = "I want to buy a present for you.", "I want to buy a present for my brother."
 DELETED = "conversation.item.deleted"
-SLOW_S = 1.0  # a reply takes so long to its first words
+SLOW_S = 2.0  # a reply takes so long to its first words; its turn does not wait for them
 
 
 def goes_on(whole: str = WHOLE, first: str = FIRST, **script: Any) -> Script:

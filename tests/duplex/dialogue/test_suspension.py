@@ -262,7 +262,7 @@ def test_an_answer_that_has_no_words_yet_is_told_whole_after_a_false_interruptio
         script = Script((QUESTION, f"{QUESTION} Mm-hm."), (ANSWER,), piece_s=2.0)
         async with Caller(script) as caller:
             await caller.speak(1.0)
-            await caller.pause(0.5)
+            await caller.pause(1.2)
             assert len(created(caller)) == 1
             await caller.speak(0.3)
             await caller.pause(0.1)
@@ -347,7 +347,7 @@ def test_what_is_resumed_is_released_with_its_first_audio_and_measures_no_stage(
             metrics = {"type": "realtime", "duplex": {"metrics": True}}
             caller.send("session.update", session=metrics)
             await caller.speak(1.0)
-            await caller.pause(0.5)
+            await caller.pause(1.2)
             await caller.speak(0.3)
             stopped_s = caller.now_s
             await caller.pause(2.0)

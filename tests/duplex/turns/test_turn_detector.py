@@ -78,7 +78,8 @@ class Call:
             frame = np.full(FRAME_SAMPLES, level, np.float32)
             for heard in self.hearing.feed(frame, lambda: sounding):
                 self.told += heard.events
-                if (ended := self.hearing.take_end()) is not None:
+                if (ended := self.hearing.find_end()) is not None:
+                    self.hearing.end_turn()
                     self.told.append(ended)
 
 
@@ -141,7 +142,7 @@ def test_a_word_over_the_end_of_the_answer_is_a_turn_with_its_pause(call: Call) 
     assert call.told == [SpeechStarted(640 * 16, 340 * 16), PauseStarted(832 * 16)]
     call.hearing.words_known("Yes.")
     call.hear(320, 0.0, None)
-    assert call.told[-1] == TurnEnded(832 * 16)
+    assert call.told[-1] == TurnEnded(832 * 16, may_wait=True)
 
 
 @pytest.mark.parametrize(("words", "waits_ms"), [("Mm-hm.", 320), ("", 320), ("Okay.", 480)])
@@ -291,7 +292,7 @@ def test_a_sound_that_is_complete_ends_the_turn_sooner_and_only_at_its_own_pause
     call.hear(128, 0.0, None)
     assert not any(isinstance(event, TurnEnded) for event in call.told)
     call.hearing.sound_known(1.0, call.told[-1].at_sample)
-    assert call.hearing.take_end() is not None
+    assert call.hearing.find_end() is not None
 
 
 def test_the_sound_of_a_turn_is_no_more_than_its_own(call: Call) -> None:
