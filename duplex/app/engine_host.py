@@ -93,6 +93,16 @@ class EngineHost:
         self._is_stopping = False
         self._languages: frozenset[str] | None = None
 
+    @property
+    def calls(self) -> int:
+        """How many sessions of calls are open."""
+        return len(self._sessions)
+
+    @property
+    def sounds(self) -> int:
+        """How many sounds are kept for edges."""
+        return sum(len(edge.sounds) for edge in self._edges.values())
+
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serve until SIGINT or SIGTERM; then take no more calls, and let answers be finished.
         Calls ``ready`` with the address once it listens.

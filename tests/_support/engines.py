@@ -5,7 +5,6 @@ python -m tests._support.engines [SECTION.KEY=VALUE ...]
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -121,7 +120,7 @@ class EngineProcess:
 
     port: int
     arguments: Sequence[str] = ()
-    process: "subprocess.Popen[bytes] | None" = None
+    process: asyncio.subprocess.Process | None = None
 
     @property
     def url(self) -> str:
@@ -130,17 +129,17 @@ class EngineProcess:
     async def start(self) -> None:
         """Start it, again if it was killed, and wait until it listens."""
         command = [sys.executable, "-m", "tests._support.engines", f"server.port={self.port}"]
-        self.process = subprocess.Popen([*command, *self.arguments], stdout=subprocess.PIPE)
+        self.process = await asyncio.create_subprocess_exec(
+            *command, *self.arguments, stdout=asyncio.subprocess.PIPE
+        )
         assert self.process.stdout is not None
-        assert b"ready" in await asyncio.to_thread(self.process.stdout.readline)
+        assert b"ready" in await self.process.stdout.readline()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """As an operator with no patience."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+            await self.process.wait()
             self.process = None
 
 
@@ -154,7 +153,7 @@ async def engine_processes(count: int, *arguments: str) -> AsyncIterator[list[En
         yield engines
     finally:
         for engine in engines:
-            engine.kill()
+            await engine.kill()
 
 
 async def all_of(generator: AsyncGenerator) -> list:
