@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect as connect_blocking
 
 from engine.ear.passage import Passage, Wish
@@ -228,7 +228,7 @@ class RemoteEngine:
         )
 
     async def _keep_link(self, address: Address) -> None:
-        wait_s = _AGAIN_S[0]
+        wait_s, told = _AGAIN_S[0], ""
         while True:
             try:
                 socket = await self._open_socket(address, wire.LINK_PATH)
@@ -237,13 +237,13 @@ class RemoteEngine:
                     address.process = _process(socket)
                     async for data in socket:
                         self._learn(address, wire.on_link(_bytes(data)))
-            except ConnectionClosed as closed:
-                logger.info("%s is gone: %s", address.url, closed)
             except (OSError, WebSocketException, ValueError) as error:
-                logger.info("%s is not there: %s", address.url, _said(error))
-            if address.state is not None:
-                logger.warning("the engine at %s is lost", address.url)
-            address.state = None
+                why = _said(error)
+            else:
+                why = "it has closed the link"
+            if why != told:
+                logger.warning("the engine at %s is not there: %s", address.url, why)
+            told, address.state = why, None
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _AGAIN_S[1])
 
