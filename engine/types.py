@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -22,6 +23,24 @@ class Mortal(Protocol):
     @property
     def is_alive(self) -> bool:
         """Whether it can still answer anything. Read from the event loop: returns at once."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An engine whose models are in other processes, which may be full, or away for a time. The
+    server goes on without them, and takes no calls meanwhile."""
+
+    def in_touch(self) -> AbstractAsyncContextManager[None]:
+        """Know how they are, while the block runs."""
+
+    @property
+    def unready(self) -> str | None:
+        """Why no call would be taken now, in a few words; None if one would. Read from the event
+        loop: returns at once."""
+
+    async def reserve(self) -> str | None:
+        """Keep a place for the call that is opened next; returns why there is none, in words for
+        the caller. A place that no call takes is given back after some seconds."""
 
 
 class Sound(Protocol):

@@ -2,6 +2,8 @@
 
     python -m benchmarks.server.scripted [SECTION.KEY=VALUE ...]
 
+With ``engine.kind = "remote"`` the ear and the brain are `benchmarks.server.scripted_engine`.
+
 The detector of speech is the real one, which runs in the event loop; the ear, the brain and the
 voice take their time without using any.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from duplex import logs
 from duplex.app import build
 from duplex.app.build import VAD
+from duplex.app.build_elsewhere import load_elsewhere
 from duplex.app.server import DialogueServer
 from duplex.config import load_config
 from duplex.dialogue.parts import Parts
@@ -54,8 +57,9 @@ def main(arguments: Sequence[str]) -> None:
     store = build.open_store(config)
     store.ensure([VAD], Progress(sys.stderr))
     worker = Worker("voice")
+    engine = load_elsewhere(config.engine) if config.engine.urls else ForgetfulEngine()
     parts = Parts(
-        engine=ForgetfulEngine(),
+        engine=engine,
         vad=SileroVad(store.path(VAD) / "silero_vad.onnx"),
         voice=ScriptedVoice(),
         voice_steps=worker,

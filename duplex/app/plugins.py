@@ -29,6 +29,8 @@ GROUPS = {
     "vad": "duplex.vads",
 }
 
+ELSEWHERE = "remote"  # the kind of an engine that other processes have
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -69,7 +71,8 @@ def with_plugins(config: Config, given: Given) -> Given:
 def is_made(config: Config, given: Given, part: str) -> bool:
     """Whether ``part`` is to be made here: it is neither given nor a plug-in, nor is an engine in
     the place of an ear or a brain."""
-    if getattr(given, part) is not None or getattr(config, part).kind.startswith(PLUGIN):
+    kind: str = getattr(config, part).kind
+    if getattr(given, part) is not None or kind.startswith(PLUGIN) or kind == ELSEWHERE:
         return False
     if part not in ("ear", "brain"):
         return True

@@ -211,6 +211,7 @@ class DialogueServer:
             logger.warning("keys and voices travel in clear: no TLS is configured")
         async with (
             self.load.watched(),
+            self._parts.in_touch(),
             self.shared.joined(),
             serve(
                 self._handle,

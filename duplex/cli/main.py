@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from duplex import logs
-from duplex.cli import bench_options, demo, doctor, evals_options, models, say, serve, talk
+from duplex.cli import bench_options, demo, doctor, engine, evals_options, models, say, serve, talk
 from duplex.cli.options import add_command, add_model_options, config_of, server_arguments
 from duplex.errors import ConfigError, DuplexError
 
@@ -38,7 +38,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="log every chunk")
     parser.add_argument("--version", action="version", version=version_line())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, talk, demo, models, say, doctor):
+    for command in (serve, engine, talk, demo, models, say, doctor):
         command.add(commands)
     _add_bench(commands)
     _add_eval(commands)

@@ -17,7 +17,7 @@ MIN_CONTEXT_TOKENS = 256
 Thinking = Literal["off", "before", "think_first", "speak_first"]
 PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
-    "engine": ("built-in",),
+    "engine": ("built-in", "remote"),
     "ear": ("whisper", "openai"),
     "brain": ("embedded", "native", "huggingface", "openai"),
     "voice": ("built-in", "piper", "openai"),
@@ -81,8 +81,17 @@ class ModelsConfig(Section, frozen=True):
 class EngineConfig(Section, frozen=True):
     """What hears and thinks, as one."""
 
-    kind: str = "built-in"  # the ear and the brain below; or "plugin:NAME"
+    kind: str = "built-in"  # the ear and the brain below; or "remote", "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
+    url: str | tuple[str, ...] = ""  # kind "remote": ws://gpu:8766 or wss://, or a list of them
+    api_key_env: str = "DUPLEX_ENGINE_KEY"  # kind "remote": the variable that holds the key
+    tls_authority: str = ""  # kind "remote": PEM file, if the system does not know who signed
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses."""
+        given = (self.url,) if isinstance(self.url, str) else self.url
+        return tuple(url for url in given if url)
 
 
 class EarConfig(Section, frozen=True):

@@ -81,7 +81,8 @@ class OnlyListens(Protocol):
 
 class Engine(Protocol):
     """Loaded models that hear and think, shared by all calls. One that can be lost while the
-    process lives is an `engine.types.Mortal` as well: the server then refuses calls and ends."""
+    process lives is an `engine.types.Mortal` as well: the server then refuses calls and ends. One
+    of other processes is an `engine.types.Elsewhere`."""
 
     def open(self) -> EngineSession:
         """Start a call. Runs in the event loop."""

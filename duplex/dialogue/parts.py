@@ -1,13 +1,14 @@
 """The loaded models, shared by all calls."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from duplex.dialogue.interfaces import EndEar, Engine, Steps
 from duplex.interruption.judge import InterruptionConfig, InterruptionJudge
 from duplex.protocol.session_config import SessionConfig
 from duplex.turns.interfaces import Judge, Vad
-from engine.types import GenerationOptions, Mortal
+from engine.types import Elsewhere, GenerationOptions, Mortal
 from tts.types import Voice
 
 
@@ -46,6 +47,34 @@ class Parts:
         """Whether all engines can still answer."""
         engines = (self.engine, *self.engines.values())
         return all(engine.is_alive for engine in engines if isinstance(engine, Mortal))
+
+    @property
+    def _elsewhere(self) -> Iterator[Elsewhere]:
+        """The engines of other processes."""
+        for engine in (self.engine, *self.engines.values()):
+            if isinstance(engine, Elsewhere):
+                yield engine
+
+    @contextlib.asynccontextmanager
+    async def in_touch(self) -> AsyncGenerator[None, None]:
+        """Keep in touch with engines in other processes, while the block runs."""
+        async with contextlib.AsyncExitStack() as stack:
+            for engine in self._elsewhere:
+                await stack.enter_async_context(engine.in_touch())
+            yield
+
+    @property
+    def unready(self) -> str | None:
+        """Why an engine in other processes would take no call now; None if all would."""
+        return next((why for engine in self._elsewhere if (why := engine.unready)), None)
+
+    async def reserve(self) -> str | None:
+        """Have engines in other processes keep a place for the next call; returns why one has
+        none."""
+        for engine in self._elsewhere:
+            if (why := await engine.reserve()) is not None:
+                return why
+        return None
 
     def close(self) -> None:
         """Free the models and stop their threads. Call it when the last call is over."""

@@ -34,8 +34,7 @@ class CallRegistry:
     def __init__(
         self, config: Config, parts: Parts, metrics: Metrics, load: Load, places: Places
     ) -> None:
-        self.reserve = places.reserve
-        """Take a place for a call of a principal's; see `Places.reserve`."""
+        self._places = places
         self._config = config
         self._parts = parts
         self._metrics = metrics
@@ -64,6 +63,8 @@ class CallRegistry:
             return "engine lost"
         if len(self._calls) >= self._config.server.max_calls:
             return "full"
+        if (why := self._parts.unready) is not None:
+            return why
         return "busy" if self._calls and self._load.refusal(time.monotonic()) else None
 
     def refusal(self) -> Refusal | None:
@@ -79,6 +80,22 @@ class CallRegistry:
         if busy is not None:
             return Refusal("busy", busy, Code.SERVER_FULL, TRY_AGAIN_LATER)
         return None
+
+    async def reserve(self, principal: Principal) -> Place | Refusal:
+        """Take a place for a call of a principal's, here and at the engine; see
+        `Places.reserve`."""
+        place = await self._places.reserve(principal)
+        if isinstance(place, Refusal):
+            return place
+        try:
+            why = await self._parts.reserve()
+        except asyncio.CancelledError:  # the client has gone
+            place.give_back()
+            raise
+        if why is None:
+            return place
+        place.give_back()
+        return Refusal("engine", why, Code.SERVER_FULL, TRY_AGAIN_LATER)
 
     def refuse(self, refusal: Refusal) -> None:
         """Note that a call was not taken."""
