@@ -12,6 +12,7 @@ LIMITS = {  # lines
     "client": 400,
     "benchmarks": 400,
     "examples": 400,
+    "plugins": 400,
     "tests": 650,
 }
 
