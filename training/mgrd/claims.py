@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.mgrd.config import CRITERIA, Criteria
-from training.mgrd.evaluate import LENGTHS
+from training.mgrd.config import CRITERIA, LENGTHS, Criteria
+
 from training.mgrd.tasks import OPEN_KINDS
 
 Verdict = Literal["reproduced", "not reproduced", "not decided"]
@@ -200,7 +200,8 @@ def _c3(runs: Runs, criteria: Criteria) -> Claim:
 
 
 def _slope(stage: Stage) -> float:
-    return float(np.polyfit(LENGTHS, [np.mean(stage["by_length"][str(n)]) for n in LENGTHS], 1)[0])
+    means = [np.mean(stage["by_length"][str(n)]) for n in LENGTHS]
+    return round(float(np.polyfit(LENGTHS, means, 1)[0]), 6)  # a flat line is flat
 
 
 def _c4(runs: Runs, criteria: Criteria) -> Claim:

@@ -23,7 +23,7 @@ def denial_rate(policy: Policy, questions: Sequence[Question]) -> tuple[int, int
 def pairs(policy: Policy, questions: Sequence[Question], count: int) -> list[dict[str, str]]:
     """Preferences for TRL: the policy's own answer where it does not deny, over a denial."""
     drawn = policy.complete([policy.writer.prompt(q) for q in questions[:count]], samples=1)
-    denial = policy.writer.answer("", thoughts.CANNOT_HEAR)
+    denial = policy.writer.answer("", thoughts.CANNOT_HEAR)[:-1]  # TRL puts the end behind it
     found = []
     for question, (text,) in zip(questions, drawn, strict=False):
         thought, answer = rewards.split(text)
@@ -31,7 +31,7 @@ def pairs(policy: Policy, questions: Sequence[Question], count: int) -> list[dic
             found.append(
                 {
                     "prompt": written(policy.writer.prompt(question)),
-                    "chosen": written(policy.writer.answer(thought, answer)),
+                    "chosen": written(policy.writer.answer(thought, answer)[:-1]),
                     "rejected": written(denial),
                 }
             )

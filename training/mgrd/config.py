@@ -9,6 +9,7 @@ Thoughts = Literal["grounded", "surrogate", "none"]
 
 CLAIMS = ("C1", "C5", "C2", "C3", "C4")  # in the order in which a study runs them
 CORRECT_WEIGHT, THINKS_WEIGHT = 0.8, 0.2  # of the report, section 4
+LENGTHS = (0, 4, 8, 16)  # tokens of a thought that are let stand, where C3 looks at it
 PASS_K, PASS_WINDOW = 8, (3, 6)
 
 
@@ -70,7 +71,7 @@ XS = replace(
 )  # fmt: skip
 # Of a test: every stage runs, and nothing is learnt.
 TINY = replace(
-    S, name="TINY", decoder=Decoder(2, 32, 64, 2, 1), questions=20, test_questions=10, pool=10,
+    S, name="TINY", decoder=Decoder(2, 64, 128, 2, 1), questions=20, test_questions=10, pool=10,
     sft_epochs=1, sft_batch=10, rl_steps=2, rl_prompts=2, rl_samples=4, rl_set=8,
     distil_epochs=1, denial_prompts=10, denial_pairs=4, max_new_tokens=16,
 )  # fmt: skip

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from training.mgrd import rewards, thoughts
+from training.mgrd.config import LENGTHS
 from training.mgrd.policy import Policy
 from training.mgrd.tasks import Question
 from training.mgrd.tokens import THINK_CLOSE
 
-LENGTHS = (0, 4, 8, 16)  # tokens of a thought that are let stand
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,39 @@ class FrozenEar:
         return found
 
 
+class KeptFrames:
+    """The frames of a set of sounds in one file, by name, so that a set that was made is not made
+    again to be found in the cache."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, Frames] = {}
+        self._is_new = False
+        if path.exists():
+            with np.load(path) as stored:
+                self._known = {name: stored[name] for name in stored.files}
+
+    def get(self, name: str, make: Callable[[], Frames]) -> Frames:
+        """Those of this name, which ``make`` makes."""
+        if name not in self._known:
+            self._known[name] = make()
+            self._is_new = True
+        return self._known[name]
+
+    def keep(self) -> None:
+        """Write the file if there is something new.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._is_new:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_suffix(".new.npz")
+            np.savez(fresh, **self._known)  # type: ignore[arg-type]
+            fresh.replace(self._path)
+            self._is_new = False
+
+
 def latents_of(frames: Frames) -> int:
     """How many latents an adaptor of stride 2 makes of them."""
     return (len(frames) + 1) // 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def write_report(folder: Path) -> Path:
         "name": NAME,
         "criteria": asdict(CRITERIA),
         "substitutions": SUBSTITUTIONS,
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES if find_spec(name)},
         "scales": {name: _scale(name, runs) for name, runs in found.items()},
     }
     (folder / "mgrd.json").write_text(json.dumps(result, indent=1))

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import torch
 
-from client.evaluation.items import Speaker
+from client.evaluation.items import RATE_HZ, Samples, Speaker
+from duplex.audio.resample import resample
+from engine.features import SAMPLE_RATE_HZ
 from training.mgrd import cognition, cold_start, distil, evaluate, rl, sft, tasks
 from training.mgrd.config import PASS_K, Scale, Select, Wish
-from training.mgrd.features import FrozenEar
+from training.mgrd.features import Frames, FrozenEar, KeptFrames
 from training.mgrd.hearing import SoundTable
 from training.mgrd.policy import Policy, new_policy
 from training.mgrd.prompts import Example
@@ -74,7 +76,17 @@ class Workshop:
         return self._sets[which]
 
     def _make(self, kinds: Sequence[str], count: int, seed: int) -> list[Question]:
-        return tasks.make(kinds, count, seed, self._speaker, self._ear.frames)
+        kept = KeptFrames(self.out / "frames" / f"{'-'.join(kinds)}-{seed}.npz")
+
+        def hear(render: Callable[[], Samples]) -> Frames:
+            return self._ear.frames(resample(render(), RATE_HZ, SAMPLE_RATE_HZ))
+
+        made = tasks.make(
+            kinds, count, seed, self._speaker,
+            lambda id_, render: kept.get(id_, lambda: hear(render)),
+        )  # fmt: skip
+        kept.keep()
+        return made
 
 
 class Run:

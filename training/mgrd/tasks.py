@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from client.evaluation.items import RATE_HZ, Samples, Speaker
+from client.evaluation.items import Samples, Speaker
 from client.evaluation.scorers import score
 from client.evaluation.sets import sounds
 from client.evaluation.sets.sounds import Measure
-from duplex.audio.resample import resample
-from engine.features import SAMPLE_RATE_HZ
 from training.mgrd.features import Frames
 
 OPEN_KINDS = ("count", "order", "length", "sum")  # six answers and more: guessing shows
@@ -48,10 +47,11 @@ def make(
     count: int,
     seed: int,
     speaker: Speaker,
-    frames_of: Callable[[Samples], Frames],
+    frames_of: Callable[[str, Callable[[], Samples]], Frames],
 ) -> list[Question]:
-    """``count`` questions, the kinds in turn; a kind may be there several times. ``frames_of`` takes
-    16 kHz. Another ``seed`` gives other questions, in other noise."""
+    """``count`` questions, the kinds in turn; a kind may be there several times. Another ``seed``
+    gives other questions, in other noise. ``frames_of`` is given a question's id and what renders
+    its sound, at 24 kHz."""
     kinds = list(kinds)
     made: Counter[str] = Counter()
     questions = []
@@ -62,11 +62,12 @@ def make(
         draft = sounds.draft(kind, seed, number)
         random = np.random.default_rng([seed, index, 7])
         speed = float(random.uniform(*SPEEDS))
-        heard = harder(draft.render(speaker), speed, random)
+        render = partial(_heard, draft, speaker, speed, random)
+        id_ = f"{kind}-{seed}-{number}"
         answer = draft.gold["answer"]
         questions.append(
             Question(
-                id=f"{kind}-{seed}-{number}",
+                id=id_,
                 kind=kind,
                 text=draft.question,
                 words=draft.words,
@@ -75,10 +76,16 @@ def make(
                 gold=draft.gold,
                 chance=draft.chance,
                 measured=tuple(at_speed(measure, speed) for measure in draft.measured),
-                frames=frames_of(resample(heard, RATE_HZ, SAMPLE_RATE_HZ)),
+                frames=frames_of(id_, render),
             )
         )
     return questions
+
+
+def _heard(
+    draft: sounds.Draft, speaker: Speaker, speed: float, random: np.random.Generator
+) -> Samples:
+    return harder(draft.render(speaker), speed, random)
 
 
 def harder(samples: Samples, speed: float, random: np.random.Generator) -> Samples:

@@ -77,11 +77,16 @@ class IdTokenizer(PreTrainedTokenizerFast):
 
     def __call__(self, text: Any = None, **_: Any) -> BatchEncoding:  # type: ignore[override]
         rows = [text] if isinstance(text, str) else text
-        ids = [[int(number) for number in row.split()] for row in rows]
+        ids = [[self._id(word) for word in row.split()] for row in rows]
         mask = [[1] * len(row) for row in ids]
         if isinstance(text, str):
             return BatchEncoding({"input_ids": ids[0], "attention_mask": mask[0]})
         return BatchEncoding({"input_ids": ids, "attention_mask": mask})
+
+    def _id(self, word: str) -> int:
+        """A number, or the token that TRL ends answers with."""
+        id_: int = int(word) if word.isdigit() else self.convert_tokens_to_ids(word)
+        return id_
 
 
 def for_trainers(tokenizer: Tokenizer) -> IdTokenizer:
