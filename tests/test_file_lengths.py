@@ -10,6 +10,7 @@ LIMITS = {  # lines
     "engine": 400,
     "tts": 400,
     "client": 400,
+    "training": 400,
     "benchmarks": 400,
     "examples": 400,
     "plugins": 400,

@@ -21,7 +21,7 @@ from duplex.config import Config
 from engine.ear.whisper import WhisperEar
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("client", "duplex", "engine", "tts")
+PACKAGES = ("client", "duplex", "engine", "training", "tts")
 INSTALL_S, START_S = 600, 300
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(INSTALL_S + START_S + 300)]

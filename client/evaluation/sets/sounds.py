@@ -40,8 +40,18 @@ Render = Callable[[Speaker], Samples]
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What is true of a sound because it was made so: a number with its unit, or a class."""
+
+    name: str
+    value: float | str
+    unit: str = ""  # "hz", "s", "db"; "x" is a ratio
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """A question before it is asked: its sound, the words in it, and the answer."""
+    """A question before it is asked: its sound, the words in it, and the answer. ``measured`` is
+    what the answer follows from, in the order in which it is heard."""
 
     render: Render
     words: str
@@ -49,31 +59,46 @@ class Draft:
     scorer: str
     gold: dict[str, Any]
     chance: float
+    measured: tuple[Measure, ...] = ()
+
+
+def draft(kind: str, seed: int, number: int) -> Draft:
+    """Question ``number`` of a kind in `KINDS`, or of ``agreement``: the sentences of ``conflict``,
+    but true of their sound.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    makers = KINDS | {"agreement": _agreement}
+    if kind not in makers:
+        raise ValueError(f"there is no kind {kind}; there are {', '.join(makers)}")
+    which = list(makers).index(kind)
+    return makers[kind](np.random.default_rng([seed, which, number]), number)
 
 
 def load(count: int, seed: int, speaker: Speaker) -> list[Item]:
     """``count`` questions of all kinds in turn, each in two conditions. With a larger count the
     same ones come first."""
     items: list[Item] = []
-    kinds = list(KINDS.items())
+    kinds = list(KINDS)
     for index in range(count):
         number, which = divmod(index, len(kinds))
-        category, make = kinds[which]
-        draft = make(np.random.default_rng([seed, which, number]), number)
-        sound = Sound(_bound(draft.render, speaker), draft.words)
-        told = f'The recording says: "{draft.words}"'
-        instead = told if draft.words else "The recording has no words, only sounds."
+        category = kinds[which]
+        made = draft(category, seed, number)
+        sound = Sound(_bound(made.render, speaker), made.words)
+        told = f'The recording says: "{made.words}"'
+        instead = told if made.words else "The recording has no words, only sounds."
         asked: tuple[tuple[str, Part], ...] = (("sound", sound), ("transcript", instead))
         items += [
             Item(
                 id=f"{category}-{number}",
                 condition=condition,
                 category=category,
-                parts=(part, draft.question),
-                scorer=draft.scorer,
-                gold=draft.gold,
+                parts=(part, made.question),
+                scorer=made.scorer,
+                gold=made.gold,
                 instructions=INSTRUCTIONS,
-                chance=draft.chance,
+                chance=made.chance,
             )
             for condition, part in asked
         ]
@@ -85,18 +110,39 @@ def _bound(render: Render, speaker: Speaker) -> Callable[[], Samples]:
 
 
 def _choice(
-    render: Render, question: str, answer: str, choices: dict[str, Sequence[str]], words: str = ""
+    render: Render,
+    question: str,
+    answer: str,
+    choices: dict[str, Sequence[str]],
+    words: str = "",
+    measured: Sequence[Measure] = (),
 ) -> Draft:
     """A question with a few answers; ``choices``: each with the words that mean it."""
     *others, last = choices
     asked = f"{question} Answer with one word: {', '.join(others)} or {last}."
     gold = {"answer": answer, "choices": {name: list(alike) for name, alike in choices.items()}}
-    return Draft(render, words, asked, "choice", gold, 1 / len(choices))
+    return Draft(render, words, asked, "choice", gold, 1 / len(choices), tuple(measured))
 
 
-def _number(render: Render, question: str, answer: int, chance: float, words: str = "") -> Draft:
+def _number(
+    render: Render,
+    question: str,
+    answer: int,
+    chance: float,
+    words: str = "",
+    measured: Sequence[Measure] = (),
+) -> Draft:
     asked = f"{question} Answer with one number."
-    return Draft(render, words, asked, "number", {"answer": answer}, chance)
+    return Draft(render, words, asked, "number", {"answer": answer}, chance, tuple(measured))
+
+
+def _of_voices(*semitones: int) -> list[Measure]:
+    """Which voices are heard, one after the other."""
+    return [Measure("voice", "high" if number == HIGH else "low") for number in semitones]
+
+
+def _of_levels(start_db: float, end_db: float) -> list[Measure]:
+    return [Measure("level", start_db, "db"), Measure("level", end_db, "db")]
 
 
 RISES = ("rising", "rises", "rise", "up", "higher", "upward", "upwards")
@@ -119,6 +165,7 @@ def _pitch(random: Random, number: int) -> Draft:
         "What does the pitch of the tone do?",
         answer,
         {"rising": RISES, "falling": FALLS, "steady": STEADY},
+        measured=[Measure("pitch", hz, "hz") for hz in ends[answer]],
     )
 
 
@@ -133,6 +180,10 @@ def _count(random: Random, number: int) -> Draft:
         "How many beeps are there?",
         answer,
         1 / 6,
+        measured=[
+            Measure("beep", 0.3 + 0.15 * index + float(gaps[:index].sum()), "s")
+            for index in range(answer)
+        ],
     )
 
 
@@ -154,6 +205,7 @@ def _order(random: Random, number: int) -> Draft:
         "order",
         {"answer": list(order), "alike": {"noise": ["hiss", "static"]}},
         1 / 6,
+        tuple(Measure("sound", name) for name in order),
     )
 
 
@@ -169,6 +221,7 @@ def _tempo(random: Random, number: int) -> Draft:
         "Does the beat get faster, get slower or stay steady?",
         answer,
         {"faster": FASTER, "slower": SLOWER, "steady": STEADY},
+        measured=[Measure("gap", gaps[0], "s"), Measure("gap", gaps[-1], "s")],
     )
 
 
@@ -182,6 +235,7 @@ def _loudness(random: Random, number: int) -> Draft:
         answer,
         {"louder": LOUDER, "softer": SOFTER},
         words,
+        _of_levels(*ends),
     )
 
 
@@ -195,6 +249,7 @@ def _longest(random: Random, number: int) -> Draft:
         "There are six beeps. Which one is the longest, the first, the second and so on to 6?",
         answer,
         1 / 6,
+        measured=[Measure("length", float(seconds), "s") for seconds in lengths],
     )
 
 
@@ -212,6 +267,7 @@ def _speakers(random: Random, number: int) -> Draft:
         answer,
         {"one": ("one", "1", "single", "same"), "two": ("two", "2", "both")},
         f"{first} {second}",
+        _of_voices(voices[0], then),
     )
 
 
@@ -225,6 +281,7 @@ def _intonation(random: Random, number: int) -> Draft:
         answer,
         {"rising": RISES, "falling": FALLS},
         words,
+        [Measure("end", factor, "x")],
     )
 
 
@@ -248,6 +305,12 @@ def _sum(random: Random, number: int) -> Draft:
         large + small if adds else large - small,
         0.5,  # whoever knows the numbers and guesses the voice
         f"{words[0]}. {words[1]}.",
+        [
+            Measure("number", large),
+            *_of_voices(voices[0]),
+            Measure("number", small),
+            *_of_voices(voices[1]),
+        ],
     )
 
 
@@ -256,66 +319,81 @@ COUNT_WORDS = ("", *COUNTS, "seven", "eight", "nine")
 
 def _conflict(random: Random, number: int) -> Draft:
     """The words say one thing and the sound another."""
-    kind, turned = number % 4, bool(number // 4 % 2)
+    turned = bool(number // 4 % 2)
+    return _claim(random, number % 4, says=not turned, is_so=turned)
+
+
+def _agreement(random: Random, number: int) -> Draft:
+    """The words say what the sound is."""
+    turned = bool(number // 4 % 2)
+    return _claim(random, number % 4, says=turned, is_so=turned)
+
+
+def _claim(random: Random, kind: int, *, says: bool, is_so: bool) -> Draft:
+    """A sentence about its own sound: up, louder, slow or two of us; or, not so, the contrary."""
     if kind == 0:
-        return _conflict_pitch(turned)
+        return _claim_pitch(says, is_so)
     if kind == 1:
-        return _conflict_level(turned)
+        return _claim_level(says, is_so)
     if kind == 2:
-        return _conflict_pace(turned)
-    return _conflict_voices(random, turned)
+        return _claim_pace(says, is_so)
+    return _claim_voices(random, says, is_so)
 
 
-def _conflict_pitch(turned: bool) -> Draft:
-    words = "Now my voice goes down at the end." if turned else "Now my voice goes up at the end."
-    factor = RISE if turned else FALL
+def _claim_pitch(says: bool, is_so: bool) -> Draft:
+    words = f"Now my voice goes {'up' if says else 'down'} at the end."
+    factor = RISE if is_so else FALL
     return _choice(
         lambda speak: clips.framed(clips.bend_end(clips.trimmed(speak(words)), factor)),
         "Does the pitch of the voice rise or fall at the end?",
-        "rising" if turned else "falling",
+        "rising" if is_so else "falling",
         {"rising": RISES, "falling": FALLS},
         words,
+        [Measure("end", factor, "x")],
     )
 
 
-def _conflict_level(turned: bool) -> Draft:
-    words = f"My voice is getting {'softer and softer' if turned else 'louder and louder'}."
-    ends = (-20.0, 0.0) if turned else (0.0, -20.0)
+def _claim_level(says: bool, is_so: bool) -> Draft:
+    words = f"My voice is getting {'louder and louder' if says else 'softer and softer'}."
+    ends = (-20.0, 0.0) if is_so else (0.0, -20.0)
     return _choice(
         lambda speak: clips.framed(clips.fade(clips.trimmed(speak(words)), *ends)),
         "Does the voice get louder or softer?",
-        "louder" if turned else "softer",
+        "louder" if is_so else "softer",
         {"louder": LOUDER, "softer": SOFTER},
         words,
+        _of_levels(*ends),
     )
 
 
-def _conflict_pace(turned: bool) -> Draft:
-    words = f"I am speaking very {'quickly' if turned else 'slowly'} now, as you can hear."
-    speed = 0.6 if turned else 1.7
+def _claim_pace(says: bool, is_so: bool) -> Draft:
+    words = f"I am speaking very {'slowly' if says else 'quickly'} now, as you can hear."
+    speed = 0.6 if is_so else 1.7
     return _choice(
         lambda speak: clips.framed(speak(words, speed=speed)),
         "Is this spoken fast or slowly?",
-        "slow" if turned else "fast",
+        "slow" if is_so else "fast",
         {"fast": FASTER, "slow": SLOWER},
         words,
+        [Measure("pace", speed, "x")],
     )
 
 
-def _conflict_voices(random: Random, turned: bool) -> Draft:
-    first = "There is only one of us here." if turned else "There are two of us here."
-    then = "I am alone." if turned else "Now the other one is speaking."
-    voices = (LOW, HIGH if turned else LOW)
+def _claim_voices(random: Random, says: bool, is_so: bool) -> Draft:
+    first = "There are two of us here." if says else "There is only one of us here."
+    then = "Now the other one is speaking." if says else "I am alone."
+    voices = (LOW, HIGH if is_so else LOW)
     if random.integers(2):
-        voices = (HIGH, LOW if turned else HIGH)
+        voices = (HIGH, LOW if is_so else HIGH)
     return _choice(
         lambda speak: clips.framed(
             speak(first, semitones=voices[0]), speak(then, semitones=voices[1])
         ),
         "Does one person speak, or do two people speak?",
-        "two" if turned else "one",
+        "two" if is_so else "one",
         {"one": ("one", "1", "single", "same"), "two": ("two", "2", "both")},
         f"{first} {then}",
+        _of_voices(*voices),
     )
 
 

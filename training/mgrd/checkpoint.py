@@ -1,0 +1,81 @@
+"""A taught policy as a checkpoint that `engine.native` loads: Step-Audio's names and files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import Qwen2ForCausalLM
+
+from engine.native.model.encoder import Encoder
+from training.mgrd.hearing import KERNEL, STRIDE
+from training.mgrd.policy import Policy
+from training.mgrd.tokens import STOP, THINK_OPEN
+
+_ADAPTER = "model.embed_tokens.adapter."
+
+
+def export(policy: Policy, tower: Encoder, directory: Path) -> None:
+    """Write the checkpoint. The encoder is the frozen one that the policy was taught with.
+
+    Raises:
+        ValueError: the tower is another one than the adaptor was made for.
+        OSError: the files cannot be written.
+    """
+    embedding: Any = policy.model.get_input_embeddings()
+    if embedding.sounds.state != tower.shape.state:
+        raise ValueError(
+            f"an adaptor for frames of {embedding.sounds.state}, a tower of {tower.shape.state}"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(_tensors(policy.model, tower), directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(_config(policy, tower), indent=1))
+    policy.text.save(str(directory / "tokenizer.json"))
+    # By this the engine knows that answers begin with a think block; it has the format itself.
+    (directory / "chat_template.jinja").write_text(f"<|BOT|>assistant\n{THINK_OPEN}\n")
+
+
+def _tensors(model: Qwen2ForCausalLM, tower: Encoder) -> dict[str, Tensor]:
+    named: dict[str, Tensor] = {}
+    for key, weight in model.state_dict().items():
+        if key.startswith(_ADAPTER):
+            key = f"adapter.{key.removeprefix(_ADAPTER)}"
+        named[key] = weight.float().contiguous().clone()
+    for key, weight in tower.destinations().items():
+        named[f"encoder.{key}"] = weight.to(torch.float16).contiguous().clone()
+    return named
+
+
+def _config(policy: Policy, tower: Encoder) -> dict[str, Any]:
+    shape, ear = policy.model.config, tower.shape
+    return {
+        "model_type": "step_audio_2",
+        "architectures": ["StepAudio2ForCausalLM"],
+        "text_config": {
+            "model_type": "step_audio_2_text",
+            "hidden_size": shape.hidden_size,
+            "intermediate_size": shape.intermediate_size,
+            "num_hidden_layers": shape.num_hidden_layers,
+            "num_attention_heads": shape.num_attention_heads,
+            "num_key_value_heads": shape.num_key_value_heads,
+            "vocab_size": shape.vocab_size,
+            "rms_norm_eps": shape.rms_norm_eps,
+            "rope_theta": shape.rope_parameters["rope_theta"],
+            "max_position_embeddings": shape.max_position_embeddings,
+            "tie_word_embeddings": False,
+            "eos_token_id": [policy.text.token_to_id(STOP)],
+        },
+        "audio_encoder_config": {
+            "model_type": "step_audio_2_encoder",
+            "n_mels": ear.mels,
+            "n_audio_ctx": ear.context,
+            "n_audio_state": ear.state,
+            "n_audio_head": ear.heads,
+            "n_audio_layer": ear.layers,
+            "llm_dim": shape.hidden_size,
+            "kernel_size": KERNEL,
+            "adapter_stride": STRIDE,
+        },
+    }

@@ -1,0 +1,127 @@
+"""A model that is being taught: its weights, its tokenizer, and how it is stored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from engine.native.model.gguf_weights import GgufModel
+from training.mgrd import sampling, tokens
+from training.mgrd.config import Decoder, Scale
+from training.mgrd.hearing import SoundTable, hearing_model, with_hearing
+from training.mgrd.prompts import Writer
+from training.mgrd.tokens import PAD, STOP, IdTokenizer
+
+MAX_POSITIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the stages pass on; they train ``model`` in place."""
+
+    scale: Scale
+    model: Qwen2ForCausalLM
+    text: Tokenizer
+    tokenizer: IdTokenizer
+    writer: Writer
+
+    def complete(self, prompts: Sequence[Sequence[int]], samples: int = 0) -> list[list[str]]:
+        """Completions of each prompt: ``samples`` drawn ones, or with 0 the greedy one."""
+        return sampling.complete(
+            self.model,
+            self.tokenizer,
+            prompts,
+            max_new_tokens=self.scale.max_new_tokens,
+            samples=samples or 1,
+            temperature=self.scale.temperature if samples else 0.0,
+        )
+
+    def save(self, path: Path) -> None:
+        """Keep the weights for the next stage."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, fresh)
+        fresh.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Take the weights of another stage.
+
+        Raises:
+            RuntimeError: they are of another scale.
+        """
+        self.model.load_state_dict(load_file(path))
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights that are trained."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
+
+def new_policy(scale: Scale, sounds: SoundTable, seed: int, gguf: Path | None = None) -> Policy:
+    """A policy that knows nothing; ``gguf``: the file of the text model that scale M starts from.
+
+    Raises:
+        ValueError: a scale without a decoder of its own, and no file.
+    """
+    torch.manual_seed(seed)
+    if scale.decoder is None:
+        if gguf is None:
+            raise ValueError(f"scale {scale.name} starts from a text model, and none is given")
+        text, model = _from_text(gguf, sounds)
+    else:
+        text = tokens.build(tokens.closed_vocabulary())
+        model = hearing_model(_shapes(scale.decoder, text), sounds)
+    model.generation_config.eos_token_id = text.token_to_id(STOP)
+    model.generation_config.pad_token_id = text.token_to_id(PAD)
+    return Policy(scale, model, text, tokens.for_trainers(text), Writer(text, model))
+
+
+def _shapes(decoder: Decoder, text: Tokenizer) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=text.get_vocab_size(),
+        hidden_size=decoder.hidden,
+        intermediate_size=decoder.intermediate,
+        num_hidden_layers=decoder.layers,
+        num_attention_heads=decoder.heads,
+        num_key_value_heads=decoder.kv_heads,
+        max_position_embeddings=MAX_POSITIONS,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        tie_word_embeddings=False,
+        eos_token_id=text.token_to_id(STOP),
+        pad_token_id=text.token_to_id(PAD),
+    )
+
+
+def _from_text(path: Path, sounds: SoundTable) -> tuple[Tokenizer, Qwen2ForCausalLM]:
+    """Qwen2's weights, dequantised, with a head of their own and Step-Audio's special tokens in
+    rows that the text model has and does not use."""
+    stored = GgufModel(path)
+    text, shape = stored.tokenizer(), stored.config.decoder
+    tokens.add_special(text)
+    if text.get_vocab_size() > shape.vocab:
+        raise ValueError(f"{path} has no room for {text.get_vocab_size() - shape.vocab} tokens")
+    config = Qwen2Config(
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.max_positions,
+        rms_norm_eps=shape.eps,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        tie_word_embeddings=False,
+    )
+    model = Qwen2ForCausalLM(config)
+    weights = model.state_dict()
+    if shape.tied_embeddings:
+        head = weights.pop("lm_head.weight")
+    stored.load(weights, lambda _, __: None)
+    if shape.tied_embeddings:
+        head.copy_(weights["model.embed_tokens.weight"])
+    return text, with_hearing(model, sounds)
