@@ -67,7 +67,13 @@ $(CLIENTS)/%/.installed: tests/stock_clients/%/package.json tests/stock_clients/
 	cd $(@D) && npm ci --silent
 	touch $@
 
-CLIENT_ENVS := openai_sdk pipecat_service livekit_plugin
+# Home Assistant's bridge wants a newer Python than ours; without one its test is skipped.
+NEWER := $(firstword $(foreach python,python3.14 python3.13 python3.12 \
+	$(wildcard $(HOME)/.pyenv/versions/3.1[2-9].*/bin/python),\
+	$(shell $(python) -c 'import sys; sys.version_info < (3, 12) or print(sys.executable)' 2>/dev/null)))
+$(CLIENTS)/wyoming/.installed: PYTHON := $(NEWER)
+
+CLIENT_ENVS := openai_sdk pipecat_service livekit_plugin $(if $(NEWER),wyoming)
 CLIENT_ENVS += $(if $(shell command -v npm),agents_js agents_js_beta)
 clients: $(CLIENT_ENVS:%=$(CLIENTS)/%/.installed)  ## environments of the stock clients, for tests
 

@@ -138,6 +138,7 @@ class Gate(ServerConnection):
         self.mends_text = False  # set if what is no UTF-8 is not to end the connection
         self.was_dropped = False  # set when nothing more is read from it
         self._answering: asyncio.Task[None] | None = None  # set while a plain answer is sought
+        self._is_admitting = False  # whether an exchange is asked if it takes the request
         self._aborting: asyncio.TimerHandle | None = None  # set when the end must come soon
         rate = shared.limits.messages_per_s
         self._frames = TokenBucket(rate, rate * _BURST_S, self.loop.time())
@@ -157,8 +158,8 @@ class Gate(ServerConnection):
             self._aborting.cancel()
         if self._answering is not None:
             self._answering.cancel()
-        elif self._plain is not None and self._plain.exchange is not None:
-            self._plain.exchange.close()
+        elif not self._is_admitting and self._plain is not None:
+            self._plain.close()
         super().connection_lost(exc)
 
     async def handshake(self, *args: Any, **options: Any) -> None:
@@ -267,10 +268,38 @@ class Gate(ServerConnection):
         return found
 
     def _receive_plain(self, plain: PlainHttp, data: bytes) -> None:
+        was_open = plain.exchange is not None
         request = plain.receive(data)
         if plain.exchange is not None and self._opening is not None:
             patience = self.loop.time() + self._shared.limits.handshake_s  # for more of the body
             self._opening.reschedule(min(patience, self._upload_until))
+        if not was_open and plain.exchange is not None and plain.exchange.admit is not None:
+            self.transport.pause_reading()
+            self._is_admitting = True
+            admitting = self.loop.create_task(self._admit(plain, plain.exchange, request))
+            self._shared.answers.add(admitting)
+            admitting.add_done_callback(self._shared.answers.discard)
+        else:
+            self._go_on_plain(plain, request)
+
+    async def _admit(
+        self, plain: PlainHttp, exchange: Exchange, request: HttpRequest | HttpAnswer | None
+    ) -> None:
+        """Ask ``exchange`` whether it takes the request, of which ``request`` is known. It is asked
+        to the end: what it has taken by then is given back if the client has gone."""
+        is_taken = False
+        try:
+            refusal = await _refusal_of(exchange)
+            is_taken = refusal is None and not self.transport.is_closing()
+        finally:
+            self._is_admitting = False
+            if not is_taken:
+                plain.close()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._go_on_plain(plain, refusal or request)
+
+    def _go_on_plain(self, plain: PlainHttp, request: HttpRequest | HttpAnswer | None) -> None:
         if request is None:
             self.transport.write(plain.go_on())
             return
@@ -341,6 +370,17 @@ class Gate(ServerConnection):
     def _abort_soon(self, grace_s: float = _GRACE_S) -> None:
         if self._aborting is None:
             self._aborting = self.loop.call_later(grace_s, self.transport.abort)
+
+
+async def _refusal_of(exchange: Exchange) -> HttpAnswer | None:
+    if exchange.admit is None:
+        return None
+    try:
+        return await exchange.admit()
+    except Exception:
+        logger.exception("a request could not be admitted")
+        error = HTTPStatus.INTERNAL_SERVER_ERROR
+        return problem(error, "The server failed at this request.", "server_error")
 
 
 def as_response(answer: HttpAnswer) -> Response:

@@ -99,13 +99,15 @@ def _nothing() -> None:
 class Exchange:
     """How one request is answered that takes time, or has a large body.
 
-    ``answer`` gets the whole request and is cancelled if the client goes away. ``close`` is called
-    once, when nothing more is read or sent.
+    ``admit`` is awaited before more of the body is read, and returns a refusal or None. ``answer``
+    gets the whole request and is cancelled if the client goes away. ``close`` is called once, when
+    nothing more is read or sent.
     """
 
     answer: Callable[[HttpRequest], Awaitable[HttpAnswer | StreamedAnswer]]
     max_body_bytes: int = MAX_BODY_BYTES
     close: Callable[[], None] = _nothing
+    admit: Callable[[], Awaitable[HttpAnswer | None]] | None = None
 
 
 Answer = HttpAnswer | Awaitable[HttpAnswer]  # the latter if others are asked for it
@@ -342,6 +344,12 @@ class PlainHttp:
         is_head = self._request is not None and self._request.method == b"HEAD"
         head = self.begin(answer)
         return head + (b"" if is_head else self.part(answer.body)) + self.end()
+
+    def close(self) -> None:
+        """End the exchange, if it has begun and was not answered."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.close()
 
     def begin(self, answer: HttpAnswer | StreamedAnswer) -> bytes:
         """Return the head of ``answer``."""

@@ -17,7 +17,8 @@ Answer = Callable[[http.HttpRequest], Awaitable[http.HttpAnswer | http.StreamedA
 @dataclass(slots=True)
 class Desk:
     """Room for requests beside the calls: both together are at most ``max_calls``, and calls go
-    first. A request counts as a call of its key's while it is answered."""
+    first. A request counts as a call of its key's from before its body is read until it is
+    answered."""
 
     max_calls: int
     keys: Keys
@@ -55,16 +56,16 @@ class Desk:
         self.open += 1
         places: list[Place] = []
 
-        async def counted(request: http.HttpRequest) -> http.HttpAnswer | http.StreamedAnswer:
+        async def admit() -> http.HttpAnswer | None:
             place = await self.calls.reserve(owner)
             if isinstance(place, Refusal):
                 return self._refused(place)
             places.append(place)
-            return await answer(request)
+            return None
 
         def close() -> None:
             self.open -= 1
             for place in places:
                 place.end()
 
-        return http.Exchange(counted, max_body_bytes, close)
+        return http.Exchange(answer, max_body_bytes, close, admit)

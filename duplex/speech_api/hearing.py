@@ -27,6 +27,10 @@ class PassageEar(Protocol):
     def knows_times(self) -> bool:
         """Whether it can say when each word is said."""
 
+    @property
+    def translates(self) -> bool:
+        """Whether it can write in English what is said in another language."""
+
     async def hear(self, pcm: Samples, wish: Wish) -> Passage:
         """The words of ``pcm``: ``[N]``, 16 kHz mono, at most 30 s.
 
@@ -49,6 +53,7 @@ class _SessionEar:
 
     languages = None
     knows_times = False
+    translates = False
 
     def __init__(self, session: EngineSession) -> None:
         self._session = session

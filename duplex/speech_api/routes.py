@@ -17,8 +17,11 @@ _MODELS = ("whisper-1", "tts-1")
 def exchanges(desk: Desk, parts: Parts) -> Mapping[str, http.Opener]:
     """What takes time, by path."""
     heard, spoken = transcriptions.Transcriptions(parts), speech.SpeechPage(parts)
+    in_english = transcriptions.Transcriptions(parts, in_english=True)
+    most = transcriptions.MAX_BODY_BYTES
     return {
-        transcriptions.PATH: desk.opener(heard.answer, transcriptions.MAX_BODY_BYTES),
+        transcriptions.PATH: desk.opener(heard.answer, most),
+        transcriptions.TRANSLATIONS_PATH: desk.opener(in_english.answer, most),
         speech.PATH: desk.opener(spoken.answer, speech.MAX_BODY_BYTES),
     }
 

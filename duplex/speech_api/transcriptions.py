@@ -1,8 +1,9 @@
-"""``POST /v1/audio/transcriptions``: a sound file to text, as the OpenAI API has it."""
+"""``POST /v1/audio/transcriptions`` and ``/v1/audio/translations``: a sound file to text, or to
+English text, as the OpenAI API has it."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -19,9 +20,13 @@ from duplex.speech_api.sound_files import UnreadableSound, blocks
 from engine.ear.passage import Wish
 from engine.errors import EngineError
 
-PATH = "/v1/audio/transcriptions"
+PATH, TRANSLATIONS_PATH = "/v1/audio/transcriptions", "/v1/audio/translations"
 MAX_BODY_BYTES = 25 * 1024 * 1024 + 64 * 1024  # a file as large as OpenAI takes, and its form
 EVENTS = "text/event-stream"
+_NO_TRANSLATION = (
+    "The ear of this server does not translate. A Whisper of many languages does: "
+    'its owner sets ear.model = "whisper-base".'
+)
 _YES, _NO = ("true", "1"), ("", "false", "0")
 
 
@@ -35,10 +40,11 @@ class _Request:
 
 
 class Transcriptions:
-    """Answers the requests of one server."""
+    """Answers the requests of one server: with what was said, or with that ``in_english``."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, in_english: bool = False) -> None:
         self._parts = parts
+        self._in_english = in_english
 
     async def answer(self, request: HttpRequest) -> HttpAnswer | StreamedAnswer:
         """Hear the file in ``request``; takes as long as it takes to hear it."""
@@ -46,7 +52,7 @@ class Transcriptions:
             ear = await stack.enter_async_context(lent_ear(self._parts.engine))
             try:
                 form = read_form(request.headers.get("content-type", ""), request.body)
-                wanted = _wanted(form, ear)
+                wanted = _in_english(form, ear) if self._in_english else _wanted(form, ear)
                 recording = Recording(blocks(wanted.sound), self._parts.vad)
                 # Before the answer begins: what cannot be read is refused by its status.
                 await recording.open()
@@ -97,6 +103,19 @@ def _wanted(form: Form, ear: PassageEar) -> _Request:
     return _Request(form.files["file"], wish, response_format, granularities, stream in _YES)
 
 
+def _in_english(form: Form, ear: PassageEar) -> _Request:
+    """Likewise, for a translation. Its words have no times of their own, and it is not streamed.
+
+    Raises:
+        ProtocolError: it cannot be done.
+    """
+    if not ear.translates:
+        raise ProtocolError(_NO_TRANSLATION, code=Code.UNSUPPORTED_FEATURE)
+    wanted = _wanted(form, ear)
+    wish = replace(wanted.wish, in_english=True, with_words=False)
+    return replace(wanted, wish=wish, granularities=frozenset({"segment"}), is_streamed=False)
+
+
 def _language(wanted: str, ear: PassageEar) -> str | None:
     """A language's code, without its region.
 
@@ -141,6 +160,8 @@ def _whole(
         answer = transcripts.as_json(found, duration_s)
     else:
         answer = transcripts.as_verbose_json(found, duration_s, wanted.granularities)
+        if wanted.wish.in_english:
+            answer |= {"task": "translate", "language": "english"}
     return HttpAnswer(HTTPStatus.OK, msgspec.json.encode(answer))
 
 

@@ -50,6 +50,8 @@ class WebRtcLine:
         self._muted: set[str] = set()  # responses that the client wants to hear no more of
         self._active: set[str] = set()  # responses that are being made
         self._is_interruptible = True  # whether the caller's speech ends what is heard
+        # The items of the last cut, and how much was heard of each; None once the client knows.
+        self._cuts: dict[str, int | None] = {}
 
     # The client.
 
@@ -60,9 +62,12 @@ class WebRtcLine:
             if events.is_clear(message):
                 return self._clear_wanted()
             check_cost(message)
-            return [ToSession(_without_formats(client_events.decode(message)))]
+            event = client_events.decode(message)
         except ProtocolError as error:
             return self._tell(server_events.client_error(error))
+        if isinstance(event, client_events.ItemTruncate):
+            self._cuts.pop(event.item_id, None)  # its answer is for the client
+        return [ToSession(_without_formats(event))]
 
     def _clear_wanted(self) -> Sequence[Action]:
         """The client wants to hear no more: nothing more is made of it, either."""
@@ -84,6 +89,8 @@ class WebRtcLine:
                 return []
             case server_events.Error() if event.error.event_id == _OURS:
                 return []  # what we asked for was over already
+            case server_events.ItemTruncated() if event.item_id in self._cuts:
+                return self._tell_cut(event)
             case server_events.SessionCreated() | server_events.SessionUpdated():
                 self._is_interruptible = _is_interruptible(event.session)
             case server_events.ResponseCreated():
@@ -110,6 +117,8 @@ class WebRtcLine:
     def _clear(self) -> Sequence[Action]:
         """Play nothing more of all that is there, and keep of it what was heard."""
         cuts, cleared = self._playout.clear()
+        if cuts:
+            self._cuts = {cut.item_id: cut.heard_ms for cut in cuts}
         actions: list[Action] = []
         if cleared is not None:
             text = events.encode(events.BufferCleared, cleared, self._new_id)
@@ -120,6 +129,14 @@ class WebRtcLine:
             )
             actions.append(ToSession(truncate))
         return actions
+
+    def _tell_cut(self, event: server_events.ItemTruncated) -> Sequence[Action]:
+        """The session first cuts an item to what it reckons was heard, then to what we say was:
+        only that is told."""
+        if event.audio_end_ms != self._cuts[event.item_id]:
+            return []
+        self._cuts[event.item_id] = None
+        return self._tell(event)
 
     def _tell(self, event: ServerEvent) -> Sequence[Action]:
         return [ToClient(server_events.encode(event, self._new_id))]

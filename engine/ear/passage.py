@@ -45,12 +45,14 @@ class Passage:
 class Wish:
     """How a passage is to be heard. ``language``: a code that the ear knows; None: as it is
     spoken, or ``otherwise`` where that is not clear. ``prompt``: text that may stand before it,
-    with names as they are written."""
+    with names as they are written. ``in_english``: whatever the language, the words are English;
+    only for an ear that translates."""
 
     language: str | None = None
     otherwise: str = "en"
     prompt: str = ""
     with_words: bool = False
+    in_english: bool = False
 
 
 @runtime_checkable
@@ -59,6 +61,15 @@ class TimingEar(MultilingualEar, Protocol):
 
     def hear_passage(self, pcm: NDArray[np.float32], wish: Wish) -> Passage:
         """As `Ear.transcribe`, for at most 30 s; runs on the ear's thread."""
+
+
+@runtime_checkable
+class TranslatingEar(TimingEar, Protocol):
+    """An ear that may be able to write in English what is said in another language."""
+
+    @property
+    def translates(self) -> bool:
+        """Whether it is: then a `Wish` may be ``in_english``."""
 
 
 def words_of_tokens(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.ear.interface import Ear, MultilingualEar
-from engine.ear.passage import Passage, TimingEar, Wish
+from engine.ear.passage import Passage, TimingEar, TranslatingEar, Wish
 from engine.errors import EngineError
 from engine.worker import Priority, Worker
 
@@ -31,6 +31,11 @@ class RecordingEar:
         """Whether it can say when each word is said."""
         return isinstance(self._ear, TimingEar)
 
+    @property
+    def translates(self) -> bool:
+        """Whether it can write in English what is said in another language."""
+        return isinstance(self._ear, TranslatingEar) and self._ear.translates
+
     async def hear(self, pcm: NDArray[np.float32], wish: Wish) -> Passage:
         """The words of ``pcm``: ``[N]``, 16 kHz mono in [-1, 1], at most 30 s.
 
@@ -52,7 +57,9 @@ class RecordingEar:
         if not len(pcm):
             return Passage("", wish.language or wish.otherwise)
         if isinstance(ear, TimingEar):
-            return ear.hear_passage(pcm, replace(wish, language=wish.language or ear.language))
+            if not wish.in_english:  # what is to be translated is rarely in the callers' language
+                wish = replace(wish, language=wish.language or ear.language)
+            return ear.hear_passage(pcm, wish)
         if isinstance(ear, MultilingualEar):
             heard = ear.hear(pcm, wish.language or ear.language, wish.otherwise)
             return Passage(heard.text, heard.language)

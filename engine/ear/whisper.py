@@ -82,6 +82,11 @@ class WhisperEar:
         silence = np.full((self._model.n_mels, CLIP_SAMPLES // HOP_SAMPLES), -10.0, np.float32)
         self._silence = self._encode(normalize(silence, SILENCE_LOG_MEL_MAXIMUM))
 
+    @property
+    def translates(self) -> bool:
+        """See `engine.ear.passage.TranslatingEar`."""
+        return bool(self._model.is_multilingual)
+
     def transcribe(self, pcm: NDArray[np.float32]) -> str:
         """The words in ``pcm`` (16 kHz mono in [-1, 1], any length); "" without speech.
 
@@ -112,7 +117,12 @@ class WhisperEar:
         states, seconds = self._states(pcm), len(pcm) / SAMPLE_RATE_HZ
         before = self._tokenizer.encode(" " + wish.prompt.strip(), add_special_tokens=False).ids
         decoded = self._decode(
-            states, seconds, wish.language, wish.otherwise, before if wish.prompt.strip() else ()
+            states,
+            seconds,
+            wish.language,
+            wish.otherwise,
+            before if wish.prompt.strip() else (),
+            task="translate" if wish.in_english else "transcribe",
         )
         tokens: tuple[int, ...] = ()
         if self._was_heard(decoded, pcm):
@@ -155,10 +165,12 @@ class WhisperEar:
         language: str | None,
         otherwise: str,
         before: Sequence[int] = (),
+        *,
+        task: str = "transcribe",
     ) -> Decoded:
         language = language or self._language_of(states) or otherwise
         limit = max_tokens(seconds)
-        prompt = self._prompt(language)
+        prompt = self._prompt(language, task)
         if before:
             prompt = [self._token("<|startofprev|>"), *before[-_MAX_PROMPT_TOKENS:], *prompt]
         (result,) = self._model.generate(
@@ -191,11 +203,11 @@ class WhisperEar:
         token, probability = best
         return token.strip("<|>") if probability >= CLEAR_LANGUAGE_PROBABILITY else None
 
-    def _prompt(self, language: str) -> list[int]:
-        """What comes before the text."""
+    def _prompt(self, language: str, task: str = "transcribe") -> list[int]:
+        """What comes before the text; the task is Whisper's name for it."""
         if not self._model.is_multilingual:
             return [self._token("<|startoftranscript|>"), self._token("<|notimestamps|>")]
-        names = ("startoftranscript", language, "transcribe", "notimestamps")
+        names = ("startoftranscript", language, task, "notimestamps")
         return [self._token(f"<|{name}|>") for name in names]
 
     def _believed(self, decoded: Decoded, pcm: NDArray[np.float32]) -> str:

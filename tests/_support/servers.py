@@ -38,15 +38,17 @@ async def running_server(
     script: Script = FAST,
     keys: Keys = NO_KEYS,
     *,
+    engine: ScriptedEngine | None = None,
     engines: Mapping[str, ScriptedEngine] | None = None,
     voices: Mapping[str, Voice] | None = None,
     refuses_when_late: bool = False,
 ) -> AsyncIterator[Running]:
-    """Serve until the block ends; ``engines`` and ``voices`` are others to choose from. On a busy
-    machine the event loop may be late, which is a reason to refuse a call only if it is tested."""
+    """Serve until the block ends; ``engine`` is in place of one of ``script``, ``engines`` and
+    ``voices`` are others to choose from. On a busy machine the event loop may be late, which is a
+    reason to refuse a call only if it is tested."""
     if not refuses_when_late:
         config = replace(config, limits=replace(config.limits, refuse_lag_ms=0, refuse_stage_ms=0))
-    engine = ScriptedEngine(script)
+    engine = engine or ScriptedEngine(script)
     worker = Worker("voice")
     parts = Parts(
         engine=engine,

@@ -3,6 +3,7 @@
 import time
 from functools import partial
 
+import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 
 from duplex.testing.engine import Script
@@ -172,9 +173,30 @@ def test_who_it_is_and_what_it_says_first(opened: Opened) -> None:
         page.find("#greeting").send_keys("Ahoy.")
         page.click("#settings-done")
         page.click("#talk")
-        page.until(lambda: heard(page), "the greeting")
+        page.until(lambda: heard(page) == ["Ahoy."], "the greeting")
         updated = page.events("session.updated")[0]
         assert updated["session"]["instructions"] == "You are a pirate."
+        page.js("localStorage.clear()")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
+@pytest.mark.parametrize(("mode", "allowed"), [("hold", True), ("open", False)])
+def test_the_greeting_waits_for_no_microphone(
+    opened: Opened, transport: str, mode: str, allowed: bool
+) -> None:
+    """Neither for a key to be held, nor for a permission that is refused."""
+    with served(config(), SCRIPT) as server:
+        page = opened(server, allowed=allowed)
+        page.open(f"?probe&transport={transport}")
+        settings = f'{{"greeting": "Ahoy.", "mode": "{mode}"}}'
+        page.js("localStorage.setItem('duplex.settings', arguments[0])", settings)
+        page.open(f"?probe&transport={transport}")
+        page.click("#talk")
+        page.until(lambda: heard(page) == ["Ahoy."], "the greeting")
+        if mode == "hold":
+            updated = page.events("session.updated")[-1]
+            assert updated["session"]["audio"]["input"]["turn_detection"] is None
+        assert not page.events("error")
         page.js("localStorage.clear()")
 
 

@@ -75,17 +75,16 @@ def seconds(path: Path) -> float:
         return len(samples) / file.getframerate()
 
 
-def test_the_openai_sdk_asks_and_hears(
+def test_a_bot_of_a_few_lines_hears_and_answers(
     server: Mapping[str, str], question: Path, tmp_path: Path
 ) -> None:
     answer = tmp_path / "answer.wav"
     url = server["talk"].removesuffix("/realtime")
-    printed = run(
-        "openai_sdk", server["key"], "openai_sdk.py", str(question), str(answer), "--url", url
-    )
-    assert "heard:    What time is it?" in printed
-    assert "answered: It is ten. Time for tea." in printed
-    assert seconds(answer) > 1
+    printed = run("openai_sdk", server["key"], "realtime_bot.py", str(question), str(answer), url)
+    assert printed == "It is ten. Time for tea.\n"
+    assert seconds(answer) == pytest.approx(0.06 * len("It is ten. Time for tea."), abs=0.2)
+    *_, code = (ROOT / "examples" / "realtime_bot.py").read_text().partition("import asyncio")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
 
 
 def test_a_pipecat_pipeline_calls_its_function(

@@ -95,7 +95,11 @@ class Page {
         ...(tools ? { tools } : {}),
       },
       pushToTalk: mode === "hold",
-      extras: { metrics: true, thoughts, resume: true },
+      extras: {
+        metrics: true, thoughts, resume: true,
+        // A person who writes first is not greeted.
+        ...(text ? { greeting: "" } : greeting.trim() && { greeting }),
+      },
       tap: probe !== null,
     });
     this.call = call;
@@ -119,12 +123,11 @@ class Page {
       this.panel.fillMicrophones();
       this.show();
     });
-    const opening = text ? () => call.say(text) : greeting.trim() && (() => call.greet(greeting));
-    if (opening) {
+    if (text) {
       const once = ({ detail }) => {
         if (detail.type !== "session.updated") return;
         call.removeEventListener("event", once);
-        opening();
+        call.say(text);
       };
       call.addEventListener("event", once);
     }

@@ -15,7 +15,7 @@ const SHORTEST_PRESS_MS = 150; // the server refuses to commit less than 100 ms
 const METER_MS = 40;
 const FLUSH_MS = 500; // for the audio thread to say what was heard; it may be asleep
 const ACTIVE = "conversation_already_has_active_response";
-const SAY = "Say exactly the following words and nothing else: ";
+const HELLO_SAMPLES = WIRE_HZ / 10; // of silence
 const FORMAT = { type: "audio/pcm", rate: WIRE_HZ };
 const UNTOLD = new Set([
   "response_cancel_not_active", // it ended by itself as we cancelled
@@ -39,8 +39,8 @@ const now = () => performance.now();
 export class RealtimeCall extends EventTarget {
   /**
    * `session` is laid over what is asked of the server; `extras` are this project's own events
-   * ({metrics, thoughts, resume}; null for servers that do not know them). `transport` is
-   * "websocket" or "webrtc".
+   * ({metrics, thoughts, resume, greeting}; null for servers that do not know them). `transport`
+   * is "websocket" or "webrtc".
    */
   constructor({
     url, key, model, voice, session = {}, extras = { metrics: true, thoughts: true, resume: true },
@@ -54,6 +54,7 @@ export class RealtimeCall extends EventTarget {
     this.pressedAt = null; // set while the key is held
     this.detection = undefined; // the server's own, as it told it
     this.response = null; // {id, isCancelled}: the response being made
+    this.isGreeted = !extras?.greeting; // whether the greeting was asked for
     this.asked = null; // the event_id of a response.create, until that response is created
     this.isUnwanted = false; // whether what is asked is to be cancelled when it is created
     this.toAsk = null; // {at_ms, written}: to be asked when the other response is done
@@ -153,12 +154,14 @@ export class RealtimeCall extends EventTarget {
     this.send({ type: "session.update", session: { type: "realtime", tools } });
   }
 
-  /** Have it say these words, before anybody has said anything. */
-  greet(words) {
-    this.numbered += 1;
-    const id = `ask_${this.numbered}`;
-    const response = { instructions: `${SAY}${words}` };
-    if (this.send({ type: "response.create", event_id: id, response })) this.asked = id;
+  /**
+   * Have the greeting said now: the server waits for the caller's first sound, and there may be no
+   * microphone, or a key to hold. It greets only where it is to answer of its own accord.
+   */
+  invite() {
+    const audio = base64OfPcm16(new Int16Array(HELLO_SAMPLES));
+    if (this.send({ type: "input_audio_buffer.append", audio })) this.sentSamples += HELLO_SAMPLES;
+    if (this.pushToTalk) this.setPushToTalk(true);
   }
 
   /** Be heard over this speaker (an id of enumerateDevices), "" for the system's. */
@@ -286,7 +289,7 @@ export class RealtimeCall extends EventTarget {
   opening() {
     const { voice, session, extras } = this.options;
     const input = { format: FORMAT, transcription: { model: "whisper-1" } };
-    if (this.pushToTalk) input.turn_detection = null;
+    if (this.pushToTalk && !extras?.greeting) input.turn_detection = null; // else after it
     const output = { format: FORMAT, ...(voice ? { voice } : {}) };
     const wanted = { type: "realtime", output_modalities: ["audio"], audio: { input, output } };
     if (extras) wanted.duplex = extras;
@@ -298,6 +301,9 @@ export class RealtimeCall extends EventTarget {
     if (type === "session.created") {
       this.detection = event.session.audio?.input?.turn_detection;
       this.enter("open");
+    } else if (type === "session.updated" && !this.isGreeted) {
+      this.isGreeted = true;
+      this.invite();
     } else if (type === "input_audio_buffer.speech_started" && !this.overTracks) this.silence();
     else if (type === "response.created") this.created(event.response.id);
     else if (type === "response.output_audio.delta") this.receiveAudio(event);

@@ -14,10 +14,12 @@ import pytest
 import soundfile
 from openai import AsyncOpenAI
 
+from duplex.audio.formats import Samples
 from duplex.config import Config, ServerConfig
 from duplex.server.keys import Keys, Principal
 from duplex.server.quota import Allowance
-from duplex.testing.engine import Script
+from duplex.testing.engine import Script, ScriptedEngine
+from engine.ear.passage import Passage, Wish
 from tests._support.servers import FAST, NO_KEYS, Running, running_server
 
 pytestmark = pytest.mark.realtime
@@ -47,11 +49,12 @@ async def serving(
     *,
     max_calls: int = 4,
     trusted_proxies: tuple[str, ...] = (),
+    engine: ScriptedEngine | None = None,
 ) -> AsyncIterator[tuple[AsyncOpenAI, Running]]:
     config = Config(
         server=ServerConfig(port=0, max_calls=max_calls, trusted_proxies=trusted_proxies)
     )
-    async with running_server(config, script, keys) as running:
+    async with running_server(config, script, keys, engine=engine) as running:
         base = f"{running.http}/v1"
         async with AsyncOpenAI(api_key="k" * 20, base_url=base, max_retries=0) as client:
             yield client, running
@@ -203,6 +206,49 @@ async def test_what_cannot_be_heard_is_refused(
     assert word in answer.json()["error"]["message"]
 
 
+async def translated(http: str) -> httpx2.Response:
+    """The SDK calls its own method for it deprecated; this is what that sends."""
+    async with httpx2.AsyncClient() as client:
+        return await client.post(
+            f"{http}/v1/audio/translations",
+            files={"file": ("a.wav", recording(1.0))},
+            data={"model": "whisper-1", "response_format": "verbose_json"},
+        )
+
+
+async def test_a_translation_needs_an_ear_that_translates() -> None:
+    async with serving() as (_, running):
+        answer = await translated(running.http)
+    assert answer.status_code == 400
+    assert 'ear.model = "whisper-base"' in answer.json()["error"]["message"]
+
+
+class GermanEar:
+    """It knows what it is asked for; see `PassageEar`."""
+
+    languages = frozenset({"de", "en"})
+    knows_times = True
+    translates = True
+
+    async def hear(self, pcm: Samples, wish: Wish) -> Passage:
+        assert not wish.with_words, "words that were not said have no times"
+        return Passage("Good morning." if wish.in_english else "Guten Morgen.", "de")
+
+
+class LendingEngine(ScriptedEngine):
+    """A scripted engine that lends an ear."""
+
+    recordings = GermanEar()
+
+
+async def test_a_translation_is_english() -> None:
+    async with serving(engine=LendingEngine(FAST)) as (_, running):
+        answer = (await translated(running.http)).json()
+    assert (answer["task"], answer["language"]) == ("translate", "english")
+    assert answer["text"] == "Good morning."
+    assert [segment["text"] for segment in answer["segments"]] == ["Good morning."]
+
+
 async def test_a_body_that_is_no_form_is_refused() -> None:
     async with serving() as (_, running), httpx2.AsyncClient() as client:
         url = f"{running.http}/v1/audio/transcriptions"
@@ -267,6 +313,36 @@ async def test_requests_have_the_limits_of_calls() -> None:
                 while not running.engine.sessions[0].closed:
                     await asyncio.sleep(0.01)
             await client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.")
+
+
+@pytest.mark.parametrize("expects", ["", "Expect: 100-continue\r\n"])
+async def test_a_key_past_its_limits_is_refused_before_its_file_is_sent(expects: str) -> None:
+    head = (
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n"
+        f"{expects}Authorization: Bearer {'k' * 20}\r\n\r\n"
+    ).encode()
+
+    async def begin(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        return reader, writer
+
+    async with serving(keys=keys_of(Allowance(calls=1))) as (client, running), asyncio.timeout(20):
+        port = int(running.http.rpartition(":")[2])
+        first_reader, first = await begin(port)
+        if expects:
+            assert (await first_reader.readline()).startswith(b"HTTP/1.1 100")
+        else:
+            while not running.server.sockets.answering:
+                await asyncio.sleep(0.01)
+        second_reader, second = await begin(port)
+        assert (await second_reader.readline()).startswith(b"HTTP/1.1 429")
+        for writer in (first, second):
+            writer.close()
+            await writer.wait_closed()
+        while running.server.sockets.answering:
+            await asyncio.sleep(0.01)
+        await client.audio.speech.create(model="tts-1", voice="alloy", input="There is room again.")
 
 
 async def test_the_lists_that_open_webui_asks_for_without_a_key() -> None:

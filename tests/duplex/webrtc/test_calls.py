@@ -86,6 +86,7 @@ async def test_an_interruption_is_heard_at_once_and_cuts_to_what_was_heard() -> 
         await asyncio.sleep(0.4)
         # aiortc's own buffer at the caller holds back a few frames; then nothing is heard.
         assert np.abs(caller.heard_since(cleared_s + 0.25)).max() < 0.01
+        assert len(caller.of("conversation.item.truncated")) == 1
 
 
 async def test_the_client_stops_what_it_hears() -> None:

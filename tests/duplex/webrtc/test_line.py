@@ -86,6 +86,26 @@ def test_an_interruption_clears_and_cuts_to_what_was_heard(line: WebRtcLine) -> 
     assert line.frame() == (bytes(len(FRAME)), ())
 
 
+@pytest.mark.parametrize("reckoned_ms", [190, 200])
+def test_a_cut_is_told_once_and_as_it_was_heard(line: WebRtcLine, reckoned_ms: int) -> None:
+    speak(line, 50)
+    for _ in range(10):
+        line.frame()
+    line.handle_server_event(started())
+
+    def cut(at_ms: int) -> list[dict[str, Any]]:
+        event = server_events.ItemTruncated(item_id="item_1", content_index=0, audio_end_ms=at_ms)
+        return told(line.handle_server_event(event))
+
+    (event,) = [*cut(reckoned_ms), *cut(200)]
+    assert (event["type"], event["audio_end_ms"]) == ("conversation.item.truncated", 200)
+    own = {"type": "conversation.item.truncate", "item_id": "item_1", "content_index": 0}
+    line.receive(json.dumps({**own, "audio_end_ms": 100}))
+    assert [event["audio_end_ms"] for event in cut(100)] == [100], (
+        "what the client asks is answered"
+    )
+
+
 @pytest.mark.parametrize("kind", [server_events.SessionCreated, server_events.SessionUpdated])
 def test_a_session_that_is_not_interrupted_plays_on(
     line: WebRtcLine, kind: Callable[..., server_events.ServerEvent]

@@ -50,3 +50,19 @@ def test_words_are_where_they_are_said(models: Callable[[str], Path], name: str)
     assert [word.text for word in late.words] == [word.text for word in early.words]
     shifts = [b.end_s - a.end_s for a, b in zip(early.words, late.words, strict=True)][:-1]
     assert np.abs(np.array(shifts) - 2.0).max() < 0.25
+
+
+@pytest.mark.slow
+def test_german_is_written_as_it_is_said_and_in_english(models: Callable[[str], Path]) -> None:
+    """A sentence of nvidia-riva/python-clients (MIT), about where a term for a region is from."""
+    ear = WhisperEar(models("whisper-base"))
+    pcm, rate = read_sound(DATA / "statement_de.flac")
+    assert rate == 16_000
+    said = ear.hear_passage(pcm, Wish("de")).text
+    in_english = ear.hear_passage(pcm, Wish(in_english=True))
+    assert "den deutschen Begriff" in said
+    assert "region" in in_english.text.lower()
+    assert " the " in in_english.text
+    assert in_english.language == "de"
+    assert ear.translates
+    assert not WhisperEar(models("whisper-tiny.en")).translates
