@@ -21,6 +21,7 @@ from duplex.app.build_remote import (
     load_remote_voices,
     speakers,
 )
+from duplex.app.build_vllm import load_vllm, model_dir
 from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
 from duplex.app.generation import generation
 from duplex.app.needs import check_needs
@@ -78,6 +79,8 @@ def install(
     if config.brain.kind == "embedded" and is_made(config, given, "brain"):
         for brain in (config.brain.model, *config.brain.others):
             _brain_dir(brain, store, progress)
+    if config.brain.kind == "vllm" and is_made(config, given, "brain"):
+        model_dir(config.brain.model, store, progress)
 
 
 def load(
@@ -182,9 +185,12 @@ def load_engines(
         ConfigError: the configuration asks for what is not there or cannot be.
         ModelError: the native engine's checkpoint cannot be used.
     """
-    has_others = config.brain.kind != "native" and is_made(config, given, "brain")
+    is_alone = config.brain.kind in ("native", "vllm")
+    has_others = not is_alone and is_made(config, given, "brain")
     if config.brain.others and not has_others:
-        raise ConfigError("brain.others: the native engine, and a brain of your own, is alone")
+        raise ConfigError(
+            'brain.others: a brain of kind "native" or "vllm", or of your own, is alone'
+        )
     if given.engine is not None:
         return given.engine, {}
     meter = None if silero is None else silero.probabilities
@@ -312,6 +318,8 @@ def load_brain(config: Config, store: ModelStore, progress: Progress) -> "Brain"
                 return HuggingFaceBrain(store.path(brain.model), context_tokens=brain.context())
             except (OSError, ValueError) as error:
                 raise ModelError(f"brain.model = {brain.model!r}: {_line(error)}") from error
+        case "vllm":
+            return load_vllm(config, store, progress)
         case "openai":
             return load_remote_brain(config)
         case _:

@@ -12,6 +12,8 @@ _MODULES = {
     "native": ("torch", "safetensors", "yaml"),
     "huggingface": ("torch", "transformers"),
 }
+# No extra: it brings a torch of its own, which is chosen with it.
+_VLLM = "pip install 'vllm>=0.32,<0.34' (without a GPU: docs/other-models.md)"
 
 
 def check_needs(config: Config, given: Given) -> None:
@@ -22,6 +24,8 @@ def check_needs(config: Config, given: Given) -> None:
     """
     if is_made(config, given, "brain"):
         kind = config.brain.kind
+        if kind == "vllm" and find_spec("vllm") is None:
+            raise ConfigError(f'brain.kind = "vllm" needs vLLM: {_VLLM}')
         missing = [name for name in _MODULES.get(kind, ()) if find_spec(name) is None]
         if missing:
             raise ConfigError(

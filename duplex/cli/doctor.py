@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from duplex.app import build, build_remote
+from duplex.app.build_vllm import check_options
 from duplex.app.needs import check_needs
 from duplex.app.plugins import NOTHING_GIVEN
 from duplex.cli.options import add_command, add_model_options, config_of
@@ -179,9 +180,18 @@ def _endpoints(config: Config) -> Iterator[Finding]:
         yield Finding("ok", name, "answers and has the model")
 
 
+def _vllm(config: Config) -> Iterator[Finding]:
+    if config.brain.kind != "vllm" or find_spec("vllm") is None:
+        return  # `_packages` says so
+    try:
+        yield Finding("ok", "vLLM", f"{check_options(config)} knows the options of brain.vllm")
+    except ConfigError as error:
+        yield Finding("FAIL", "vLLM", str(error))
+
+
 def _gpu(config: Config) -> Iterator[Finding]:
     kind = config.brain.kind
-    if kind not in ("native", "huggingface"):
+    if kind not in ("native", "huggingface", "vllm"):
         yield Finding("ok", "GPU", f'not used by brain.kind = "{kind}"')
         return
     if find_spec("torch") is None:
@@ -220,4 +230,4 @@ def _microphone(_: Config) -> Iterator[Finding]:
             yield Finding("note", part, "none is there; `duplex talk --file` needs none")
 
 
-CHECKS: tuple[Check, ...] = (_packages, _models, _address, _endpoints, _gpu, _microphone)
+CHECKS: tuple[Check, ...] = (_packages, _models, _address, _endpoints, _vllm, _gpu, _microphone)

@@ -46,8 +46,12 @@ def check(config: Config) -> None:
     config.brain.check_kind(config.brain.kind)
     if bool(config.engine.urls) != (config.engine.kind == "remote"):
         raise ConfigError('engine.kind = "remote" and engine.url go together')
-    if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
-        raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
+    brain = config.brain
+    if brain.thinking not in ("off", "before") and brain.kind not in ("native", "vllm"):
+        kinds = 'brain.kind = "native" or "vllm"'
+        raise ConfigError(f'brain.thinking = "{brain.thinking}" needs {kinds}')
+    if brain.vllm and brain.kind != "vllm":
+        raise ConfigError('[brain.vllm] is for brain.kind = "vllm"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
         raise ConfigError("server.tls_certificate and server.tls_key go together")
     for network in config.server.trusted_proxies:

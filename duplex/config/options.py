@@ -19,7 +19,7 @@ PLUGIN = "plugin:"  # begins the kind of a part that another package brings
 KINDS = {
     "engine": ("built-in", "remote"),
     "ear": ("whisper", "openai"),
-    "brain": ("embedded", "native", "huggingface", "openai"),
+    "brain": ("embedded", "native", "huggingface", "vllm", "openai"),
     "voice": ("built-in", "piper", "openai"),
     "vad": ("silero",),
 }
@@ -106,12 +106,12 @@ class EarConfig(Section, frozen=True):
 
 
 class BrainConfig(RemoteBrainOptions, frozen=True, kw_only=True):
-    kind: str = "embedded"  # or "native", "huggingface", "openai", "plugin:NAME"
+    kind: str = "embedded"  # or "native", "huggingface", "vllm", "openai", "plugin:NAME"
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "qwen2.5-coder-0.5b"  # embedded: or qwen2.5-coder-1.5b; else a name or directory
     others: tuple[str, ...] = ()  # of the same kind, loaded too for clients to choose
     threads: Positive = 2
-    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for kinds "native" and "openai"
+    context_tokens: NonNegative = 0  # 0: 2048, or 8192 for "native", "vllm" and "openai"
     incremental_prefill: bool = True  # false: prefill all when the turn is over, to compare
     max_tokens: Positive = 256  # of one answer
     temperature: Annotated[float, Meta(ge=0, le=2)] | Literal["auto"] = (
@@ -119,18 +119,19 @@ class BrainConfig(RemoteBrainOptions, frozen=True, kw_only=True):
     )
     multi_step_calls: bool | Literal["auto"] = "auto"  # call again on a result; auto: not embedded
     instructions: str = ""  # empty: the built-in spoken style
-    thinking: Thinking = "off"  # reason unheard; all but "before" is for kind "native"
-    think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024 for "native" and presets
+    thinking: Thinking = "off"  # reason unheard; all but "before": "native", "vllm"
+    think_tokens: NonNegative = 0  # at most so many; 0: 96, or 1024: "native", "vllm", presets
     base_url: str = ""  # kind "openai": http://127.0.0.1:8000/v1
     api_key_env: str = "OPENAI_API_KEY"  # kind "openai": the variable that holds the key
+    vllm: dict[str, Any] = msgspec.field(default_factory=dict)  # kind "vllm": its engine's options
 
     def context(self) -> int:
         """The longest conversation that the brain is shown, in tokens."""
-        return self.context_tokens or (8192 if self.kind in ("native", "openai") else 2048)
+        return self.context_tokens or (8192 if self.kind in ("native", "vllm", "openai") else 2048)
 
     def thoughts(self) -> int:
         """The most thoughts of one reply, in tokens; fewer where the caller waits for them."""
-        return self.think_tokens or (1024 if self.kind == "native" or self.preset else 96)
+        return self.think_tokens or (1024 if self.kind in ("native", "vllm") or self.preset else 96)
 
 
 class NativeConfig(Section, frozen=True):
@@ -148,7 +149,7 @@ class NativeConfig(Section, frozen=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] | Literal["auto"] = "auto"  # the checkpoint's
     top_p: Annotated[float, Meta(gt=0, le=1)] | Literal["auto"] = "auto"
     repetition_penalty: PositiveFloat | Literal["auto"] = "auto"  # over all tokens of an answer
-    thought_tokens: Positive = 80  # of one segment (Tc)
+    thought_tokens: Positive = 80  # of one segment (Tc); for brain.kind "vllm", too
     speech_tokens: NonNegative = 0  # of one segment (Tr); 0: 20, or 100 if the model `speaks`
     speak_margin_s: PositiveFloat = 1.5  # speech left when the next segment is begun
     speaks: bool = False  # the model's own voice (ta4 and token2wav) in place of `voice`

@@ -47,33 +47,13 @@ class HuggingFaceBrain:
             ) from error
         torch.set_num_threads(threads)
         tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        if not tokenizer.is_fast:
-            raise ValueError(f"{name} has no fast tokenizer")
         model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         self._model = model.to(device).eval()
         self._open_log: Callable[[], TokenLog] = lambda: TorchTokenLog(self._model)
         self.context_tokens = min(
             context_tokens, getattr(model.config, "max_position_embeddings", context_tokens)
         )
-        chat_format = format_from_template(
-            lambda messages, prompt: str(
-                tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=prompt
-                )
-            ),
-            stop=_stop_tokens(model, tokenizer),
-            start=tokenizer.bos_token or "",
-        )
-        chat_format = replace(
-            chat_format,
-            tools=tools_from_template(
-                lambda messages, tools: str(
-                    tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
-                ),
-                chat_format,
-            ),
-        )
-        self._renderer = Renderer(tokenizer.backend_tokenizer, chat_format)
+        self._renderer = chat_renderer(tokenizer, model.generation_config.eos_token_id)
         self._worker = Worker("brain")
 
     def open(self) -> LocalBrainSession:
@@ -85,6 +65,31 @@ class HuggingFaceBrain:
     def close(self) -> None:
         """Stop the thread."""
         self._worker.close()
+
+
+def chat_renderer(tokenizer: Any, stops: int | list[int] | None) -> Renderer:
+    """A writer of conversations for a tokenizer of transformers, which has a chat template.
+    ``stops``: the ids that end an answer, beside the tokenizer's own.
+
+    Raises:
+        ValueError: the tokenizer or its template cannot be used.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(f"{tokenizer.name_or_path} has no fast tokenizer")
+    chat_format = format_from_template(
+        lambda messages, prompt: str(
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+        ),
+        stop=_stop_tokens(stops, tokenizer),
+        start=tokenizer.bos_token or "",
+    )
+    tools = tools_from_template(
+        lambda messages, tools: str(
+            tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
+        ),
+        chat_format,
+    )
+    return Renderer(tokenizer.backend_tokenizer, replace(chat_format, tools=tools))
 
 
 def format_from_template(template: Template, *, stop: tuple[str, ...], start: str) -> ChatFormat:
@@ -177,12 +182,10 @@ def _common(a: str, b: str) -> int:
     return length
 
 
-def _stop_tokens(model: Any, tokenizer: Any) -> tuple[str, ...]:
-    """The tokens that end an answer: the model's generation settings and the tokenizer's."""
-    configured = model.generation_config.eos_token_id
-    ids = set(configured if isinstance(configured, list) else [configured])
-    ids.add(tokenizer.eos_token_id)
-    ids.discard(None)
+def _stop_tokens(configured: int | list[int] | None, tokenizer: Any) -> tuple[str, ...]:
+    """The tokens that end an answer: those of the model's settings, and the tokenizer's."""
+    named = [*(configured if isinstance(configured, list) else [configured])]
+    ids = {id_ for id_ in (*named, tokenizer.eos_token_id) if id_ is not None}
     if not ids:
         raise ValueError("the model names no token that ends an answer")
     return tuple(tokenizer.convert_ids_to_tokens(sorted(ids)))

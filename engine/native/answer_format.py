@@ -1,17 +1,19 @@
 """The format of a model's answers, and what the two brains of one answer decode with."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from engine.brain.call_guard import CallGuard
 from engine.brain.chat_format import Renderer
-from engine.native.kv_cache import Log
+from engine.native.interfaces import Decoded, LogHandle, Runtime, TokenInbox
 from engine.native.minds import Pace
 from engine.native.model.ta4 import Ta4Ids
-from engine.native.runtime.generation import Generation, Inbox
 from engine.native.runtime.sampling import Sampling
-from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
+
+_NO_THOUGHTS = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,32 @@ class AnswerFormat:
     pace: Pace
     speech: Ta4Ids | None = None
 
+    def beginning(self, text: str) -> Self:
+        """The format of an answer that begins with ``text`` after its thoughts."""
+        ids = self.renderer.plain(text)
+        return replace(
+            self,
+            think_close=(*self.think_close, *ids),
+            no_thoughts=(*self.no_thoughts, *ids),
+        )
+
+
+def thinking_format(
+    renderer: Renderer, pace: Pace, *, always_thinks: bool, speech: Ta4Ids | None = None
+) -> AnswerFormat:
+    """The format of a model that thinks between ``<think>`` tags, or can be made to.
+    ``always_thinks``: it was trained to begin every answer with a think block."""
+    begin = (speech.start,) if speech else ()
+    no_thoughts = renderer.plain(_NO_THOUGHTS) if always_thinks else []
+    return AnswerFormat(
+        renderer,
+        think_open=tuple(renderer.plain(f"{THINK_OPEN}\n")),
+        think_close=(*renderer.plain(f"{THINK_CLOSE}\n"), *begin),
+        no_thoughts=(*no_thoughts, *begin),
+        pace=pace,
+        speech=speech,
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
@@ -40,17 +68,17 @@ class Decoding:
     """
 
     format: AnswerFormat
-    scheduler: Scheduler
-    log: Log
+    scheduler: Runtime
+    log: LogHandle
     prompt: Prompt
     sampling: Sampling
-    inbox: Inbox
+    inbox: TokenInbox
     open_guard: Callable[[], CallGuard] | None = None
     must_say: bool = False
 
     def generation(
         self,
-        log: Log,
+        log: LogHandle,
         ids: Sequence[int],
         *,
         stop_ids: frozenset[int],
@@ -59,9 +87,9 @@ class Decoding:
         forks: bool = False,
         must_say: Callable[[int], bool] | None = None,
         guard: CallGuard | None = None,
-    ) -> Generation:
+    ) -> Decoded:
         """A generation of what follows the prompt and ``ids``, not started yet; its tokens come to
-        the inbox. See `Scheduler.generate`."""
+        the inbox. See `Runtime.generate`."""
         return self.scheduler.generate(
             log,
             Prompt([*self.prompt.ids, *ids], self.prompt.sounds),

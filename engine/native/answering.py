@@ -40,11 +40,9 @@ from engine.errors import ContextExceeded
 from engine.native.answer_format import AnswerFormat, Decoding
 from engine.native.articulation import Articulation
 from engine.native.formulation import Formulation
-from engine.native.kv_cache import Log
+from engine.native.interfaces import Decoded, LogHandle, Runtime
 from engine.native.minds import Finish, Minds, Speak, Think
-from engine.native.runtime.generation import Generation
 from engine.native.runtime.sampling import Sampling
-from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
 from engine.types import Finished, FinishReason, GenerationOptions, RawPiece
 
@@ -73,7 +71,7 @@ class _Brains:
                     return True, reason
         return bool(actions), None
 
-    async def take(self, source: Generation, token: int | None) -> list[RawPiece]:
+    async def take(self, source: Decoded, token: int | None) -> list[RawPiece]:
         """Hand ``token`` to the brain that made it. A generation that was replaced meanwhile
         belongs to neither; its token is dropped."""
         if self.formulation.owns(source):
@@ -94,8 +92,8 @@ class Answering:
     def __init__(
         self,
         answer_format: AnswerFormat,
-        scheduler: Scheduler,
-        log: Log,
+        scheduler: Runtime,
+        log: LogHandle,
         prompt: Prompt,
         open_guard: Callable[[], CallGuard] | None = None,
     ) -> None:
@@ -154,7 +152,7 @@ class Answering:
         made = len(minds.thoughts) + len(minds.said)
         yield Finished(over, len(self.prompt.ids), cached or 0, made)
 
-    async def close(self) -> Log:
+    async def close(self) -> LogHandle:
         """Stop both brains; returns the log that the call goes on with, and closes the other.
 
         If nothing was thought, it is the log that holds the answer, so that the answer need not be

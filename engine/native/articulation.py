@@ -9,10 +9,9 @@ from collections.abc import Callable
 
 from engine.brain.call_guard import CallGuard
 from engine.native.answer_format import Decoding
-from engine.native.kv_cache import Log
+from engine.native.interfaces import Decoded, LogHandle
 from engine.native.minds import Minds, Speak
 from engine.native.model.ta4 import Codes, OtherId, SpokenId, Ta4Parser
-from engine.native.runtime.generation import Generation
 from engine.types import RawPiece, Speech
 
 
@@ -22,7 +21,7 @@ class Articulation:
     def __init__(self, decoding: Decoding, minds: Minds) -> None:
         self._decoding = decoding
         self._minds = minds
-        self._generation: Generation | None = None  # of the newest step; None if its log is gone
+        self._generation: Decoded | None = None  # of the newest step; None if its log is gone
         self.said: list[int] = []  # the model's own ids of what it said
         self._stop_ids = decoding.format.renderer.stop_ids
         speech = decoding.format.speech
@@ -33,11 +32,11 @@ class Articulation:
         self._words = ""  # text that belongs to the next codes
 
     @property
-    def log(self) -> Log | None:
+    def log(self) -> LogHandle:
         """The log of the newest step; None if there is none."""
         return None if self._generation is None else self._generation.log
 
-    def owns(self, generation: Generation) -> bool:
+    def owns(self, generation: Decoded) -> bool:
         """Whether a token of ``generation`` is for `take`."""
         return generation is self._generation
 
@@ -97,7 +96,7 @@ class Articulation:
         if self._generation is not None:
             await self._generation.stop()
 
-    async def _source(self, step: Speak) -> Log:
+    async def _source(self, step: Speak) -> LogHandle:
         """The log to speak from: the last step's if that fits, else the call's."""
         if self._generation is None or self._minds.never_thinks:
             return self._decoding.log

@@ -5,7 +5,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from typing import Protocol
 
 from engine.brain.call_guard import CallGuard
 from engine.brain.chat_format import Renderer
@@ -15,11 +15,26 @@ from engine.brain.prefill_task import PrefillTask
 from engine.brain.prompt_writer import PromptWriter
 from engine.native.answer_format import AnswerFormat
 from engine.native.answering import Answering
+from engine.native.interfaces import Runtime
 from engine.native.latents import LatentSound
 from engine.native.runtime.scheduler import Scheduler
 from engine.native.runtime.work import Prompt
 from engine.types import GenerationOptions, Message, RawPiece, Sound
 from engine.uncancelled import uncancelled
+
+
+class AnsweringModel(Protocol):
+    """A loaded model and the format of its answers, as its sessions need it. ``sound_marks``: the
+    ids before and after a sound, for a model that hears."""
+
+    @property
+    def scheduler(self) -> Runtime:
+        """What it runs on."""
+
+    renderer: Renderer
+    answer_format: AnswerFormat
+    context_tokens: int
+    sound_marks: tuple[list[int], list[int]] | None
 
 
 class NativeBrain:
@@ -45,15 +60,6 @@ class NativeBrain:
         """Start a session with an empty log."""
         return NativeBrainSession(self)
 
-    def beginning(self, text: str) -> AnswerFormat:
-        """The format of an answer that begins with ``text`` after its thoughts."""
-        ids, answer_format = self.renderer.plain(text), self.answer_format
-        return replace(
-            answer_format,
-            think_close=(*answer_format.think_close, *ids),
-            no_thoughts=(*answer_format.no_thoughts, *ids),
-        )
-
     @property
     def is_alive(self) -> bool:
         """See `engine.types.Mortal`: False once the device is lost."""
@@ -71,7 +77,7 @@ class NativeBrainSession:
     generated, no other request is allowed.
     """
 
-    def __init__(self, brain: NativeBrain) -> None:
+    def __init__(self, brain: AnsweringModel) -> None:
         self._brain = brain
         self._scheduler = brain.scheduler
         self._prompts = PromptWriter(brain.renderer, brain.context_tokens, brain.sound_marks)
@@ -120,7 +126,7 @@ class NativeBrainSession:
             room = self._brain.context_tokens - len(ids)
             forced = self._brain.renderer.call_opening(messages, options.calls)
             answering = Answering(
-                self._brain.beginning(forced),
+                self._brain.answer_format.beginning(forced),
                 self._scheduler,
                 self._log,
                 Prompt(ids, prompt.sounds),

@@ -8,8 +8,8 @@ only, and only as many as it asks for; the others wait.
 from collections import deque
 
 from engine.native.answer_format import Decoding
+from engine.native.interfaces import Decoded
 from engine.native.minds import Minds, TagWatch
-from engine.native.runtime.generation import Generation
 from engine.types import Thought
 
 
@@ -19,7 +19,7 @@ class Formulation:
     def __init__(self, decoding: Decoding, minds: Minds) -> None:
         self._decoding = decoding
         self._minds = minds
-        self._generation: Generation | None = None  # None after the block was closed
+        self._generation: Decoded | None = None  # None after the block was closed
         self._raw: list[int] = []  # all tokens made, also those of a possible closing tag
         self._certain: deque[int] = deque()  # thoughts that the minds have not asked for yet
         self._is_over = False  # the model has closed its block
@@ -31,7 +31,7 @@ class Formulation:
         """Whether a token was made: then the call's log ends in thoughts."""
         return bool(self._raw)
 
-    def owns(self, generation: Generation) -> bool:
+    def owns(self, generation: Decoded) -> bool:
         """Whether a token of ``generation`` is for `take`."""
         return generation is self._generation
 

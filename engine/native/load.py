@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine.brain.chat_format import CHATML, ChatFormat, Renderer
-from engine.native.answer_format import AnswerFormat
+from engine.native.answer_format import AnswerFormat, thinking_format
 from engine.native.audio_tower import AudioTower
 from engine.native.brain import NativeBrain
 from engine.native.device_setup import NativeOptions, open_scheduler, open_tower
@@ -25,12 +25,9 @@ from engine.native.model.ta4 import Ta4Ids
 from engine.native.model.template import with_tools
 from engine.native.model.tokens import STEP_CHAT, SpecialTokens, load_tokenizer
 from engine.native.ta4_renderer import Ta4Renderer
-from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 
 Progress = Callable[[str, float], None]
 logger = logging.getLogger(__name__)
-
-_NO_THOUGHTS = f"{THINK_OPEN}\n\n{THINK_CLOSE}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +133,8 @@ def _answer_format(
     path: Path, config: StepAudioConfig, renderer: Renderer, speech: Ta4Ids | None, pace: Pace
 ) -> AnswerFormat:
     """The format of the checkpoint's answers."""
-    begin = (speech.start,) if speech else ()
-    no_thoughts = renderer.plain(_NO_THOUGHTS) if always_thinks(path, config) else []
-    return AnswerFormat(
-        renderer,
-        think_open=tuple(renderer.plain(f"{THINK_OPEN}\n")),
-        think_close=(*renderer.plain(f"{THINK_CLOSE}\n"), *begin),
-        no_thoughts=(*no_thoughts, *begin),
-        pace=pace,
-        speech=speech,
-    )
+    thinks = always_thinks(path, config)
+    return thinking_format(renderer, pace, always_thinks=thinks, speech=speech)
 
 
 def always_thinks(path: Path, config: StepAudioConfig) -> bool:
