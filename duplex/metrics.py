@@ -71,6 +71,10 @@ _COUNTERS = {
         ("reason",),
     ),
     "duplex_store_failures_total": ("Operations of the shared store that failed.", ()),
+    "duplex_webhooks_total": (
+        "Events for webhooks: delivered, failed, or dropped because too many waited.",
+        ("result",),
+    ),
     "duplex_received_bytes_total": ("Bytes received from clients.", ()),
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
     "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),

@@ -45,6 +45,13 @@ from duplex.config.section import (
     Section,
     port_range,
 )
+from duplex.config.telemetry import (
+    TelemetryConfig,
+)
+from duplex.config.webhooks import (
+    EventName,
+    WebhookConfig,
+)
 from duplex.config.webrtc import (
     WebRtcConfig,
 )
@@ -61,6 +68,7 @@ __all__ = [
     "DialogueConfig",
     "EarConfig",
     "EngineConfig",
+    "EventName",
     "LimitsConfig",
     "ModelsConfig",
     "NativeConfig",
@@ -74,11 +82,13 @@ __all__ = [
     "ServerConfig",
     "SipConfig",
     "StoreConfig",
+    "TelemetryConfig",
     "Thinking",
     "TurnConfig",
     "VadConfig",
     "VoiceConfig",
     "WebRtcConfig",
+    "WebhookConfig",
     "check",
     "load_config",
     "port_range",

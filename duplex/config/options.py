@@ -9,6 +9,8 @@ from msgspec import Meta
 from duplex.config.phone import AssistantConfig, PhoneConfig, SipConfig
 from duplex.config.remote import RemoteBrainOptions, StoreConfig
 from duplex.config.section import NonNegative, Positive, PositiveFloat, Section
+from duplex.config.telemetry import TelemetryConfig
+from duplex.config.webhooks import WebhookConfig
 from duplex.config.webrtc import WebRtcConfig
 from duplex.model_store import default_root
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
@@ -210,6 +212,8 @@ class Config(Section, frozen=True):
     sip: SipConfig = SipConfig()
     store: StoreConfig = StoreConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    webhooks: tuple[WebhookConfig, ...] = ()  # each is sent events
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name
 
     def cache_dir(self) -> Path:
