@@ -36,6 +36,11 @@ class CallInfo:
     origin: str  # the address, or the provider of a phone call
     session: SessionConfig  # what it begins with; `SessionUpdated` tells what it is later
     records: bool | None = None  # whether its calls are recorded, if the key says so
+    caller: str = ""  # the number of who calls, if it is a phone call and known
+    called: str = ""  # the number that was called, likewise
+    traceparent: str = (
+        ""  # of the trace that it is part of (W3C Trace Context); "" if it is of none
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import httpx2
 
 from duplex.config import WebhookConfig
 from duplex.metrics import Metrics
-from duplex.webhooks.retrying import Answer, Backoff, Verdict, verdict, wait_s
+from duplex.webhooks.retrying import BACKOFF, Answer, Backoff, Verdict, verdict, wait_s
 from duplex.webhooks.signing import signed_headers
 from engine.remote.service import proxy_for
 
@@ -47,7 +47,7 @@ class Endpoint:
         config: WebhookConfig,
         key: bytes,
         metrics: Metrics,
-        backoff: Backoff = Backoff(),
+        backoff: Backoff = BACKOFF,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """``chance`` spreads the pauses between tries."""
@@ -184,7 +184,8 @@ class Endpoint:
                 task.cancel()
 
     def _drop(self, amount: int) -> None:
-        self._count("dropped", amount)
+        if amount:
+            self._count("dropped", amount)
 
     def _count(self, result: str, amount: int = 1) -> None:
         self._metrics.count("duplex_webhooks_total", amount, result=result)

@@ -8,7 +8,9 @@ from typing import Literal
 
 from engine.remote.retries import retry_after_s
 
-_PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_PASSING = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
 _DOUBLINGS = 20  # more than any pause is short for
 
 
@@ -24,6 +26,9 @@ class Backoff:
         many events do not return together."""
         longest = min(self.most_s, self.first_s * 2.0 ** min(tries - 1, _DOUBLINGS))
         return longest * (1 - chance / 2)
+
+
+BACKOFF = Backoff()
 
 
 @dataclass(frozen=True, slots=True)
