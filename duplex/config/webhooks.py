@@ -2,6 +2,7 @@
 
 import os
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -28,8 +29,8 @@ class WebhookConfig(Section, frozen=True, kw_only=True):
     queue: Positive = 1000  # events that wait; more are dropped
 
     def __post_init__(self) -> None:
-        scheme, separator, rest = self.url.partition("://")
-        if scheme not in ("http", "https") or not separator or not rest.strip("/"):
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"url {self.url!r} does not begin with https:// or http:// and a host")
 
     def secret(self) -> str:

@@ -35,6 +35,7 @@ class _Reply:
     """One whose response has ended, and that may still be played."""
 
     span: Span
+    start_s: float
     item_id: str
     turn_id: str | None
     attributes: dict[str, Value]
@@ -90,7 +91,7 @@ class CallTrace(CallObserver):
         playing = self._open.playing.setdefault(item_id, _Playing(from_s, from_s))
         playing.to_s = self._playing_to_s
 
-    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
         self._playing_to_s = min(self._playing_to_s, at_s)
         if (playing := self._open.playing.get(item_id)) is not None:
             playing.to_s = min(playing.to_s, playing.from_s + heard_s)
@@ -124,12 +125,14 @@ class CallTrace(CallObserver):
             turn.is_answered = True
             _write(turn.span, hearing(zero_s, marks))
         parent = self._span if turn is None else turn.span
-        span = parent.child("reply", max(0.0, begun_s(zero_s, marks)), {})
+        start_s = min(at_s, max(0.0, begun_s(zero_s, marks)))
+        span = parent.child("reply", start_s, {})
         _write(span, making(zero_s, marks))
         response = self._open.responses.pop(answer.response_id, None)
         failure = answer.ending.error
         reply = _Reply(
             span,
+            start_s,
             answer.item_id,
             turn_id if turn is not None else None,
             self._about(answer, response),
@@ -192,7 +195,7 @@ class CallTrace(CallObserver):
         self._open.replies.remove(reply)
         end_s = at_s
         if (playing := self._open.playing.pop(reply.item_id, None)) is not None:
-            end_s = min(playing.to_s, at_s)
+            end_s = max(reply.start_s, min(playing.to_s, at_s))
             _write(reply.span, [Stage("playback", min(playing.from_s, end_s), end_s)])
         reply.span.end(end_s, reply.attributes, reply.error)
         self._last_until(reply.turn_id, end_s)

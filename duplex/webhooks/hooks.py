@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+import httpx2
+
 from duplex.audio.formats import Samples
 from duplex.config import Config, EventName, WebhookConfig
 from duplex.dialogue.observers import Answer, CallInfo, CallObserver, TurnEnd
@@ -54,11 +56,18 @@ class Webhooks:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Deliver while the block runs. At its end what still waits has a few seconds."""
-        self._endpoints = [
-            (config, Endpoint(config, key, self._metrics, self._backoff))
-            for config, key in self._configs
-        ]
+        """Deliver while the block runs. At its end what still waits has a few seconds.
+
+        Raises:
+            ConfigError: an address, or a proxy that the environment names for it, is none.
+        """
+        try:
+            self._endpoints = [
+                (config, Endpoint(config, key, self._metrics, self._backoff))
+                for config, key in self._configs
+            ]
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise ConfigError(f"webhooks: {error}") from error
         try:
             yield
         finally:
@@ -98,7 +107,7 @@ class CallHooks(CallObserver):
     ) -> None:
         """See `CallObserver`, as for the others."""
 
-    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
         """See `CallObserver`."""
 
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:

@@ -59,10 +59,12 @@ async def test_what_fails_first_is_delivered_later_signed_and_in_order() -> None
         return web.Response(status=statuses.get(number, 204))
 
     metrics = Metrics()
-    async with receiving(answer) as receiver:
-        async with endpoint(f"{receiver.url}/hook?token=x", metrics) as hook:
-            for number in range(3):
-                hook.enqueue(event(number))
+    async with (
+        receiving(answer) as receiver,
+        endpoint(f"{receiver.url}/hook?token=x", metrics) as hook,
+    ):
+        for number in range(3):
+            hook.enqueue(event(number))
     assert ids(receiver) == ["evt_a0"] * 4 + ["evt_a1", "evt_a2"]
     for request in receiver.requests:
         Webhook(SECRET).verify(request.body, dict(request.headers))
@@ -78,16 +80,18 @@ async def test_an_event_that_is_tried_again_holds_up_no_other_call() -> None:
 
     metrics = Metrics()
     slow = Backoff(first_s=60)
-    async with receiving(answer) as receiver:
-        async with endpoint(receiver.url, metrics, slow, patience_s=0) as hook:
-            hook.enqueue(event(1, "a"))
-            await receiver.wait_for(1)
-            hook.enqueue(event(2, "a"))
-            hook.enqueue(event(1, "b"))
-            hook.enqueue(event(2, "b"))
-            await receiver.wait_for(3)
-            while counts(metrics).get("delivered") != 2:
-                await asyncio.sleep(0.01)
+    async with (
+        receiving(answer) as receiver,
+        endpoint(receiver.url, metrics, slow, patience_s=0) as hook,
+    ):
+        hook.enqueue(event(1, "a"))
+        await receiver.wait_for(1)
+        hook.enqueue(event(2, "a"))
+        hook.enqueue(event(1, "b"))
+        hook.enqueue(event(2, "b"))
+        await receiver.wait_for(3)
+        while counts(metrics).get("delivered") != 2:
+            await asyncio.sleep(0.01)
     assert ids(receiver) == ["evt_a1", "evt_b1", "evt_b2"]
     assert counts(metrics) == {"delivered": 2, "dropped": 2}
 
@@ -99,10 +103,9 @@ async def test_a_refusal_is_not_tried_again_and_redirects_are_not_followed() -> 
         return web.Response(status={1: 400, 2: 307}.get(number, 200), headers=headers)
 
     metrics = Metrics()
-    async with receiving(answer) as receiver:
-        async with endpoint(f"{receiver.url}/here", metrics) as hook:
-            for number in range(3):
-                hook.enqueue(event(number))
+    async with receiving(answer) as receiver, endpoint(f"{receiver.url}/here", metrics) as hook:
+        for number in range(3):
+            hook.enqueue(event(number))
     assert ids(receiver) == ["evt_a0", "evt_a1", "evt_a2"]
     assert {request.path for request in receiver.requests} == {"/here"}
     assert counts(metrics) == {"failed": 2, "delivered": 1}
@@ -111,13 +114,15 @@ async def test_a_refusal_is_not_tried_again_and_redirects_are_not_followed() -> 
 @pytest.mark.realtime
 async def test_410_ends_it_for_all_calls() -> None:
     metrics = Metrics()
-    async with receiving(lambda request, number: web.Response(status=410)) as receiver:
-        async with endpoint(receiver.url, metrics, patience_s=5) as hook:
-            hook.enqueue(event(1))
-            hook.enqueue(event(2))
-            while "dropped" not in counts(metrics):
-                await asyncio.sleep(0.01)
-            hook.enqueue(event(1, "b"))
+    async with (
+        receiving(lambda request, number: web.Response(status=410)) as receiver,
+        endpoint(receiver.url, metrics, patience_s=5) as hook,
+    ):
+        hook.enqueue(event(1))
+        hook.enqueue(event(2))
+        while "dropped" not in counts(metrics):
+            await asyncio.sleep(0.01)
+        hook.enqueue(event(1, "b"))
     assert ids(receiver) == ["evt_a1"]
     assert counts(metrics) == {"failed": 1, "dropped": 2}
 
