@@ -99,9 +99,11 @@ class CallTrace(CallObserver):
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:
         self._last_turn = turn.item_id
         self._turns += 1
-        start_s = max(0.0, turn.ended_s - (turn.to_sample - turn.from_sample) / SAMPLE_RATE)
+        lasts_s = (turn.to_sample - turn.from_sample) / SAMPLE_RATE
+        # A client may send faster than its caller speaks, even in the call's first second.
+        start_s = min(turn.ended_s, max(0.0, turn.ended_s - lasts_s))
         span = self._span.child("turn", start_s, {"duplex.turn.id": turn.item_id})
-        _write(span, [Stage("speech", start_s, max(start_s, turn.ended_s))])
+        _write(span, [Stage("speech", start_s, turn.ended_s)])
         self._open.turns[turn.item_id] = _Turn(span, max(turn.ended_s, at_s))
         self._settle(at_s)
 
@@ -125,7 +127,7 @@ class CallTrace(CallObserver):
             turn.is_answered = True
             _write(turn.span, hearing(zero_s, marks))
         parent = self._span if turn is None else turn.span
-        start_s = min(at_s, max(0.0, begun_s(zero_s, marks)))
+        start_s = min(at_s, begun_s(zero_s, marks))
         span = parent.child("reply", start_s, {})
         _write(span, making(zero_s, marks))
         response = self._open.responses.pop(answer.response_id, None)
@@ -255,4 +257,4 @@ def beginning(info: CallInfo) -> Mapping[str, Value]:
 
 def _write(span: Span, stages: Sequence[Stage]) -> None:
     for stage in stages:
-        span.child(stage.name, max(0.0, stage.start_s), {}).end(max(0.0, stage.end_s), {})
+        span.child(stage.name, stage.start_s, {}).end(stage.end_s, {})
