@@ -38,9 +38,7 @@ class CallInfo:
     records: bool | None = None  # whether its calls are recorded, if the key says so
     caller: str = ""  # the number of who calls, if it is a phone call and known
     called: str = ""  # the number that was called, likewise
-    traceparent: str = (
-        ""  # of the trace that it is part of (W3C Trace Context); "" if it is of none
-    )
+    traceparent: str = ""  # names the trace that it is part of (W3C Trace Context), if there is one
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,19 @@ class FunctionCalled(CallData, frozen=True, kw_only=True):
     function: CalledFunction
 
 
+class Recording(Struct, frozen=True):
+    """One that is whole. ``id`` is its name where recordings are kept."""
+
+    id: str
+    duration_s: float
+
+
+class Recorded(CallData, frozen=True, kw_only=True):
+    """The call was recorded."""
+
+    recording: Recording
+
+
 class TurnAnswer(Struct, frozen=True, kw_only=True):
     """The response to a turn. Its words are those that were sent; the caller may have interrupted
     them. ``marks_ms``: when its stages were reached, after the caller's last speech."""

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
+import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import httpx2
@@ -16,11 +19,14 @@ from duplex.protocol.items import FunctionCall
 from duplex.protocol.server_events import OutputItemDone, ResponseDone, ServerEvent
 from duplex.webhooks.endpoint import Endpoint, Event
 from duplex.webhooks.events import (
+    Call,
     CallData,
     CalledFunction,
     Counts,
     Ended,
     FunctionCalled,
+    Recorded,
+    Recording,
     TurnEnded,
     answer_of,
     body_of,
@@ -43,16 +49,26 @@ class Webhooks:
     def __init__(self, config: Config, metrics: Metrics, backoff: Backoff = BACKOFF) -> None:
         """
         Raises:
-            ConfigError: an address or its secret cannot be used.
+            ConfigError: a secret is missing, or is none.
         """
         self._metrics = metrics
         self._backoff = backoff
         self._configs = [(each, _key(each)) for each in config.webhooks]
         self._endpoints: list[tuple[WebhookConfig, Endpoint]] = []  # set while it is running
+        self._naming_key = secrets.token_bytes(16)  # another server's calls have the same names
 
     def observe(self, info: CallInfo) -> CallObserver | None:
         """See `duplex.dialogue.observers.Observe`."""
-        return CallHooks(info, self._send) if self._endpoints else None
+        return CallHooks(info, self._call(info), self._send) if self._endpoints else None
+
+    def recorded(self, info: CallInfo, recording: Recording) -> None:
+        """Tell that the recording of a call is whole, which it is some time after the call."""
+        self._send("call.recorded", time.time(), Recorded(self._call(info), recording=recording))
+
+    def _call(self, info: CallInfo) -> Call:
+        name = f"{info.call_id} {info.began_s}".encode()
+        digest = hashlib.blake2b(name, key=self._naming_key, digest_size=8)
+        return call_of(info, f"call_{digest.hexdigest()}")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -89,10 +105,10 @@ class CallHooks(CallObserver):
 
     notice = ""
 
-    def __init__(self, info: CallInfo, tell: Tell) -> None:
+    def __init__(self, info: CallInfo, call: Call, tell: Tell) -> None:
         self._tell = tell
         self._began_s = info.began_s
-        self._call = call_of(info, random_id("call"))
+        self._call = call
         self._usage = Counts()
         self._turns: set[str] = set()  # their items, less those that were taken back
         self._responses = 0

@@ -14,6 +14,7 @@ from duplex.protocol.items import FunctionCall
 from duplex.protocol.response_stream import COMPLETED
 from duplex.protocol.response_types import Response, Usage
 from duplex.protocol.session_config import SessionConfig
+from duplex.webhooks.events import Recording
 from duplex.webhooks.hooks import Webhooks
 from tests._support.receiver import SECRET, Receiver, receiving
 
@@ -124,6 +125,21 @@ async def test_each_address_is_told_what_it_wants_and_words_only_if_asked() -> N
     }
     assert [each["type"] for each in bodies(ends)] == ["call.ended"]
     assert b"Book me" not in ends.requests[0].body
+
+
+@pytest.mark.realtime
+async def test_a_recording_is_told_with_the_name_of_its_call() -> None:
+    async with receiving() as receiver:
+        webhooks = Webhooks(Config(webhooks=(WebhookConfig(url=receiver.url),)), Metrics())
+        async with webhooks.running():
+            await hold_a_call(webhooks)
+            webhooks.recorded(PHONE, Recording("20010909T014640Z-call-7-abc", 3.25))
+    started, *_, recorded = bodies(receiver)
+    assert recorded["type"] == "call.recorded"
+    assert recorded["data"] == {
+        "call": started["data"]["call"],
+        "recording": {"id": "20010909T014640Z-call-7-abc", "duration_s": 3.25},
+    }
 
 
 @pytest.mark.parametrize("client", ["websocket", "webrtc"])
