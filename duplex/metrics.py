@@ -37,8 +37,8 @@ class TurnMarks:
     """
 
     def __init__(self, clock: Clock, speech_end_s: float) -> None:
+        self.speech_end_s = speech_end_s
         self._clock = clock
-        self._zero = speech_end_s
         self._reached: dict[str, float] = {}
 
     def reach(self, stage: str) -> None:
@@ -50,7 +50,7 @@ class TurnMarks:
     def as_ms(self) -> dict[str, float]:
         """Stage -> ms after the last speech sample, in the order of `STAGES`."""
         return {
-            stage: round((self._reached[stage] - self._zero) * 1000, 1)
+            stage: round((self._reached[stage] - self.speech_end_s) * 1000, 1)
             for stage in STAGES
             if stage in self._reached
         }

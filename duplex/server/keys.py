@@ -42,6 +42,8 @@ class _KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minutes_per_day: float | None = None
     bytes_per_s: int | None = None
     metrics: bool = False
+    record: bool | None = None
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Principal:
     session: SessionConfig | None = None
     secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
     is_key: bool = False  # else the name is that of a path which needs no key
+    records: bool | None = None  # whether its calls are recorded; None: as the server does
+    is_admin: bool = False  # may see and delete the calls of others
 
     @property
     def account(self) -> str:
@@ -136,7 +140,14 @@ def _owner(name: str, entry: _KeyEntry, usual: Allowance) -> Principal:
         usual.minutes_per_day if entry.minutes_per_day is None else entry.minutes_per_day,
         usual.bytes_per_s if entry.bytes_per_s is None else entry.bytes_per_s,
     )
-    return Principal(name, allowance, entry.metrics, is_key=True)
+    return Principal(
+        name,
+        allowance,
+        entry.metrics,
+        is_key=True,
+        records=entry.record,
+        is_admin=entry.admin,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +220,7 @@ class ClientSecrets:
             session=kept.session,
             secret_id=digest[:16],
             is_key=owner.is_key,
+            records=owner.records,
         )
 
 
