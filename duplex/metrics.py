@@ -80,6 +80,8 @@ _COUNTERS = {
         ("deltas",),
     ),
     "duplex_reopened_turns_total": ("Turns that went on after they had been ended.", ()),
+    "duplex_recordings_total": ("Recordings of calls, by what became of them.", ("outcome",)),
+    "duplex_recordings_deleted_total": ("Recordings that were too old, or too many.", ()),
     "duplex_interruptions_total": (
         "Sounds of a caller during a reply, by whether they were meant to interrupt it.",
         ("meant",),

@@ -129,18 +129,20 @@ class Observers:
         self._log = call_logger(logger, call_id)
         self._observers = list(observers)
         self._last_turns: deque[str] = deque(maxlen=_TAKEN_BACK)
-        self._notice = " ".join(o.notice for o in self._observers if o.notice)
+        self._is_notified = False
 
     @property
     def has_notice(self) -> bool:
         """Whether the caller has to be told something, and was not told yet."""
-        return bool(self._notice)
+        return not self._is_notified and any(observer.notice for observer in self._observers)
 
     def take_notice(self) -> str:
         """Return what the caller has to be told before all else, to whom says it; "" if nothing,
         or if it was taken."""
-        notice, self._notice = self._notice, ""
-        return notice
+        if self._is_notified:
+            return ""
+        self._is_notified = True
+        return " ".join(observer.notice for observer in self._observers if observer.notice)
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
         """See `CallObserver.heard`; the others likewise."""
