@@ -1,6 +1,7 @@
 """The journal of a recording: what became known while the call went on, a line each, and what is
 made of it in the end. A process that dies leaves it as it was."""
 
+import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +121,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """Return the entries. One that is broken ends it: the process was ended while it wrote.
+    """Return the entries. One that is broken is passed over: the process was ended in the middle of
+    it.
 
     Raises:
         OSError: it cannot be read.
@@ -129,10 +131,8 @@ def read_journal(path: Path) -> list[Entry]:
     decoder = msgspec.json.Decoder(Entry)
     for line in path.read_bytes().split(b"\n"):
         if line:
-            try:
+            with contextlib.suppress(msgspec.DecodeError):
                 entries.append(decoder.decode(line))
-            except msgspec.DecodeError:
-                break
     return entries
 
 

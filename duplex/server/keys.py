@@ -68,9 +68,32 @@ class Principal:
 class Keys:
     """The keys of a server. Without any, everybody may call."""
 
-    def __init__(self, entries: Mapping[str, tuple[bytes, Principal]], anybody: Principal) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, tuple[bytes, Principal]],
+        anybody: Principal,
+        admin: bytes | None = None,
+    ) -> None:
+        """``admin`` is the digest of a key that is for the calls of others only."""
         self._entries = dict(entries)  # name -> digest and owner
         self._anybody = anybody
+        digests = [digest for digest, owner in self._entries.values() if owner.is_admin]
+        self.admin_digests = digests if admin is None else [*digests, admin]
+        """Hashes of the keys whose owners may see and delete the calls of others."""
+
+    @property
+    def has_admins(self) -> bool:
+        """Whether there is any such key."""
+        return bool(self.admin_digests)
+
+    def find_admin(self, key: str | None) -> bytes | None:
+        """Return the digest of ``key`` if it is one of an admin's."""
+        presented = None if key is None else _digest(key)
+        found = None
+        for digest in self.admin_digests:  # all of them, as in `find`
+            if presented is not None and hmac.compare_digest(digest, presented):
+                found = digest
+        return found
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -105,16 +128,23 @@ def load_keys(config: AccessConfig, environment: Mapping[str, str] = os.environ)
     entries: dict[str, tuple[bytes, Principal]] = {}
     if config.keys_file:
         entries = _read(Path(config.keys_file).expanduser(), usual)
-    key = environment.get(config.key_env, "") if config.key_env else ""
+    key = _key_in(config.key_env, environment)
+    admin = _key_in(config.admin_key_env, environment)
     if key:
-        if len(key) < MIN_KEY_CHARS:
-            raise ConfigError(
-                f"the key in {config.key_env} has fewer than {MIN_KEY_CHARS} characters; make one "
-                "with: openssl rand -hex 32"
-            )
         owner = Principal(config.key_env, usual, may_read_metrics=True, is_key=True)
         entries[config.key_env] = (_digest(key), owner)
-    return Keys(entries, Principal("", usual, may_read_metrics=True))
+    anybody = Principal("", usual, may_read_metrics=True)
+    return Keys(entries, anybody, _digest(admin) if admin else None)
+
+
+def _key_in(variable: str, environment: Mapping[str, str]) -> str:
+    key = environment.get(variable, "") if variable else ""
+    if key and len(key) < MIN_KEY_CHARS:
+        raise ConfigError(
+            f"the key in {variable} has fewer than {MIN_KEY_CHARS} characters; make one with: "
+            "openssl rand -hex 32"
+        )
+    return key
 
 
 def _read(path: Path, usual: Allowance) -> dict[str, tuple[bytes, Principal]]:

@@ -1,0 +1,47 @@
+"""What observes the calls of a server, by its configuration."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from duplex.call_records.keeper import Keeper
+from duplex.call_records.shelf import Shelf
+from duplex.config import Config
+from duplex.dialogue.observers import Observe
+from duplex.errors import ConfigError
+from duplex.metrics import Metrics
+
+
+class Observing:
+    """All of it. Each part has its entry in ``observe``, and runs while `running` does."""
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        """
+        Raises:
+            ConfigError: nothing can be written where calls are to be recorded.
+        """
+        self.observe: list[Observe] = []
+        """What each call is offered to when it begins."""
+        self.shelf = _shelf(config)
+        """Where calls are recorded; None: they are not."""
+        self._keeper: Keeper | None = None
+        if self.shelf is not None:
+            language = "" if config.ear.language == "auto" else config.ear.language
+            self._keeper = Keeper(config.recording, self.shelf, metrics, language)
+            self.observe.append(self._keeper.observe)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Work while the block runs; at its end, all calls have ended."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._keeper is not None:
+                await stack.enter_async_context(self._keeper.running())
+            yield
+
+
+def _shelf(config: Config) -> Shelf | None:
+    if not config.recording.dir:
+        return None
+    try:
+        return Shelf(config.recording)
+    except OSError as error:
+        raise ConfigError(f"recording.dir: {error}") from error
