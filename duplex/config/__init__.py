@@ -32,6 +32,9 @@ from duplex.config.phone import (
     PhoneConfig,
     SipConfig,
 )
+from duplex.config.recording import (
+    RecordingConfig,
+)
 from duplex.config.remote import (
     ChatTable,
     Preset,
@@ -77,6 +80,7 @@ __all__ = [
     "Positive",
     "PositiveFloat",
     "Preset",
+    "RecordingConfig",
     "RemoteBrainOptions",
     "Section",
     "ServerConfig",

@@ -90,9 +90,9 @@ class CallObserver(Protocol):
         """Audio of an item goes out, with the words that end in it; offsets are samples from the
         item's first. It is played when all that went out before is."""
 
-    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
-        """Only so much of the item was heard, and these words of it. It may come again for the
-        same item: the last one holds."""
+    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
+        """Only so much of the item was heard, and these words of it; None: a `sent` event tells
+        them. It may come again for the same item: the last one holds."""
 
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:
         """A turn of the caller's is over; its words may not be known yet."""
@@ -132,10 +132,19 @@ class Observers:
         self._log = call_logger(logger, call_id)
         self._observers = list(observers)
         self._last_turns: deque[str] = deque(maxlen=_TAKEN_BACK)
+        self._is_notified = False
 
     @property
-    def notice(self) -> str:
-        """What the caller has to be told before all else; "" if nothing."""
+    def has_notice(self) -> bool:
+        """Whether the caller has to be told something, and was not told yet."""
+        return not self._is_notified and any(observer.notice for observer in self._observers)
+
+    def take_notice(self) -> str:
+        """Return what the caller has to be told before all else, to whom says it; "" if nothing,
+        or if it was taken."""
+        if self._is_notified:
+            return ""
+        self._is_notified = True
         return " ".join(observer.notice for observer in self._observers if observer.notice)
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
@@ -147,7 +156,7 @@ class Observers:
     ) -> None:
         self._tell(lambda observer, at_s: observer.said(item_id, samples, rate_hz, words, at_s))
 
-    def cut(self, item_id: str, heard_s: float, words: str) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str | None) -> None:
         self._tell(lambda observer, at_s: observer.cut(item_id, heard_s, words, at_s))
 
     def turn_ended(
