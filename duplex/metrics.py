@@ -37,8 +37,8 @@ class TurnMarks:
     """
 
     def __init__(self, clock: Clock, speech_end_s: float) -> None:
+        self.speech_end_s = speech_end_s
         self._clock = clock
-        self._zero = speech_end_s
         self._reached: dict[str, float] = {}
 
     def reach(self, stage: str) -> None:
@@ -50,7 +50,7 @@ class TurnMarks:
     def as_ms(self) -> dict[str, float]:
         """Stage -> ms after the last speech sample, in the order of `STAGES`."""
         return {
-            stage: round((self._reached[stage] - self._zero) * 1000, 1)
+            stage: round((self._reached[stage] - self.speech_end_s) * 1000, 1)
             for stage in STAGES
             if stage in self._reached
         }
@@ -71,6 +71,10 @@ _COUNTERS = {
         ("reason",),
     ),
     "duplex_store_failures_total": ("Operations of the shared store that failed.", ()),
+    "duplex_webhooks_total": (
+        "Events for webhooks: delivered, failed, or dropped because too many waited.",
+        ("result",),
+    ),
     "duplex_received_bytes_total": ("Bytes received from clients.", ()),
     "duplex_sent_bytes_total": ("Bytes of the events sent to clients.", ()),
     "duplex_phone_calls_total": ("Phone calls that were answered, by the provider.", ("provider",)),
@@ -80,6 +84,8 @@ _COUNTERS = {
         ("deltas",),
     ),
     "duplex_reopened_turns_total": ("Turns that went on after they had been ended.", ()),
+    "duplex_recordings_total": ("Recordings of calls, by what became of them.", ("outcome",)),
+    "duplex_recordings_deleted_total": ("Recordings that were too old, or too many.", ()),
     "duplex_interruptions_total": (
         "Sounds of a caller during a reply, by whether they were meant to interrupt it.",
         ("meant",),

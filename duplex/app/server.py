@@ -19,7 +19,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from duplex.app.observing import Observing
+from duplex.app.routes import plain_routes
 from duplex.app.shared import Shared
+from duplex.call_records import pages as call_pages
 from duplex.config import Config
 from duplex.dialogue.assistants import asked_assistant
 from duplex.dialogue.parts import Parts
@@ -55,13 +58,9 @@ from duplex.server.keys import (
 )
 from duplex.server.lifetime import is_told_to_stop, tls_context
 from duplex.server.load import Load
-from duplex.server.pages import load_pages
 from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
-from duplex.server.status import StatusPages
-from duplex.speech_api import routes as speech_routes
-from duplex.speech_api.desk import Desk
 from duplex.webrtc.calls import WebRtcCalls
 
 if TYPE_CHECKING:
@@ -122,7 +121,11 @@ class DialogueServer:
         self.shared = Shared(config.store, self.metrics)
         secrets = ClientSecrets(keys, self.shared.store)
         self.load = Load(config.limits, self.metrics)
-        self.calls = CallRegistry(config, parts, self.metrics, self.load, self.shared.places)
+        self._observing = Observing(config, self.metrics)
+        observe = self._observing.observe
+        self.calls = CallRegistry(
+            config, parts, self.metrics, self.load, self.shared.places, observe
+        )
         self.sockets = SocketLimits(
             config.limits,
             self.metrics,
@@ -133,6 +136,7 @@ class DialogueServer:
             proxies=trusted(config.server),
             open_exchange=self._open_exchange,
             stall_s=config.server.stall_s,
+            is_exchange=self._is_exchange,
         )
         self._admission = Admission(
             config, keys, secrets, self.calls, self.shared.store, self._stops
@@ -140,36 +144,25 @@ class DialogueServer:
         self._phone_admission = PhoneAdmission(config, keys, self._has_room)
         self._phone = PhoneCalls(config, parts, self.metrics, self.calls)
         self._webrtc = WebRtcCalls(config, parts, self.metrics, self.calls, self._admission)
-        self._routes = self._plain_routes(keys, secrets)
+        self._routes = plain_routes(
+            config,
+            parts,
+            keys,
+            secrets,
+            calls=self.calls,
+            sockets=self.sockets,
+            load=self.load,
+            metrics=self.metrics,
+            admission=self._admission,
+            shelf=self._observing.shelf,
+            phone_page=self._phone_admission.page,
+            stops=self._stops,
+            otherwise=f"Connect to {PATH} with a WebSocket.",
+        )
         self._upgrades: Mapping[str, _Upgrade] = {
             PATH: _Upgrade(self._admission.admit, self._hold_client),
             **dict.fromkeys(PHONE_PATHS, _Upgrade(self._admit_phone, self._hold_phone)),
         }
-
-    def _plain_routes(self, keys: Keys, secrets: ClientSecrets) -> http.Routes:
-        """Return the answers to requests that begin no call."""
-        parts = self._parts
-        status = StatusPages(
-            keys,
-            parts.models,
-            parts.voice_names,
-            self._config.server.max_calls,
-            self.calls,
-            self.sockets,
-            self.load,
-            self.metrics,
-            self._stops,
-        )
-        handlers = {
-            **load_pages().handlers,
-            **status.handlers,
-            **dict.fromkeys(PHONE_PATHS, self._phone_admission.page),
-            **speech_routes.handlers(parts),
-            http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
-        }
-        desk = Desk(self._config.server.max_calls, keys, self.calls, self._admission)
-        exchanges = speech_routes.exchanges(desk, parts)
-        return http.Routes(handlers, f"Connect to {PATH} with a WebSocket.", exchanges)
 
     def _stops(self) -> bool:
         return self._is_stopping
@@ -213,6 +206,7 @@ class DialogueServer:
             self.load.watched(),
             self._parts.in_touch(),
             self.shared.joined(),
+            self._observing.running(),
             serve(
                 self._handle,
                 config.host,
@@ -286,6 +280,10 @@ class DialogueServer:
     def _open_exchange(self, head: http.HttpRequest) -> http.HttpAnswer | http.Exchange | None:
         path = http.below(self._config.server.root(), head.path)
         return None if path is None else self._routes.open(replace(head, path=path))
+
+    def _is_exchange(self, path: str) -> bool:
+        inside = http.below(self._config.server.root(), path)
+        return inside is not None and call_pages.is_for(inside)
 
     async def _before_upgrade(
         self, connection: ServerConnection, request: Request
@@ -370,7 +368,10 @@ class DialogueServer:
         assistant = asked_assistant(self._config, request.path)
         start = beginning(caller.principal, request.path, self._parts, assistant)
         shape: ShapeName = "beta" if beta else "ga"
-        return self.calls.open(caller.principal, start, caller.address, place, shape=shape)
+        trace = ",".join(headers.get_all("traceparent"))
+        return self.calls.open(
+            caller.principal, start, caller.address, place, shape=shape, traceparent=trace
+        )
 
     async def _resume(self, connection: Gate, token: str, after: str) -> None:
         try:

@@ -32,6 +32,9 @@ from duplex.config.phone import (
     PhoneConfig,
     SipConfig,
 )
+from duplex.config.recording import (
+    RecordingConfig,
+)
 from duplex.config.remote import (
     ChatTable,
     Preset,
@@ -44,6 +47,13 @@ from duplex.config.section import (
     PositiveFloat,
     Section,
     port_range,
+)
+from duplex.config.telemetry import (
+    TelemetryConfig,
+)
+from duplex.config.webhooks import (
+    EventName,
+    WebhookConfig,
 )
 from duplex.config.webrtc import (
     WebRtcConfig,
@@ -61,6 +71,7 @@ __all__ = [
     "DialogueConfig",
     "EarConfig",
     "EngineConfig",
+    "EventName",
     "LimitsConfig",
     "ModelsConfig",
     "NativeConfig",
@@ -69,16 +80,19 @@ __all__ = [
     "Positive",
     "PositiveFloat",
     "Preset",
+    "RecordingConfig",
     "RemoteBrainOptions",
     "Section",
     "ServerConfig",
     "SipConfig",
     "StoreConfig",
+    "TelemetryConfig",
     "Thinking",
     "TurnConfig",
     "VadConfig",
     "VoiceConfig",
     "WebRtcConfig",
+    "WebhookConfig",
     "check",
     "load_config",
     "port_range",

@@ -7,8 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from duplex.config.phone import AssistantConfig, PhoneConfig, SipConfig
+from duplex.config.recording import RecordingConfig
 from duplex.config.remote import RemoteBrainOptions, StoreConfig
 from duplex.config.section import NonNegative, Positive, PositiveFloat, Section
+from duplex.config.telemetry import TelemetryConfig
+from duplex.config.webhooks import WebhookConfig
 from duplex.config.webrtc import WebRtcConfig
 from duplex.model_store import default_root
 from duplex.sentences import NOT_UNDERSTOOD, Sentence, Sentences
@@ -56,6 +59,7 @@ class AccessConfig(Section, frozen=True):
 
     keys_file: str = ""  # TOML, a table a key; see duplex.example.toml
     key_env: str = "DUPLEX_API_KEY"  # the variable with a single key, if it is set
+    admin_key_env: str = "DUPLEX_ADMIN_KEY"  # likewise, with the one that may see all calls
     origins: tuple[str, ...] = ()  # web pages that may call, "*" for all
     calls: NonNegative = 0  # at a time; 0: no limit
     minutes_per_day: Annotated[float, Meta(ge=0)] = 0.0  # 0: no limit
@@ -220,6 +224,9 @@ class Config(Section, frozen=True):
     sip: SipConfig = SipConfig()
     store: StoreConfig = StoreConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
+    recording: RecordingConfig = RecordingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    webhooks: tuple[WebhookConfig, ...] = ()  # each is sent events
     assistants: dict[str, AssistantConfig] = msgspec.field(default_factory=dict)  # by name
 
     def cache_dir(self) -> Path:

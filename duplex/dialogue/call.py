@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from duplex.config import Config
 from duplex.dialogue.interfaces import Engine, EngineSession
 from duplex.dialogue.languages import answer_line
+from duplex.dialogue.observers import Observers
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.logs import call_logger
@@ -20,7 +22,7 @@ from duplex.protocol.ids import NewId
 from duplex.protocol.items import FunctionCall, FunctionCallOutput, Item, words_of
 from duplex.protocol.items import Message as MessageItem
 from duplex.protocol.response_plan import ResponsePlan
-from duplex.protocol.server_events import OutputAudioDelta, ServerEvent
+from duplex.protocol.server_events import ItemDeleted, OutputAudioDelta, ServerEvent
 from duplex.protocol.session_config import SessionConfig
 from duplex.protocol.shapes import Shape, ShapeName, shape_of
 from duplex.protocol.shown_words import ShownWords
@@ -52,6 +54,7 @@ class CallContext:
     start: InitVar[SessionConfig | None] = None  # what to begin with, if not the server's own
     shape_name: InitVar[ShapeName] = "ga"  # how the client sends and gets events
     metrics: Metrics = field(default_factory=Metrics)  # the server's
+    observers: Observers = field(default_factory=lambda: Observers(time.monotonic))
     conversation: Conversation = field(default_factory=Conversation)
     thinker: Engine = field(init=False)  # the engine that the call was opened for
     engine: EngineSession = field(init=False)
@@ -92,6 +95,15 @@ class CallContext:
     def _put(self, event: ServerEvent, audio_of: str | None = None) -> None:
         for message in self.shape.write(event, self.new_id):
             self.outbox.put(message, audio_of)
+        self.observers.sent(event)
+
+    def take_back(self, item_id: str) -> None:
+        """The item is no part of the call: it was made of a turn that goes on. Nothing happens if
+        it is not in the conversation."""
+        if item_id in self.conversation:
+            self.conversation.delete(item_id)
+            self.send(ItemDeleted(item_id=item_id))
+        self.observers.taken_back(item_id)
 
     def last_words(self, item_id: str, transcript: str) -> list[ServerEvent]:
         """The last delta of a turn's words, before its transcript. It is counted whether the

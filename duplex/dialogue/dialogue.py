@@ -255,6 +255,9 @@ class Dialogue:
         speculation.item_id, events = self._input.commit()
         self._call.send(*events)
         self._replies.last_turn = speculation
+        self._call.observers.turn_ended(
+            speculation.item_id, turn.from_sample, ended.at_sample, speculation.marks.speech_end_s
+        )
         self._reopening.ended(turn, speculation, speculation.item_id, ended.at_sample)
         if speculation.transcript is None:
             return  # `_work_on` goes on when it is known
@@ -272,6 +275,7 @@ class Dialogue:
         if transcript.sound is not None:
             call.sounds[item_id] = transcript.sound
         self._replies.misheard.turn_known(speculation)
+        call.observers.understood(item_id, transcript.text)
         events = self._input.transcribed(item_id, transcript.text, transcript.samples)
         if speculation.failure is not None:
             call.send(transcription_failed(item_id, speculation.failure))
@@ -301,6 +305,15 @@ class Dialogue:
     def is_quiet(self) -> bool:
         """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
         return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
+
+    @property
+    def phase(self) -> str:
+        """What goes on, for those who look at calls: hearing, speaking, thinking or waiting."""
+        if self._turn is not None:
+            return "hearing"
+        if self._replies.current is not None:
+            return "speaking"
+        return "waiting" if self.is_quiet else "thinking"
 
     async def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on. An open turn is discarded; the client is told."""

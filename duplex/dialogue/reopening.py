@@ -22,7 +22,6 @@ from duplex.dialogue.call import CallContext, stop_task
 from duplex.dialogue.open_turn import EndedTurn, OpenTurn, Speculation
 from duplex.dialogue.replies import Replies
 from duplex.dialogue.reply_state import SOUNDING, Phase
-from duplex.protocol import server_events as wire
 from duplex.turns.turn_detector import Sounding, TurnDetector
 from duplex.turns.vad import FRAME_SAMPLES, SAMPLE_RATE
 from engine.types import Transcript
@@ -144,9 +143,7 @@ class Reopening:
         call = self._call
         self._replies.withdraw(before.work.reply)
         call.sounds.pop(before.item_id, None)
-        if before.item_id in call.conversation:
-            call.conversation.delete(before.item_id)
-            call.send(wire.ItemDeleted(item_id=before.item_id))
+        call.take_back(before.item_id)
         call.metrics.count("duplex_reopened_turns_total")
 
     def _is_untouched(self, last: EndedTurn) -> bool:

@@ -178,9 +178,8 @@ class Replies:
         item_id = reply.response.item_id
         self._ledgers.pop(item_id, None)
         if item_id in self._call.conversation:
-            self._call.conversation.delete(item_id)
             self._withdrawn.append(item_id)
-            self._call.send(wire.ItemDeleted(item_id=item_id))
+        self._call.take_back(item_id)
 
     async def stop(self, ending: StatusDetails) -> None:
         """End the current reply. History keeps what was heard of it by now."""
@@ -388,6 +387,7 @@ class Replies:
         if ledger is None or item_id not in self._call.conversation:  # the client deleted it
             return
         heard = ledger.text_heard(samples)
+        self._call.observers.cut(item_id, samples / ledger.rate_hz, heard)
         self._call.conversation.truncate(item_id, content_index, heard)
         end_ms = samples * 1000 // ledger.rate_hz
         self._call.send(

@@ -9,6 +9,7 @@ from typing import assert_never
 from duplex.dialogue.call import CallContext
 from duplex.dialogue.delivery import Delivery
 from duplex.dialogue.fixed_words import or_else
+from duplex.dialogue.observers import Answer
 from duplex.dialogue.reply_parts import (
     ReplyAudio,
     ReplyPart,
@@ -83,6 +84,7 @@ class Reply:
         self.turn_item_id = turn_item_id
         self.is_rest = rest is not None
         self.is_resumed = False
+        self._is_heard = plan.in_conversation and plan.modality == "audio"
         self.task: asyncio.Task[None]  # set by the owner, who starts `run`
         self._call = call
         self._source = rest or source or or_else(call, plan, call.engine)
@@ -131,8 +133,12 @@ class Reply:
         """
         is_open = self.state.phase is Phase.SPEAKING
         self.state.move(move)  # first: nothing is sent from here on
-        heard_samples = self.delivery.ledger.heard_samples(self._call.clock())
+        ledger = self.delivery.ledger
+        heard_samples = ledger.heard_samples(self._call.clock())
         self._call.outbox.drop_audio(self.response.response_id)
+        if self._is_heard:
+            words = ledger.text_heard(heard_samples)
+            self._call.observers.cut(self.response.item_id, heard_samples / ledger.rate_hz, words)
         if is_open:
             self._close_response(ending)
         return heard_samples
@@ -188,6 +194,10 @@ class Reply:
                     text += word.text
                 if pcm or text:
                     call.send_audio(response.response_id, *response.audio(pcm, text))
+                    if self._is_heard:
+                        call.observers.said(
+                            response.item_id, samples, self.delivery.ledger.rate_hz, words
+                        )
             case ReplyText(text):
                 call.send(*response.text(text))
             case ReplyThought(text):
@@ -220,7 +230,23 @@ class Reply:
                     response_id=response.response_id, item_id=self.turn_item_id, marks_ms=marks
                 )
             )
+        call.observers.answered(self._answer(ending, marks))
         call_logger(logger, call.call_id).info("response %s, ms %s", ending.type, marks)
+
+    def _answer(self, ending: StatusDetails, marks_ms: dict[str, float]) -> Answer:
+        response, observers = self.response, self._call.observers
+        return Answer(
+            response_id=response.response_id,
+            item_id=response.item_id,
+            turn_item_id=self.turn_item_id,
+            words=response.words,
+            modality=self.plan.modality,
+            in_conversation=self.plan.in_conversation,
+            is_resumed=self.is_resumed,
+            ending=ending,
+            speech_end_s=observers.since_began_s(self.delivery.marks.speech_end_s),
+            marks_ms=marks_ms,
+        )
 
 
 def _voice(call: CallContext, plan: ResponsePlan) -> VoiceSetup | None:

@@ -13,6 +13,7 @@ from duplex.dialogue.dialogue import Dialogue
 from duplex.dialogue.intake import AudioPace, check_cost
 from duplex.dialogue.interfaces import OnlyListens
 from duplex.dialogue.languages import name_of, set_language, wanted_language
+from duplex.dialogue.observers import Observers
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.dialogue.recordings import Recording, lasting, recordings_in
@@ -64,6 +65,7 @@ class Session:
         start: SessionConfig | None = None,
         metrics: Metrics | None = None,
         offer_resume: Callable[[], ServerEvent] | None = None,
+        observers: Observers | None = None,
     ) -> None:
         """``shape`` is how the client sends and gets events: `ShapeName`. ``start`` is the
         configuration to begin with, if not the server's own. ``offer_resume`` makes the event for
@@ -78,6 +80,7 @@ class Session:
             start,
             shape,
             metrics if metrics is not None else Metrics(),
+            observers if observers is not None else Observers(clock),
         )
         self._offer_resume = offer_resume
         self._pace = AudioPace(config.limits.audio_rate, clock())
@@ -110,6 +113,11 @@ class Session:
     def is_quiet(self) -> bool:
         """Whether the call could end now without cutting anybody short."""
         return self._dialogue.is_quiet
+
+    @property
+    def phase(self) -> str:
+        """See `Dialogue.phase`."""
+        return self._dialogue.phase
 
     def send(self, event: ServerEvent) -> None:
         """Queue an event that concerns the call as a whole.
@@ -219,6 +227,7 @@ class Session:
         for start in range(0, len(audio), step):
             part = decode(audio[start : start + step])
             seconds = len(part) / rate_hz
+            self._call.observers.heard(part, rate_hz)
             await self._dialogue.hear(self._resampler.feed(part), seconds)
             await self._pace.take(seconds, self._call.clock())
 

@@ -1,4 +1,4 @@
-"""What the assistant says of its own accord: a greeting, and a word to the silent."""
+"""What the assistant says of its own accord: a notice, a greeting, and a word to the silent."""
 
 from dataclasses import replace
 
@@ -37,17 +37,27 @@ class Unprompted:
     def greet(self) -> None:
         """Greet once, when the caller's first sound is there: the client has set what it wants by
         then, and listens. Not into a conversation that has begun, and not if the client asks for
-        the replies itself."""
+        the replies itself. A notice is said whatever the client wants, if only later."""
         if self._has_greeted:
             return
         self._has_greeted = True
         call = self._call
         own = call.session_config.duplex.greeting
         text = call.config.dialogue.greeting if own is None else own
-        if not text or call.conversation.items or self._replies.is_busy:
+        if call.conversation.items or not call.creates_responses:
+            text = ""
+        if not self._replies.is_busy:
+            self._say_words(f"{self._take_notice()} {text}".strip())
+
+    def _take_notice(self) -> str:
+        """The notice, if it was not said yet and anything is said in this session."""
+        call = self._call
+        return "" if call.session_config.only_transcribes else call.observers.take_notice()
+
+    def _say_words(self, text: str) -> None:
+        if not text:
             return
-        if not call.creates_responses:
-            return
+        call = self._call
         plan = replace(
             plan_response(call.session_config),
             metadata={FALLBACK: GREETING},
@@ -62,6 +72,9 @@ class Unprompted:
     def prompt_if_idle(self, now_sample: int, *, is_callers_turn: bool) -> None:
         """Speak to a caller who has said nothing for too long since the last reply was heard."""
         call = self._call
+        if call.observers.has_notice and is_callers_turn:  # another reply went before it
+            self._say_words(self._take_notice())
+            return
         detection = call.session_config.audio.input.turn_detection
         limit_ms = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
         heard_id = self._replies.heard_id if is_callers_turn else None

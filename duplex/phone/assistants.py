@@ -50,12 +50,18 @@ def assistant_named(config: Config, name: str | None) -> AssistantConfig | None:
 
 
 def line_settings(
-    config: Config, assistant: AssistantConfig, tools: Iterable[FunctionTool], *, can_say: bool
+    config: Config,
+    assistant: AssistantConfig,
+    tools: Iterable[FunctionTool],
+    *,
+    can_say: bool,
+    notice: str = "",
 ) -> LineSettings:
-    """Return the settings of a line; ``tools`` are those of `tools_of`."""
+    """Return the settings of a line; ``tools`` are those of `tools_of`, ``notice`` is said before
+    the greeting."""
     phone = config.phone
     return LineSettings(
-        assistant.greeting,
+        f"{notice} {assistant.greeting}".strip(),
         assistant.goodbye,
         phone.out_of_time,
         phone.trouble,

@@ -103,19 +103,31 @@ class PhoneCalls:
             )
             speed, output = self._config.voice.speed, session.audio.output
             speaker = Speaker(self._parts, output, started.encoding, speed, self._spoken)
+            self._metrics.count("duplex_phone_calls_total", provider=provider)
+            call = self._calls.open(
+                principal,
+                session,
+                provider,
+                admitted,
+                shape="typed",
+                call_id=call_id,
+                client=provider,
+                caller=started.caller,
+                called=started.called,
+                traceparent=started.traceparent,
+            )
+            notice = call.observers.take_notice()
             line = PhoneLine(
                 started.encoding,
                 session.audio.input.format,
-                line_settings(self._config, answering, tools, can_say=speaker.can_say),
+                line_settings(
+                    self._config, answering, tools, can_say=speaker.can_say, notice=notice
+                ),
                 frame_ms=codec.frame_ms,
                 has_marks=codec.has_marks,
             )
-            self._metrics.count("duplex_phone_calls_total", provider=provider)
-            async with leg.running(line, speaker, functions):
+            async with leg.running(line, speaker, functions, call.observers):
                 with contextlib.suppress(ConnectionClosed):
-                    call = self._calls.open(
-                        principal, session, provider, admitted, shape="typed", call_id=call_id
-                    )
                     await call.hold(leg)
         finally:
             admitted.give_back()

@@ -6,6 +6,11 @@ from typing import Literal
 
 from duplex.audio.formats import ALAW, PCM16, ULAW, Codec
 
+CALLER, CALLED = "caller", "called"
+"""Parameters of a call that say who calls whom."""
+TRACEPARENT = "traceparent"
+_MAX_NUMBER = 64  # characters; an address of SIP may be longer than a number
+
 _CODECS = {"pcmu": ULAW, "pcma": ALAW, "pcm16": PCM16}
 
 
@@ -47,6 +52,22 @@ class Started:
     account_id: str  # empty if the provider names none
     encoding: Encoding
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def caller(self) -> str:
+        """The number of who calls, if the provider tells it."""
+        return self.parameters.get(CALLER, "")[:_MAX_NUMBER]
+
+    @property
+    def called(self) -> str:
+        """The number that was called, likewise."""
+        return self.parameters.get(CALLED, "")[:_MAX_NUMBER]
+
+    @property
+    def traceparent(self) -> str:
+        """The trace that the call is part of, as W3C Trace Context names it; "" if there is
+        none."""
+        return self.parameters.get(TRACEPARENT, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class SocketLimits:
     max_sockets: int  # calls, handshakes and goodbyes together; file descriptors are few
     proxies: Proxies = field(default_factory=lambda: Proxies(()))  # who are believed
     open_exchange: Callable[[HttpRequest], HttpAnswer | Exchange | None] = _no_exchange
+    is_exchange: Callable[[str], bool] = lambda _: False  # whether a GET of a path is one, too
     stall_s: float = 20.0  # a client that takes nothing of an answer for so long is dropped
     open: int = 0
     waiting: dict["Gate", None] = field(default_factory=dict)  # no request yet; oldest first
@@ -247,7 +248,13 @@ class Gate(ServerConnection):
             if len(data) < len(b"GET "):
                 self._head = data
                 return
-            self._begins_call = data.startswith(b"GET ")
+            is_get = data.startswith(b"GET ")
+            target, whole, _ = data[len(b"GET ") :].partition(b" ")
+            if is_get and not whole and len(data) <= MAX_HEAD_BYTES:
+                self._head = data
+                return
+            path = target.partition(b"?")[0].decode("latin-1")
+            self._begins_call = is_get and not self._shared.is_exchange(path)
         if not self._begins_call:
             self._plain = PlainHttp(self._open_exchange)
             self._receive_plain(self._plain, data)

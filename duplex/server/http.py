@@ -126,7 +126,8 @@ class Routes:
         exchanges: Mapping[str, Opener] | None = None,
     ) -> None:
         """``otherwise`` is the message for paths that nothing answers. ``exchanges`` are for
-        requests that are neither GET nor HEAD; all else on their paths is for ``handlers``."""
+        requests that are neither GET nor HEAD; all else on their paths is for ``handlers``. A path
+        that ends with a slash stands for all below it."""
         self._handlers = dict(handlers)
         self._otherwise = otherwise
         self._exchanges = dict(exchanges or {})
@@ -134,6 +135,10 @@ class Routes:
     def open(self, head: HttpRequest) -> HttpAnswer | Exchange | None:
         """Look at a request whose body has not come; None: `answer` answers it as a whole."""
         opener = self._exchanges.get(head.path)
+        if opener is None:
+            below = (path for path in self._exchanges if path.endswith("/"))
+            path = next((path for path in below if head.path.startswith(path)), "")
+            opener = self._exchanges.get(path)
         return None if opener is None else opener(head)
 
     def answer(self, request: HttpRequest) -> Answer:

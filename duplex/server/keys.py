@@ -42,6 +42,8 @@ class _KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minutes_per_day: float | None = None
     bytes_per_s: int | None = None
     metrics: bool = False
+    record: bool | None = None
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Principal:
     session: SessionConfig | None = None
     secret_id: str = ""  # tells the users of a key's client secrets apart; empty: the key itself
     is_key: bool = False  # else the name is that of a path which needs no key
+    records: bool | None = None  # whether its calls are recorded; None: as the server does
+    is_admin: bool = False  # may see and delete the calls of others
 
     @property
     def account(self) -> str:
@@ -64,9 +68,32 @@ class Principal:
 class Keys:
     """The keys of a server. Without any, everybody may call."""
 
-    def __init__(self, entries: Mapping[str, tuple[bytes, Principal]], anybody: Principal) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, tuple[bytes, Principal]],
+        anybody: Principal,
+        admin: bytes | None = None,
+    ) -> None:
+        """``admin`` is the digest of a key that is for the calls of others only."""
         self._entries = dict(entries)  # name -> digest and owner
         self._anybody = anybody
+        digests = [digest for digest, owner in self._entries.values() if owner.is_admin]
+        self.admin_digests = digests if admin is None else [*digests, admin]
+        """Hashes of the keys whose owners may see and delete the calls of others."""
+
+    @property
+    def has_admins(self) -> bool:
+        """Whether there is any such key."""
+        return bool(self.admin_digests)
+
+    def find_admin(self, key: str | None) -> bytes | None:
+        """Return the digest of ``key`` if it is one of an admin's."""
+        presented = None if key is None else _digest(key)
+        found = None
+        for digest in self.admin_digests:  # all of them, as in `find`
+            if presented is not None and hmac.compare_digest(digest, presented):
+                found = digest
+        return found
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -101,16 +128,23 @@ def load_keys(config: AccessConfig, environment: Mapping[str, str] = os.environ)
     entries: dict[str, tuple[bytes, Principal]] = {}
     if config.keys_file:
         entries = _read(Path(config.keys_file).expanduser(), usual)
-    key = environment.get(config.key_env, "") if config.key_env else ""
+    key = _key_in(config.key_env, environment)
+    admin = _key_in(config.admin_key_env, environment)
     if key:
-        if len(key) < MIN_KEY_CHARS:
-            raise ConfigError(
-                f"the key in {config.key_env} has fewer than {MIN_KEY_CHARS} characters; make one "
-                "with: openssl rand -hex 32"
-            )
         owner = Principal(config.key_env, usual, may_read_metrics=True, is_key=True)
         entries[config.key_env] = (_digest(key), owner)
-    return Keys(entries, Principal("", usual, may_read_metrics=True))
+    anybody = Principal("", usual, may_read_metrics=True)
+    return Keys(entries, anybody, _digest(admin) if admin else None)
+
+
+def _key_in(variable: str, environment: Mapping[str, str]) -> str:
+    key = environment.get(variable, "") if variable else ""
+    if key and len(key) < MIN_KEY_CHARS:
+        raise ConfigError(
+            f"the key in {variable} has fewer than {MIN_KEY_CHARS} characters; make one with: "
+            "openssl rand -hex 32"
+        )
+    return key
 
 
 def _read(path: Path, usual: Allowance) -> dict[str, tuple[bytes, Principal]]:
@@ -136,7 +170,14 @@ def _owner(name: str, entry: _KeyEntry, usual: Allowance) -> Principal:
         usual.minutes_per_day if entry.minutes_per_day is None else entry.minutes_per_day,
         usual.bytes_per_s if entry.bytes_per_s is None else entry.bytes_per_s,
     )
-    return Principal(name, allowance, entry.metrics, is_key=True)
+    return Principal(
+        name,
+        allowance,
+        entry.metrics,
+        is_key=True,
+        records=entry.record,
+        is_admin=entry.admin,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +250,7 @@ class ClientSecrets:
             session=kept.session,
             secret_id=digest[:16],
             is_key=owner.is_key,
+            records=owner.records,
         )
 
 

@@ -4,9 +4,10 @@ its admission to its end."""
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from duplex.config import Config
+from duplex.dialogue.observers import CallInfo, Observe
 from duplex.dialogue.parts import Parts
 from duplex.logs import call_logger
 from duplex.metrics import Metrics
@@ -32,13 +33,21 @@ class CallRegistry:
     """All calls of one process. Models are shared; everything else belongs to a call."""
 
     def __init__(
-        self, config: Config, parts: Parts, metrics: Metrics, load: Load, places: Places
+        self,
+        config: Config,
+        parts: Parts,
+        metrics: Metrics,
+        load: Load,
+        places: Places,
+        observe: Sequence[Observe] = (),
     ) -> None:
+        """``observe`` are asked for each call whether they observe it."""
         self._places = places
         self._config = config
         self._parts = parts
         self._metrics = metrics
         self._load = load
+        self._observe = observe
         self._rates: dict[str, Rates] = {}  # by account
         self._calls: dict[ResumableCall, asyncio.Task[None]] = {}
         self._numbered = 0  # ids ever given to calls
@@ -116,13 +125,38 @@ class CallRegistry:
         *,
         shape: ShapeName = "ga",
         call_id: str = "",
+        client: str = "websocket",
+        caller: str = "",
+        called: str = "",
+        traceparent: str = "",
     ) -> ResumableCall:
         """Begin a call with the session ``start``. It runs as a task of its own, as it may outlive
         the socket. ``origin`` is for the log, ``place`` is the call's, ``call_id`` is from `new_id`
-        if there was one."""
+        if there was one; ``client`` says what the call comes over, and the rest is told to those
+        who observe it."""
         call_id = call_id or self.new_id()
+        info = CallInfo(
+            call_id,
+            time.time(),
+            principal.name,
+            client,
+            origin,
+            start,
+            principal.records,
+            caller,
+            called,
+            traceparent,
+        )
         call = ResumableCall(
-            call_id, self._config, self._parts, self._metrics, principal, start, shape=shape
+            call_id,
+            self._config,
+            self._parts,
+            self._metrics,
+            principal,
+            start,
+            shape=shape,
+            info=info,
+            observe=self._observe,
         )
         call_logger(logger, call_id).info(
             "opened from %s by %s", origin, principal.name or "anybody"

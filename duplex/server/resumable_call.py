@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from duplex.config import AssistantConfig, Config
 from duplex.dialogue.assistants import as_assistant
+from duplex.dialogue.observers import CallInfo, Observe, observers_of
 from duplex.dialogue.outbox import Journal, Outbox
 from duplex.dialogue.parts import Parts
 from duplex.dialogue.session import Session
@@ -99,9 +100,14 @@ class ResumableCall:
         start: SessionConfig,
         *,
         shape: ShapeName,
+        info: CallInfo,
+        observe: Sequence[Observe] = (),
     ) -> None:
+        clock = asyncio.get_running_loop().time
         self.call_id = call_id
         self.principal = principal
+        self.info = info
+        self.observers = observers_of(info, observe, clock)
         self._log = call_logger(logger, call_id)
         self._config = config.server
         self._metrics = metrics
@@ -111,11 +117,12 @@ class ResumableCall:
             config,
             parts,
             self._outbox,
-            clock=asyncio.get_running_loop().time,
+            clock=clock,
             shape=shape,
             start=start,
             metrics=metrics,
             offer_resume=self._offer_resume,
+            observers=self.observers,
         )
         # It names the server that holds the call, so that a proxy, or another server, finds it.
         edge = f"{config.store.edge}." if config.store.edge else ""
@@ -139,6 +146,11 @@ class ResumableCall:
         """Whether it could end now without cutting anybody short."""
         return self._session.is_quiet
 
+    @property
+    def phase(self) -> str:
+        """See `Dialogue.phase`."""
+        return self._session.phase
+
     def end(self, ending: Ending) -> None:
         """End the call: after the message that is being obeyed, or in the middle of it if that
         takes too long, as minutes of audio do."""
@@ -160,11 +172,12 @@ class ResumableCall:
         try:
             await asyncio.wait([self._obeying])
             ending = self._outcome(self._obeying)
+            self._ending = ending  # from here on it cannot be taken up again
         finally:
             self._obeying.cancel()  # if this is cancelled itself
             for timer in self._timers:
                 timer.cancel()
-        self._ending = ending  # from here on it cannot be taken up again
+            self.observers.ended((self._ending or FAULT).kind)
         self._log.info("ended: %s", ending.kind)
         self._metrics.count("duplex_calls_ended_total", reason=ending.kind)
         await self._part(ending)

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from duplex.app.plugins import Given, with_plugins
 from duplex.audio.formats import encode_pcm16
 from duplex.config import Config
 from duplex.dialogue.interfaces import Engine
+from duplex.dialogue.observers import CallInfo, Observe, observers_of
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
 from duplex.dialogue.session import Session
@@ -64,12 +65,14 @@ class Caller:
         brain: Brain | None = None,
         voice: Voice | None = None,
         engine: Engine | None = None,
+        observe: Sequence[Observe] = (),
     ) -> None:
         """Without more, ear, brain and voice are scripted, and no model is loaded.
 
         A ``brain``, ``voice`` or whole ``engine``, or one that ``config`` names as a plug-in,
         takes the place of the scripted one. Ear and voice activity detector stay the script's,
         because the caller speaks in tones; leaving the block closes none that was given.
+        ``observe`` are asked whether they observe the call.
         Everything else of ``config`` holds, such as its `[turn]`.
 
         Raises:
@@ -91,6 +94,7 @@ class Caller:
         )
         self.outbox = Outbox(self.config.server.max_outbox_bytes)
         self.metrics = Metrics()
+        self._observe = observe
         self.events: list[dict[str, Any]] = []
         self.times_s: list[float] = []  # when each event came
         self._inbox: asyncio.Queue[str | bytes | None] = asyncio.Queue()
@@ -103,6 +107,9 @@ class Caller:
 
     async def __aenter__(self) -> "Caller":
         loop = asyncio.get_running_loop()
+        defaults = self.parts.defaults
+        info = CallInfo("call-1", loop.time(), "", "testing", "", defaults)
+        self._observers = observers_of(info, self._observe, loop.time)
         session = Session(
             "call-1",
             self.config,
@@ -111,6 +118,7 @@ class Caller:
             clock=loop.time,
             new_id=counting_ids(),
             metrics=self.metrics,
+            observers=self._observers,
         )
         self._session = asyncio.create_task(session.run(self._messages()))
         self._reader = asyncio.create_task(self._read())
@@ -122,6 +130,7 @@ class Caller:
         try:
             await self._session
         finally:
+            self._observers.ended("hung_up")
             self.outbox.close()
             await asyncio.wait([self._reader])
 

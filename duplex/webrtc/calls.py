@@ -145,7 +145,16 @@ class WebRtcCalls:
             await peer.stop()
             return self._full(refusal)
         address = request.origin.address if request.origin is not None else "unknown"
-        call = self._calls.open(principal, start, address, place, shape="typed", call_id=call_id)
+        call = self._calls.open(
+            principal,
+            start,
+            address,
+            place,
+            shape="typed",
+            call_id=call_id,
+            client="webrtc",
+            traceparent=request.headers.get("traceparent", ""),
+        )
         known_as = random_id("rtc")
         self._open[known_as] = principal, call
         task = asyncio.create_task(self._hold(known_as, peer, call))

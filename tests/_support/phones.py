@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosedOK
 from client.telephone.channel import FRAME_MS, LINE_HZ
 from client.telephone.twilio import TwilioEnd
 from duplex.config import AssistantConfig, Config, PhoneConfig
+from duplex.dialogue.observers import Observe
 from duplex.dialogue.parts import Parts
 from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
@@ -158,6 +159,7 @@ async def calling(
     switchboard: Switchboard | None = None,
     voice: ScriptedVoice | None = None,
     step_s: float = 0.02,
+    observe: Sequence[Observe] = (),
 ) -> AsyncGenerator[Phone, None]:
     """A call that has begun. Each ``step_s`` a piece of 200 ms is spoken."""
     config = config or Config()
@@ -171,7 +173,8 @@ async def calling(
         open_judge=PatientJudge,
     )
     places = Places(MemoryStore(), Errands(metrics))
-    calls = CallRegistry(config, parts, metrics, Load(config.limits, metrics), places)
+    load = Load(config.limits, metrics)
+    calls = CallRegistry(config, parts, metrics, load, places, observe)
     phones = PhoneCalls(config, parts, metrics, calls)
     end = TwilioEnd(parameters=parameters or {})
     wire = Wire(end)

@@ -29,6 +29,22 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """More of an announcement is to be played, behind what waits; for those who observe."""
+
+    item_id: str
+    audio: bytes  # in the line's encoding
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementCut:
+    """Of an announcement only so much was heard; likewise."""
+
+    item_id: str
+    heard_samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallFunction:
     """Call a function of the assistant's, and give its result to `PhoneLine.function_returned`."""
 
@@ -49,7 +65,18 @@ class Transfer:
     number: str
 
 
-Action = SendEvent | Frame | Mark | Clear | Say | CallFunction | HangUp | Transfer
+Action = (
+    SendEvent
+    | Frame
+    | Mark
+    | Clear
+    | Say
+    | Announced
+    | AnnouncementCut
+    | CallFunction
+    | HangUp
+    | Transfer
+)
 
 
 def line_note(text: str) -> SendEvent:

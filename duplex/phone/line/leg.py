@@ -10,12 +10,15 @@ from typing import Any, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
+from duplex.dialogue.observers import Observers
 from duplex.errors import ProtocolError
 from duplex.logs import AnyLogger, call_logger
 from duplex.phone.codec import PhoneCodec, Wire, refused
 from duplex.phone.events import PhoneEvent, Started
 from duplex.phone.line.actions import (
     Action,
+    Announced,
+    AnnouncementCut,
     CallFunction,
     Clear,
     HangUp,
@@ -104,9 +107,10 @@ class Leg:
         self._stall_s = stall_s
         self._clock = asyncio.get_running_loop().time
         self._call: Started  # set by `receive_start`
-        self._line: PhoneLine  # set by `running`, as the three below
+        self._line: PhoneLine  # set by `running`, as the four below
         self._speaker: Speaker
         self._functions: Functions
+        self._observers: Observers
         self._tasks: asyncio.TaskGroup
         self._working: set[asyncio.Task[None]] = set()
         self._saying: asyncio.Task[None] | None = None
@@ -132,10 +136,11 @@ class Leg:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, line: PhoneLine, speaker: Speaker, functions: Functions
+        self, line: PhoneLine, speaker: Speaker, functions: Functions, observers: Observers
     ) -> AsyncGenerator[None, None]:
         """Hold the line while the block runs; at its end, cancel all that the line has begun."""
         self._line, self._speaker, self._functions = line, speaker, functions
+        self._observers = observers
         async with asyncio.TaskGroup() as self._tasks:
             self._spawn(self._read())
             self._spawn(self._write())
@@ -238,6 +243,7 @@ class Leg:
             await self._socket.close()
 
     def _perform(self, actions: Iterable[Action]) -> None:
+        encoding = self._call.encoding
         for action in actions:
             match action:
                 case SendEvent(event):
@@ -246,6 +252,11 @@ class Leg:
                     if self._saying is not None:
                         self._saying.cancel()
                     self._saying = self._spawn(self._say(text))
+                case Announced(item_id, audio):
+                    rate_hz, samples = encoding.rate_hz, encoding.codec.decode(audio)
+                    self._observers.said(item_id, samples, rate_hz, ())
+                case AnnouncementCut(item_id, heard_samples):
+                    self._observers.cut(item_id, heard_samples / encoding.rate_hz, None)
                 case Transfer(number):
                     self._spawn(self._transfer(number))
                 case CallFunction(name, arguments, call_id):

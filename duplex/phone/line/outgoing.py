@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from duplex.phone.events import Encoding
-from duplex.phone.line.actions import Action, Clear, SendEvent
+from duplex.phone.line.actions import Action, Announced, AnnouncementCut, Clear, SendEvent
 from duplex.phone.line.announcement import Announcement
 from duplex.phone.line.playout import Cut, Playout
 from duplex.phone.line.sound import to_line
@@ -48,12 +48,11 @@ class OutgoingAudio:
     def announce(self, audio: bytes, words: Sequence[SpokenWord], *, is_last: bool) -> list[Action]:
         """Play the next part of an announcement, with words that end at samples of it."""
         part = self._announcement.feed(audio, words)
-        if part:
-            self.playout.put(self._announcement.item_id, part)
+        actions = self._play_announced(part)
         if not is_last:
-            return []
+            return actions
         self.playout.finish()
-        return [*map(SendEvent, self._announcement.finish())]
+        return [*actions, *map(SendEvent, self._announcement.finish())]
 
     def drop_announcement(self) -> None:
         """Play nothing more of the announcement."""
@@ -72,6 +71,7 @@ class OutgoingAudio:
         actions: list[Action] = [Clear()] if is_playing else []
         for cut in cuts:
             if cut.item_id == announced:
+                actions.append(AnnouncementCut(announced, cut.heard_samples))
                 actions += map(SendEvent, self._announcement.cut(cut.heard_samples, hold=hold))
             else:
                 heard_ms = cut.heard_samples * 1000 // self._encoding.rate_hz
@@ -86,11 +86,17 @@ class OutgoingAudio:
     def interruption_meant_nothing(self) -> list[Action]:
         """The caller's sound had no words: play the rest of a held announcement."""
         rest, events = self._announcement.resume()
-        if rest:
-            self.playout.put(self._announcement.item_id, rest)
-            if self._announcement.is_made:
-                self.playout.finish()
-        return [*map(SendEvent, events)]
+        actions = self._play_announced(rest)
+        if rest and self._announcement.is_made:
+            self.playout.finish()
+        return [*actions, *map(SendEvent, events)]
+
+    def _play_announced(self, audio: bytes) -> list[Action]:
+        if not audio:
+            return []
+        item_id = self._announcement.item_id
+        self.playout.put(item_id, audio)
+        return [Announced(item_id, audio)]
 
 
 def heard_only(item_id: str, heard_ms: int) -> SendEvent:

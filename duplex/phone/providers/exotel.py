@@ -7,6 +7,7 @@ import msgspec
 from duplex.phone.codec import read, refused, texts
 from duplex.phone.events import Encoding, Started
 from duplex.phone.providers.media_stream import MediaStream
+from duplex.phone.providers.numbers import numbers_of
 
 _RATES = frozenset({8000, 16000, 24000})
 
@@ -21,6 +22,8 @@ class _Start(msgspec.Struct, frozen=True):
     account_sid: str = ""
     media_format: _MediaFormat = _MediaFormat()
     custom_parameters: dict[str, Any] | str | None = None  # a text where there are none
+    from_: Any = msgspec.field(name="from", default=None)
+    to: Any = None
 
 
 class _StartMessage(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class ExotelCodec(MediaStream):
         if not rate.isdecimal() or int(rate) not in _RATES:
             raise refused("the audio is not PCM at 8, 16 or 24 kHz")
         fields = start.custom_parameters
-        parameters = texts(fields) if isinstance(fields, dict) else {}
+        told = numbers_of({"from": start.from_, "to": start.to})
+        parameters = {**told, **(texts(fields) if isinstance(fields, dict) else {})}
         encoding = Encoding("pcm16", int(rate))
         return start.stream_sid, Started(start.call_sid, start.account_sid, encoding, parameters)

@@ -10,6 +10,7 @@ import msgspec
 from duplex.phone.codec import Wire, read, refused, texts, write
 from duplex.phone.events import PCMA, PCMU, Started
 from duplex.phone.providers.media_stream import MediaStream
+from duplex.phone.providers.numbers import numbers_of
 
 _ENCODINGS = {"PCMU": PCMU, "PCMA": PCMA}
 
@@ -24,6 +25,8 @@ class _Start(msgspec.Struct, frozen=True):
     call_control_id: str
     media_format: _MediaFormat
     custom_parameters: dict[str, Any] | None = None
+    from_: Any = msgspec.field(name="from", default=None)
+    to: Any = None
 
 
 class _StartMessage(msgspec.Struct, frozen=True):
@@ -44,7 +47,8 @@ class TelnyxCodec(MediaStream):
         encoding = _ENCODINGS.get(start.media_format.encoding)
         if encoding is None or start.media_format.sample_rate != encoding.rate_hz:
             raise refused("the audio is neither PCMU nor PCMA")
-        parameters = texts(start.custom_parameters or {})
+        told = numbers_of({"from": start.from_, "to": start.to})
+        parameters = {**told, **texts(start.custom_parameters or {})}
         return fields.stream_id, Started(start.call_control_id, "", encoding, parameters)
 
     def _write(self, event: str, **fields: Any) -> Wire:

@@ -14,6 +14,7 @@ from duplex.config import Config
 from duplex.phone.codec import PhoneCodec
 from duplex.phone.line.leg import Switchboard
 from duplex.phone.providers.exotel import ExotelCodec
+from duplex.phone.providers.numbers import numbers_in
 from duplex.phone.providers.plivo import PlivoCodec
 from duplex.phone.providers.signatures import Form, is_signed_by_twilio, key_of, public_url
 from duplex.phone.providers.telnyx import TelnyxCodec
@@ -143,7 +144,10 @@ class PhoneAdmission:
         if isinstance(admitted, HttpAnswer):
             return admitted
         stream = url._replace(scheme="wss" if url.scheme == "https" else "ws")
-        instructions = _Instructions(plain, stream.geturl(), self._config.phone.busy)
+        parameters = numbers_in(plain, form)
+        if name := assistant_in(plain.query):
+            parameters["assistant"] = name
+        instructions = _Instructions(plain, stream.geturl(), self._config.phone.busy, parameters)
         return instructions.answer(is_full=not await self._has_room(admitted))
 
     def switchboard(self, path: str) -> Switchboard | None:
@@ -160,6 +164,7 @@ class _Instructions:
     request: HttpRequest
     url: str  # of the stream
     busy: str
+    parameters: Mapping[str, str]  # of the call; they come back when the stream begins
 
     def answer(self, *, is_full: bool) -> HttpAnswer:
         """Have the provider open the stream, or say that the line is busy."""
@@ -171,7 +176,7 @@ class _Instructions:
                         "type": "websocket",
                         "uri": self.url,
                         "content-type": "audio/l16;rate=16000",
-                        "headers": self._parameters(),
+                        "headers": self.parameters,
                     }
                     action = {"action": "connect", "endpoint": [endpoint]}
                 return HttpAnswer(HTTPStatus.OK, json.dumps([action]).encode())
@@ -193,24 +198,18 @@ class _Instructions:
             url, options = self.url.partition("?")[0], ""
         inside = "".join(
             f"<Parameter name={quoteattr(name)} value={quoteattr(value)}/>"
-            for name, value in self._parameters().items()
+            for name, value in self.parameters.items()
         )
         return f"<Connect><Stream url={quoteattr(url)}{options}>{inside}</Stream></Connect>"
 
     def _plivo(self) -> str:
-        extra = "".join(
-            f" extraHeaders={quoteattr(f'{name}={value}')}"
-            for name, value in self._parameters().items()
-        )
+        # It takes letters and digits: a number goes without its plus.
+        pairs = [f"{name}={value.removeprefix('+')}" for name, value in self.parameters.items()]
+        extra = f" extraHeaders={quoteattr(','.join(pairs))}" if pairs else ""
         return (
             '<Stream bidirectional="true" keepCallAlive="true"'
             f' contentType="audio/x-mulaw;rate=8000"{extra}>{escape(self.url)}</Stream>'
         )
-
-    def _parameters(self) -> dict[str, str]:
-        """The assistant that the address names."""
-        name = assistant_in(self.request.query)
-        return {"assistant": name} if name else {}
 
 
 def assistant_in(query: str) -> str:

@@ -20,6 +20,7 @@ from duplex.logs import AnyLogger, call_logger
 from duplex.phone.codec import Wire
 from duplex.phone.events import CallerAudio, KeyPressed, PhoneEvent, Played, Started, Stopped
 from duplex.phone.sip.info import KeyWays, Way, read_key
+from duplex.phone.sip.invite import told_by
 from duplex.phone.sip.rtp import FRAME_MS, PAYLOAD_TYPES, Address, RtpSocket, RtpStream
 from duplex.phone.sip.sdp import KEY_TYPE, Offer, answer, has_body, own_offer, read_offer
 from duplex.phone.sip.socket import SipSocket
@@ -141,7 +142,7 @@ class SipCall:
                 return False
         else:
             self._accept(self._offer)
-        parameters = {"assistant": self._assistant}
+        parameters = {**told_by(self._call.invite), "assistant": self._assistant}
         started = Started(self._call.call_id, "", self.stream.encoding, parameters)
         self._events.insert(0, started)  # a key may have been pressed already
         self._media = asyncio.create_task(self._run_media())

@@ -194,20 +194,33 @@ async def test_twilio_is_told_to_open_a_stream_with_the_assistant_of_the_address
             X_Twilio_Signature=validator.compute_signature(public, form),
         )
     assert forged.status == 403
-    assert (got.status, got.body) == (200, posted.body)
+    assert (got.status, posted.status) == (200, 200)
     assert got.headers["Content-Type"].startswith("text/xml")
     stream = ElementTree.fromstring(got.body).find("Connect/Stream")
     assert stream is not None
     assert stream.attrib == {"url": "wss://bot.example.org/twilio"}
     (parameter,) = stream
     assert parameter.attrib == {"name": "assistant", "value": 'a"b'}
+    assert {
+        each.get("name"): each.get("value")
+        for each in ElementTree.fromstring(posted.body).iter("Parameter")
+    } == {
+        "assistant": 'a"b',
+        "caller": "+15550100",
+        "called": "+15550199",
+    }
 
 
 async def test_each_provider_is_told_in_its_own_language() -> None:
     async with running_server(OPEN, keys=KEYS) as running:
-        url = f"?assistant=a&token={KEY}"
+        url = f"?assistant=a&token={KEY}&From=%2B1555"
         stream = ws(running.http, "")
-        told = {p: await fetch(running.http + p + url) for p in ("/telnyx", "/plivo", "/vonage")}
+        told = {p: await fetch(running.http + p + url) for p in ("/telnyx", "/plivo")}
+        numbers = {"from": "+1555", "to": "+1666", "conversation_uuid": "x"}
+        body = json.dumps(numbers).encode()
+        told["/vonage"] = await fetch(
+            running.http + "/vonage" + url, body, Content_Type="application/json"
+        )
         assert (await fetch(running.http + "/plivo")).status == 401
         assert (await fetch(running.http + "/telnyx" + url, b"a=b")).status == 200
     telnyx = ElementTree.fromstring(told["/telnyx"].body).find("Connect/Stream")
@@ -216,10 +229,11 @@ async def test_each_provider_is_told_in_its_own_language() -> None:
     plivo = ElementTree.fromstring(told["/plivo"].body).find("Stream")
     assert plivo is not None
     assert plivo.text == f"{stream}/plivo{url}"
-    assert plivo.attrib["extraHeaders"] == "assistant=a"
+    assert plivo.attrib["extraHeaders"] == "caller=1555,assistant=a"
     (vonage,) = json.loads(told["/vonage"].body)
     assert vonage["endpoint"][0]["uri"] == f"{stream}/vonage{url}"
-    assert vonage["endpoint"][0]["headers"] == {"assistant": "a"}
+    headers = {"assistant": "a", "caller": "+1555", "called": "+1666"}
+    assert vonage["endpoint"][0]["headers"] == headers
 
 
 async def test_when_the_server_is_full_callers_are_told_and_streams_closed() -> None:

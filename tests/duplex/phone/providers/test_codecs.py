@@ -116,10 +116,12 @@ def telnyx(law: str, encoding: Encoding, audio: bytes) -> Provider:
                 "call_control_id": "v2:T02",
                 "media_format": {"encoding": law, "sample_rate": 8000, "channels": 1},
                 "custom_parameters": {"assistant": "a"},
+                "from": "+1555",
+                "to": "+1666",
             },
             stream_id="32de",
         ),
-        Started("v2:T02", "", encoding, {"assistant": "a"}),
+        Started("v2:T02", "", encoding, {"assistant": "a", "caller": "+1555", "called": "+1666"}),
         text(
             event="media",
             sequence_number="4",
@@ -180,7 +182,9 @@ EXOTEL = Provider(
             "media_format": {"encoding": "base64", "sample_rate": "8000"},
         },
     ),
-    Started("c", "a", Encoding("pcm16", 8000), {"assistant": "a"}),
+    Started(
+        "c", "a", Encoding("pcm16", 8000), {"assistant": "a", "caller": "+91", "called": "+92"}
+    ),
     text(event="media", stream_sid="s", media={"chunk": "2", "payload": b64(PCM)}),
     text(event="dtmf", stream_sid="s", dtmf={"digit": "7", "duration": "80"}),
     text(event="mark", stream_sid="s", mark={"name": "m1"}),

@@ -1,0 +1,46 @@
+"""What was said in a call, as lines of JSON and as WebVTT. Pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+VOICES = {"user": "Caller", "assistant": "Assistant", "system": "System", "tool": "Tool"}
+_MIN_CUE_S = 0.001  # a cue ends after it begins
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """What one side said, or wrote, at a time. Times are seconds of the call."""
+
+    role: str  # user, assistant, system or tool
+    text: str
+    start: float
+    end: float
+    item_id: str
+    cut: bool = False  # an answer that was interrupted: the text is what was heard
+
+
+def as_jsonl(lines: Iterable[Line]) -> bytes:
+    """Return a JSON object a line."""
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
+def as_vtt(lines: Iterable[Line]) -> str:
+    """Return WebVTT (https://www.w3.org/TR/webvtt1/), with the speaker of each cue as its voice."""
+    cues = ["WEBVTT\n"]
+    for line in lines:
+        end = max(line.end, line.start + _MIN_CUE_S)
+        words = " ".join(line.text.split())
+        cues.append(
+            f"{_time(line.start)} --> {_time(end)}\n"
+            f"<v {VOICES.get(line.role, line.role)}>{_escaped(words)}\n"
+        )
+    return "\n".join(cues)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _time(seconds: float) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"

@@ -1,0 +1,1 @@
+"""A trace of each call, for OpenTelemetry: the call, its turns, and the stages of each."""

@@ -1,0 +1,1 @@
+"""Tells other programs what happens in calls: signed requests, tried again until they are taken."""
