@@ -48,12 +48,6 @@ class Speculation:
         has_words = self.transcript is not None and bool(self.transcript.text)
         return self.wants_reply and (has_words or self.is_unclear) and self.reply is None
 
-    @property
-    def awaits_sound(self) -> bool:
-        """Whether there is a reply that will sound, and nothing can be heard of it yet."""
-        reply = self.reply
-        return reply is not None and reply.plan.modality == "audio" and not reply.delivery.is_ready
-
     async def hear(self, call: CallContext) -> Transcript:
         """Make the exact pass over the turn's audio, which is taken as it is now."""
         try:

@@ -30,7 +30,7 @@ class Ear:
         self.is_closed = True
 
 
-async def silence_to_end_s(ear: Ear | None, words: str = "It is noon.") -> float:
+async def silence_to_end_s(ear: Ear | None, words: str = "Is it noon?") -> float:
     caller = Caller(Script(hears=(words,)))
     caller.parts = replace(caller.parts, end_ear=ear)
     async with caller:
