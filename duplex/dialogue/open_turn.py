@@ -16,6 +16,8 @@ from duplex.turns.turn_detector import TurnDetector
 from engine.errors import EngineError
 from engine.types import Transcript
 
+_EVEN = 0.5  # how complete a turn sounds that nobody has listened to yet
+
 
 @dataclass(slots=True)
 class Speculation:
@@ -128,6 +130,7 @@ class TurnEnds:
             return
         if self._task is not None:
             self._task.cancel()  # its pause is over
+        self._detector.sound_known(_EVEN, paused_from)  # until the answer is there
         sound = self._detector.last_of_turn(turn_from)
         self._task = self._call.spawn(self._judge(sound, paused_from))
 
