@@ -27,7 +27,7 @@ CONFIG = Config(
 )
 QUESTION = Path(__file__).parents[2] / "engine" / "data" / "question_capital.wav"
 RATE_HZ, PIECE = 24_000, 960  # samples, 40 ms
-PAUSE_S = 0.7  # a question that sounds finished ends a turn in a third of it
+PAUSE_S = 0.85  # a question that sounds finished ends a turn in a third of it
 
 
 class _Slow:
