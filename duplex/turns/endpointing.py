@@ -22,7 +22,7 @@ _SOONER_MS = 100  # a sure end is awaited so much less
 _SOUND_MS = 110  # less for each log odd of the sound
 _UNFINISHED_MS = 600  # words that call for more
 _STORY_MS = 300  # several sentences: who has said two may well say a third
-_BRIEF_MS = 850  # a few words that ask nothing: there is often more, and nobody waits for an answer
+_TOLD_MS = 850  # a few words or several sentences that ask nothing: mostly there is more
 _LIMIT = 2.0  # log odds; the network is not believed to be surer
 _BRIEF_WORDS = 8
 _ANSWER_WORDS = 3  # so many answer a question; nobody puts a mark behind them
@@ -73,7 +73,7 @@ def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
     turn is over, and all that is known adds to it.
 
     Who asks is answered soon. A few words that ask nothing are often the beginning of more, unless
-    they answer the assistant.
+    they answer the assistant; and a story goes on.
     """
     words = signs.words
     if words is None or is_dictating(words):
@@ -86,12 +86,13 @@ def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
     least = 1 / (1 + math.exp(_LIMIT))
     p = min(max(signs.completeness, least), 1 - least)
     added_ms = _UNSURE_MS - _SOUND_MS * math.log(p / (1 - p))
-    is_told = 0 < count <= _BRIEF_WORDS and words.rstrip()[-1] != "?" and max(words) < _HAN
+    is_story = _SENTENCE_END.search(words.strip()) is not None
+    is_brief = 0 < count <= _BRIEF_WORDS and max(words) < _HAN and not is_answer
     if is_unfinished:
         added_ms += _UNFINISHED_MS
-    elif is_told and not is_answer:
-        added_ms += _BRIEF_MS
-    if _SENTENCE_END.search(words.strip()):
+    elif (is_brief or is_story) and words.rstrip()[-1] != "?":
+        added_ms += _TOLD_MS
+    if is_story:
         added_ms += _STORY_MS
     shortest_ms = max(1, config.finished_ms - _SOONER_MS)
     return round(min(max(config.finished_ms + added_ms, shortest_ms), config.unfinished_ms))

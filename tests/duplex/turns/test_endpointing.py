@@ -125,9 +125,17 @@ LONG = "I would like to book a table for four people on Friday."
 
 @pytest.mark.parametrize(
     "told",
-    ["We need two tickets.", "Turn on the lights.", "Montreal", "5", "Yes.", "I lost my keys!"],
+    [
+        "We need two tickets.",
+        "Turn on the lights.",
+        "Montreal",
+        "5",
+        "Yes.",
+        "I lost my keys!",
+        "I went to the station this morning. The train had left before I was there.",
+    ],
 )
-def test_a_few_words_that_ask_nothing_are_waited_for(told: str) -> None:
+def test_a_few_words_or_sentences_that_ask_nothing_are_waited_for(told: str) -> None:
     config = EndpointConfig()
     assert wait(told, 1.0) > 900
     assert wait(told, 1.0) <= config.unfinished_ms
