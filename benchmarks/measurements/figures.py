@@ -91,7 +91,7 @@ def _conversation(results: dict[str, Record]) -> dict[str, str]:
 def _turns(results: dict[str, Record]) -> dict[str, str]:
     policies = results["turn_ends.json"]["policies"]
     default, patient, fixed, words = (
-        policies[name] for name in ("default", "low", "fixed 400", "words 300/1000")
+        policies[name] for name in ("default", "low", "fixed 500", "words 300/1000")
     )
     judged = results["interruptions.json"]
     judge = judged["policies"][judged["default"]]
@@ -105,8 +105,8 @@ def _turns(results: dict[str, Record]) -> dict[str, str]:
         "endpoint-low-delay": ms(patient["delay_mean_ms"]),
         "endpoint-words-cut": str(words["cut"]),
         "endpoint-words-delay": ms(words["delay_mean_ms"]),
-        "endpoint-400-cut": str(fixed["cut"]),
-        "endpoint-400-delay": ms(fixed["delay_mean_ms"]),
+        "endpoint-500-cut": str(fixed["cut"]),
+        "endpoint-500-delay": ms(fixed["delay_mean_ms"]),
         "judge-caught": f"{judge['caught']} of {judge['interruptions']}",
         "judge-p50": ms(judge["delay_p50_ms"]),
         "judge-p95": ms(judge["delay_p95_ms"]),

@@ -67,7 +67,8 @@ def endpointing(people: Record, made: Record) -> list[str]:
         "from the end of speech to the endpoint, in recordings of people. `words A/B` waits A ms "
         "after words that sound finished and B ms after others; `smart turn` asks the network "
         "alone; `default` asks both, and `low` and `high` are eagerness. The decision is in "
-        "[record 80](../decisions/0080-turn-ends-on-recordings.md).",
+        "[record 80](../decisions/0080-turn-ends-on-recordings.md) and "
+        "[134](../decisions/0134-who-asks-is-answered-who-tells-may-go-on.md).",
         *source("turn_ends.json", people),
         "Reproduce with `python -m benchmarks.turn_taking --data DIR --json FILE`.",
         "",

@@ -35,6 +35,9 @@ WORDS_SAMPLES = 24 * SAMPLE_RATE  # of a turn; the server too hears the end of a
 HEARING = 3  # raise it when what is kept changes
 SAID_EVERY = 20  # recordings
 _MS = SAMPLE_RATE // 1000
+# Kinds of recordings that are what people say when they were asked: a word, a digit, letters. The
+# server knows that it has asked.
+ANSWERS = frozenset(["short", "digits", "spelling"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,14 @@ class Pause:
 
     ``silence_ms`` is None at the end of the turn; ``lag_ms`` is then how far behind the true end
     of speech the detector put the pause's start, 0 where that end is not known. ``completeness``
-    is the network's.
+    is the network's. ``is_asked``: it is of a recording that can only be an answer, see `ANSWERS`.
     """
 
     words: str
     completeness: float
     silence_ms: float | None
     lag_ms: float | None
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +141,16 @@ def clip_of(folder: Path, row: dict[str, Any], listener: Listener, cache: Path) 
         written = kept.with_suffix(f".{os.getpid()}")
         written.write_text(json.dumps(found), "utf-8")
         written.replace(kept)
-    source = row.get("source")
+    source, kind = row.get("source"), str(row.get("kind") or "unknown")
     return Clip(
         row["file"],
-        str(row.get("kind") or "unknown"),
+        kind,
         str(row.get("language") or "unknown"),
         str(row.get("speaker") or row["file"]),
         str(source.get("repository", "")) if isinstance(source, dict) else str(source or ""),
         found["turns"],
         found["words"],
-        tuple(Pause(**pause) for pause in found["pauses"]),
+        tuple(Pause(**{**p, "is_asked": kind in ANSWERS}) for p in found["pauses"]),
     )
 
 

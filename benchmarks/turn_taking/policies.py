@@ -38,7 +38,7 @@ def policies() -> dict[str, Policy]:
     """Name -> the silence to wait, in ms."""
 
     def judged(config: EndpointConfig) -> Policy:
-        return lambda p: silence_to_end_ms(PauseSigns(p.words, p.completeness), config)
+        return lambda p: silence_to_end_ms(PauseSigns(p.words, p.completeness, p.is_asked), config)
 
     rows: dict[str, Policy] = {
         "default": judged(EndpointConfig()),

@@ -15,6 +15,7 @@ from duplex.dialogue.languages import answer_line
 from duplex.dialogue.observers import Observers
 from duplex.dialogue.outbox import Outbox
 from duplex.dialogue.parts import Parts
+from duplex.interruption.words import has_asked
 from duplex.logs import call_logger
 from duplex.metrics import Clock, Metrics
 from duplex.protocol.conversation import Conversation, is_shown
@@ -145,6 +146,14 @@ class CallContext:
     def transcribes(self) -> bool:
         """Whether the client wants the caller's words."""
         return self.session_config.audio.input.transcription is not None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the last thing that was said is a question of the assistant's."""
+        items = self.conversation.items
+        if not items or not isinstance(items[-1], MessageItem):
+            return False
+        return items[-1].role == "assistant" and has_asked(items[-1].text)
 
     def can_say(self, plan: ResponsePlan) -> bool:
         """Whether given words can be said in a response; not by a voice that the brain drives."""

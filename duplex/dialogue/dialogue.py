@@ -184,13 +184,16 @@ class Dialogue:
     async def _work_on(self, speculation: Speculation, turn: OpenTurn) -> None:
         """Find the words of a turn, and begin a reply to them. The turn may be committed in
         between, or before: then the speculation has its item's id."""
-        words = await speculation.hear(self._call)
+        call = self._call
+        words = await speculation.hear(call)
         self._reopening.settle(turn, speculation)
         if speculation.item_id is not None:
             self._words_known(speculation, speculation.item_id)
         else:
             words = speculation.transcript or words
-            self._detector.words_known(words.text, resumes=speculation.resumes)
+            self._detector.words_known(
+                words.text, is_asked=call.is_asked, resumes=speculation.resumes
+            )
         if speculation.needs_reply:
             self._begin_reply(speculation)
         self._commit_if_over()
@@ -237,7 +240,8 @@ class Dialogue:
         speculation = self._opened.speculation
         if speculation is not None:
             speculation.marks.reach("endpoint")
-            if ended.may_wait and speculation.awaits_sound:
+            reply = speculation.reply
+            if ended.may_wait and reply is not None and not reply.delivery.is_ready:
                 return False
         self._detector.end_turn()
         self._commit(ended)

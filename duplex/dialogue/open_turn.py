@@ -16,6 +16,8 @@ from duplex.turns.turn_detector import TurnDetector
 from engine.errors import EngineError
 from engine.types import Transcript
 
+_EVEN = 0.5  # how complete a turn sounds that nobody has listened to yet
+
 
 @dataclass(slots=True)
 class Speculation:
@@ -47,12 +49,6 @@ class Speculation:
         """Whether somebody spoke, a reply to that is due, and none was begun."""
         has_words = self.transcript is not None and bool(self.transcript.text)
         return self.wants_reply and (has_words or self.is_unclear) and self.reply is None
-
-    @property
-    def awaits_sound(self) -> bool:
-        """Whether there is a reply that will sound, and nothing can be heard of it yet."""
-        reply = self.reply
-        return reply is not None and reply.plan.modality == "audio" and not reply.delivery.is_ready
 
     async def hear(self, call: CallContext) -> Transcript:
         """Make the exact pass over the turn's audio, which is taken as it is now."""
@@ -134,6 +130,7 @@ class TurnEnds:
             return
         if self._task is not None:
             self._task.cancel()  # its pause is over
+        self._detector.sound_known(_EVEN, paused_from)  # until the answer is there
         sound = self._detector.last_of_turn(turn_from)
         self._task = self._call.spawn(self._judge(sound, paused_from))
 

@@ -92,6 +92,8 @@ class Reply:
         audio = rest.audio if rest else ()
         rate_hz = speech.output_hz if speech else _TEXT_HZ
         self.delivery = Delivery(self.state, marks, call.clock, rate_hz, audio)
+        if speech is None:
+            self.delivery.is_ready = True  # there is no sound to wait for
         self.pipeline = SpeechPipeline(speech, self.state, self.delivery)
         self._is_usage_sent = False
 

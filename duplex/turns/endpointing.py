@@ -15,14 +15,18 @@ from duplex.turns.dictation import is_dictating
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 _COMMA_MS = 150
-# Where the sound is known: what is added to the shortest wait. Decision record 0080 says how these
-# were chosen, and what they give.
+# Where the sound is known: what is added to the shortest wait. Decision records 0080 and 0133 say
+# how these were chosen, and what they give.
 _UNSURE_MS = 10  # at even odds
 _SOONER_MS = 100  # a sure end is awaited so much less
 _SOUND_MS = 110  # less for each log odd of the sound
 _UNFINISHED_MS = 600  # words that call for more
 _STORY_MS = 300  # several sentences: who has said two may well say a third
+_TOLD_MS = 850  # a few words or several sentences that ask nothing: mostly there is more
 _LIMIT = 2.0  # log odds; the network is not believed to be surer
+_BRIEF_WORDS = 8
+_ANSWER_WORDS = 3  # so many answer a question; nobody puts a mark behind them
+_HAN = "\u2e80"  # from here on letters are words, which are not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,12 @@ class PauseSigns:
             begin yet, so waiting costs nothing. "" if it heard no words.
         completeness: the probability that the turn is over by its sound. None while that is not
             known, or if nothing listens for it.
+        is_asked: the assistant has just asked something.
     """
 
     words: str | None = None
     completeness: float | None = None
+    is_asked: bool = False
 
 
 def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
@@ -65,19 +71,28 @@ def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
     anything from a little less than the first to the second. In speech, the pauses that last longer
     than w are a share of about exp(-w / T); then the best wait falls with the log odds that the
     turn is over, and all that is known adds to it.
+
+    Who asks is answered soon. A few words that ask nothing are often the beginning of more, unless
+    they answer the assistant; and a story goes on.
     """
     words = signs.words
     if words is None or is_dictating(words):
         return config.unfinished_ms
-    is_unfinished = looks_unfinished(words)
+    count = len(words.split())
+    is_answer = signs.is_asked and count <= _ANSWER_WORDS
+    is_unfinished = ends_openly(words) if is_answer else looks_unfinished(words)
     if signs.completeness is None:
         return config.unfinished_ms if is_unfinished else config.finished_ms
     least = 1 / (1 + math.exp(_LIMIT))
     p = min(max(signs.completeness, least), 1 - least)
     added_ms = _UNSURE_MS - _SOUND_MS * math.log(p / (1 - p))
+    is_story = _SENTENCE_END.search(words.strip()) is not None
+    is_brief = 0 < count <= _BRIEF_WORDS and max(words) < _HAN and not is_answer
     if is_unfinished:
         added_ms += _UNFINISHED_MS
-    if _SENTENCE_END.search(words.strip()):
+    elif (is_brief or is_story) and words.rstrip()[-1] != "?":
+        added_ms += _TOLD_MS
+    if is_story:
         added_ms += _STORY_MS
     shortest_ms = max(1, config.finished_ms - _SOONER_MS)
     return round(min(max(config.finished_ms + added_ms, shortest_ms), config.unfinished_ms))
@@ -129,6 +144,8 @@ _NEVER_LAST = _words(
 # These are last only in a question of this kind: "Which team did she play for?"
 _PREPOSITIONS = _words("of for from with at to into onto between about like by via than")
 _QUESTION_WORDS = _words("what which who whom whose where when how why")
+# After these more of a question comes, if it began with an auxiliary.
+_LEADING_QUESTION_WORDS = _QUESTION_WORDS - _words("why")
 # These lead up to something when they are all that was said.
 _OPENERS = _words("so well now then also anyway actually basically like maybe because hello hi hey")
 _OPEN_ENDINGS = (
@@ -193,9 +210,14 @@ def ends_openly(transcript: str) -> bool:
 
 
 def _only_leads_up(words: list[str], sentence: str) -> bool:
-    """Whether a sentence, given also as its words, is an opener or a subordinate clause alone."""
+    """Whether a sentence, given also as its words, is an opener or a subordinate clause alone, or
+    stops before what its last words lead up to: "the capital of", "could you explain what"."""
     if len(words) == 1:
         return words[0] in _OPENERS
+    if words[-1] == "of" and words[-3:-2] == ["the"]:
+        return True
+    if words[-1] in _LEADING_QUESTION_WORDS and words[0] in _AUXILIARIES:
+        return True
     return (
         words[0] in _SUBORDINATORS
         and words[1] not in _AUXILIARIES

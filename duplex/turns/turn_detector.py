@@ -157,12 +157,13 @@ class TurnDetector:
         wanted = min(self.now_sample - from_sample, _LAST_MS * _MS)
         return np.concatenate(self._recent)[-max(1, wanted) :]
 
-    def words_known(self, words: str, *, resumes: bool = False) -> None:
+    def words_known(self, words: str, *, is_asked: bool = False, resumes: bool = False) -> None:
         """The ear has the words up to the pause: the turn may be over by now, see `find_end`.
-        ``resumes``: they interrupt nothing, and the reply that they stopped is to go on."""
+        ``is_asked``: the assistant has just asked something. ``resumes``: the words interrupt
+        nothing, and the reply that they stopped is to go on."""
         if self._detection is not None:
             speech = self._speech
-            speech.signs = replace(speech.signs, words=words)
+            speech.signs = replace(speech.signs, words=words, is_asked=is_asked)
             if resumes:
                 speech.resuming_ms = resuming_ms(is_hum(words), self._detection.endpoint)
 
@@ -202,7 +203,7 @@ class TurnDetector:
     @property
     def speaking_ms(self) -> int:
         """How long ago the open turn began to sound; 0 if there is none, or it is in a pause."""
-        return self.speech_ms(self.now_sample) if self._detector.is_speaking else 0
+        return self.speech_ms(self.now_sample) if self._detector.paused_from is None else 0
 
     def speech_ms(self, to_sample: int) -> int:
         """How long the open turn was at ``to_sample``; 0 if there is none."""

@@ -30,7 +30,7 @@ class Ear:
         self.is_closed = True
 
 
-async def silence_to_end_s(ear: Ear | None, words: str = "It is noon.") -> float:
+async def silence_to_end_s(ear: Ear | None, words: str = "Is it noon?") -> float:
     caller = Caller(Script(hears=(words,)))
     caller.parts = replace(caller.parts, end_ear=ear)
     async with caller:
@@ -67,3 +67,32 @@ def test_it_is_closed_with_the_other_models() -> None:
     ear = Ear(1.0)
     replace(Caller().parts, end_ear=ear).close()
     assert ear.is_closed
+
+
+@pytest.mark.parametrize("ear", [Ear(None), Ear(1.0, takes_s=0.6)])
+def test_a_few_words_are_waited_for_although_the_sound_is_judged_late(ear: Ear) -> None:
+    told = virtual(silence_to_end_s(ear, "We need two tickets."))
+    assert told == pytest.approx(1.0, abs=0.05)
+    assert virtual(silence_to_end_s(None, "We need two tickets.")) < 0.4
+
+
+async def answer_to_end_s(words: str, reply: str) -> float:
+    """The silence that ends a turn of ``words`` which follows the ``reply``."""
+    caller = Caller(Script(hears=("What time is it?", words), says=(reply,)))
+    caller.parts = replace(caller.parts, end_ear=Ear(1.0))
+    async with caller:
+        await caller.speak(1.0)
+        await caller.pause(4.0)
+        await caller.speak(1.0)
+        began = caller.now_s
+        await caller.pause(3.0)
+    committed = "input_audio_buffer.committed"
+    times = zip(caller.events, caller.times_s, strict=True)
+    return [at_s for event, at_s in times if event["type"] == committed][1] - began
+
+
+def test_a_word_that_answers_the_assistant_ends_a_turn_sooner_than_one_that_does_not() -> None:
+    asked = virtual(answer_to_end_s("Montreal", "It is ten. Which city are you in?"))
+    told = virtual(answer_to_end_s("Montreal", "It is ten in the city that you are in."))
+    assert asked < 0.4
+    assert told > 0.9

@@ -17,6 +17,10 @@ from duplex.turns.endpointing import (
         "Yes.",
         "No, thank you.",
         "Which team did she play for?",
+        "What is the table made of?",
+        "Who do you think of?",
+        "You did what?",
+        "Can you tell me why?",
         "What are you looking for?",
         "Where are you from?",
         "Turn it on.",
@@ -67,6 +71,9 @@ def test_finished(words: str) -> None:
         "Please send it to.",
         "Could you send it to?",
         "Can you tell me?",
+        "What is the capital of?",
+        "Tell me the history of.",
+        "Could you explain what?",
         "First of all.",
         "My number is 555.",
         "It's 415.",
@@ -88,23 +95,69 @@ def test_the_wait_follows_from_the_words(words: str | None, expected: int) -> No
     assert silence_to_end_ms(PauseSigns(words), EndpointConfig(300, 800)) == expected
 
 
-def wait(words: str, completeness: float, config: EndpointConfig | None = None) -> int:
-    return silence_to_end_ms(PauseSigns(words, completeness), config or EndpointConfig())
+def wait(
+    words: str,
+    completeness: float,
+    config: EndpointConfig | None = None,
+    *,
+    is_asked: bool = False,
+) -> int:
+    return silence_to_end_ms(PauseSigns(words, completeness, is_asked), config or EndpointConfig())
 
 
 def test_the_surer_the_sound_the_shorter_the_wait() -> None:
-    waits = [wait("It is noon.", p / 20) for p in range(21)]
+    waits = [wait("Is it noon?", p / 20) for p in range(21)]
     assert waits == sorted(waits, reverse=True)
     assert waits[0] > EndpointConfig().finished_ms > waits[-1] >= 200
     assert len(set(waits)) > 10
 
 
 def test_words_that_call_for_more_and_several_sentences_are_waited_for() -> None:
-    once = wait("It is noon.", 0.9)
+    once = wait("Is it noon?", 0.9)
     assert once < wait("It is the", 0.9) <= EndpointConfig().unfinished_ms
-    assert once < wait("It is noon. We go home.", 0.9) <= EndpointConfig().unfinished_ms
-    assert wait("It is 3.5 degrees.", 0.9) == once
+    assert once < wait("It is noon. Do we go home?", 0.9) <= EndpointConfig().unfinished_ms
+    assert wait("Is it 3.5 degrees?", 0.9) == once
     assert wait("My number is 33, 4", 1.0) == EndpointConfig().unfinished_ms
+
+
+LONG = "I would like to book a table for four people on Friday."
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "We need two tickets.",
+        "Turn on the lights.",
+        "Montreal",
+        "5",
+        "Yes.",
+        "I lost my keys!",
+        "I went to the station this morning. The train had left before I was there.",
+    ],
+)
+def test_a_few_words_or_sentences_that_ask_nothing_are_waited_for(told: str) -> None:
+    config = EndpointConfig()
+    assert wait(told, 1.0) > 900
+    assert wait(told, 1.0) <= config.unfinished_ms
+    asked = wait("What is the capital of France?", 1.0)
+    assert asked == wait(LONG, 1.0) == config.finished_ms - 100
+    assert wait(told, 1.0, from_eagerness("high")) <= from_eagerness("high").unfinished_ms
+
+
+@pytest.mark.parametrize("answer", ["Yes.", "5", "Montreal", "Two tickets.", "10 of clubs"])
+def test_a_few_words_that_answer_the_assistant_end_a_turn_soon(answer: str) -> None:
+    assert wait(answer, 1.0, is_asked=True) == EndpointConfig().finished_ms - 100
+    assert wait(answer, 1.0) > wait(answer, 1.0, is_asked=True)
+
+
+def test_a_question_does_not_make_sentences_and_open_words_answers() -> None:
+    for words in ("We need two tickets.", "and the", "My number is 33, 4"):
+        assert wait(words, 0.9, is_asked=True) == wait(words, 0.9)
+
+
+@pytest.mark.parametrize("words", ["\u4eca\u5929\u5929\u6c14\u5f88\u597d\u3002", ""])
+def test_words_that_cannot_be_counted_are_not_few(words: str) -> None:
+    assert wait(words, 1.0) < 700
 
 
 @pytest.mark.parametrize("completeness", [0.0, 0.3, 1.0])

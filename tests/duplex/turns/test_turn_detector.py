@@ -287,7 +287,7 @@ def test_a_sound_that_is_complete_ends_the_turn_sooner_and_only_at_its_own_pause
     (first,) = [event for event in call.told if isinstance(event, PauseStarted)]
     call.hear(320, 0.5, None)
     call.hear(96, 0.0, None)
-    call.hearing.words_known("It is noon.")
+    call.hearing.words_known("Is it noon?")
     call.hearing.sound_known(1.0, first.at_sample)  # too late: that pause is over
     call.hear(128, 0.0, None)
     assert not any(isinstance(event, TurnEnded) for event in call.told)
