@@ -43,7 +43,7 @@ _HARD_LIMIT = 5  # sessions for each call: those of its recordings, and of repli
 _STOPPING = 1012
 _POLICY_VIOLATION = 1008
 _NOBODY: Any = object()
-_PING_S = 10.0
+_PING_S, _PONG_S = 10.0, 20.0  # between signs of life, and for the answer to one
 _QUEUED_FRAMES = 64
 
 
@@ -146,7 +146,7 @@ class EngineHost:
                 max_queue=_QUEUED_FRAMES,
                 open_timeout=self._config.limits.handshake_s,
                 ping_interval=_PING_S,
-                ping_timeout=_PING_S,
+                ping_timeout=_PONG_S,
                 close_timeout=1.0,
                 server_header=None,
                 ssl=tls_context(server),

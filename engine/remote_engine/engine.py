@@ -31,7 +31,7 @@ from engine.remote_engine.sounds import KnownSounds
 logger = logging.getLogger(__name__)
 
 _OPEN_S = 3.0  # for an engine to answer an upgrade
-_PING_S = 10.0  # between signs of life, and for the answer to one
+_PING_S, _PONG_S = 10.0, 20.0  # between signs of life, and for the answer to one
 _AGAIN_S = 0.5, 5.0  # between attempts to reach an engine that is gone: at first, at the most
 _SPARE_S = 10.0  # for a caller who was let in to begin the call
 _FULL = "All engines are full. Try again later."
@@ -219,7 +219,7 @@ class RemoteEngine:
             ssl=self._tls_of(address),
             open_timeout=_OPEN_S,
             ping_interval=_PING_S,
-            ping_timeout=_PING_S,
+            ping_timeout=_PONG_S,
             close_timeout=1.0,
             compression=None,
             max_size=wire.MAX_FRAME_BYTES,
