@@ -46,6 +46,8 @@ def check(config: Config) -> None:
     config.brain.check_kind(config.brain.kind)
     if bool(config.engine.urls) != (config.engine.kind == "remote"):
         raise ConfigError('engine.kind = "remote" and engine.url go together')
+    if config.voice.kind == "remote" and config.engine.kind != "remote":
+        raise ConfigError('voice.kind = "remote" is the voice of engine.kind = "remote"')
     if config.brain.thinking not in ("off", "before") and config.brain.kind != "native":
         raise ConfigError(f'brain.thinking = "{config.brain.thinking}" needs brain.kind = "native"')
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):

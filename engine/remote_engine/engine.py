@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection as BlockingConnection
 from websockets.sync.client import connect as connect_blocking
 
 from engine.ear.passage import Passage, Wish
@@ -108,14 +109,7 @@ class RemoteEngine:
         failures = []
         for address in self.addresses:
             try:
-                with connect_blocking(
-                    self._target(address, wire.LINK_PATH),
-                    additional_headers=self._headers(),
-                    ssl=self._tls_of(address),
-                    open_timeout=_OPEN_S,
-                    compression=None,
-                    proxy=None,
-                ) as socket:
+                with self._open_blocking(address, wire.LINK_PATH) as socket:
                     about = wire.on_link(_bytes(socket.recv(_OPEN_S)))
             except (OSError, WebSocketException, ValueError) as error:
                 failures.append(f"{address.url}: {_said(error)}")
@@ -124,6 +118,33 @@ class RemoteEngine:
                 self.about = about
                 return about
         raise EngineError("; ".join(failures) or "no engine says what it is")
+
+    def open_voice(self, name: str, speed: float) -> BlockingConnection:
+        """A socket to the voice of that name, for one answer. Blocks.
+
+        Raises:
+            EngineError: there is no engine.
+        """
+        for address in sorted(self.addresses, key=lambda address: address.rank):
+            try:
+                return self._open_blocking(address, wire.VOICE_PATH, voice=name, speed=str(speed))
+            except (OSError, WebSocketException) as error:
+                logger.warning("%s does not speak: %s", address.url, _said(error))
+        raise EngineError(_AWAY)
+
+    def _open_blocking(self, address: Address, path: str, **query: str) -> BlockingConnection:
+        return connect_blocking(
+            self._target(address, path, **query),
+            additional_headers=self._headers(),
+            ssl=self._tls_of(address),
+            open_timeout=_OPEN_S,
+            close_timeout=1.0,
+            compression=None,
+            ping_interval=None,
+            max_size=wire.MAX_FRAME_BYTES,
+            proxy=None,
+            user_agent_header=None,
+        )
 
     def open(self) -> RemoteSession:
         """Start a call, at the place that was kept for it if one was."""
@@ -213,8 +234,9 @@ class RemoteEngine:
     async def _open_socket(
         self, address: Address, path: str, *, wants_room: bool = False
     ) -> ClientConnection:
+        query = {"new": "1"} if wants_room else {}
         return await connect(
-            self._target(address, path, wants_room=wants_room),
+            self._target(address, path, **query),
             additional_headers=self._headers(),
             ssl=self._tls_of(address),
             open_timeout=_OPEN_S,
@@ -255,9 +277,8 @@ class RemoteEngine:
         elif self.about is None:
             self.about = frame
 
-    def _target(self, address: Address, path: str, *, wants_room: bool = False) -> str:
-        query = {"edge": self._edge, **({"new": "1"} if wants_room else {})}
-        return f"{address.url}{path}?{urlencode(query)}"
+    def _target(self, address: Address, path: str, **query: str) -> str:
+        return f"{address.url}{path}?{urlencode({'edge': self._edge, **query})}"
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
