@@ -45,7 +45,6 @@ class Address:
 
     url: str  # ws:// or wss://, host and port
     state: wire.State | None = None  # None while there is no link to it
-    process: str = ""  # its name; set by the link
 
     def is_leaving(self) -> bool:
         """Whether it is about to stop."""
@@ -256,7 +255,6 @@ class RemoteEngine:
                 socket = await self._open_socket(address, wire.LINK_PATH)
                 wait_s = _AGAIN_S[0]
                 async with socket:
-                    address.process = _process(socket)
                     async for data in socket:
                         self._learn(address, wire.on_link(_bytes(data)))
             except (OSError, WebSocketException, ValueError) as error:
@@ -276,6 +274,8 @@ class RemoteEngine:
             address.state = frame
         elif self.about is None:
             self.about = frame
+        elif frame.model != self.about.model:
+            logger.warning("%s has %s, not %s", address.url, frame.model, self.about.model)
 
     def _target(self, address: Address, path: str, **query: str) -> str:
         return f"{address.url}{path}?{urlencode({'edge': self._edge, **query})}"
