@@ -56,7 +56,7 @@ class Desk:
         places: list[Place] = []
 
         async def counted(request: http.HttpRequest) -> http.HttpAnswer | http.StreamedAnswer:
-            place = await self.calls.reserve(owner)
+            place = await self.calls.reserve(owner, is_call=False)
             if isinstance(place, Refusal):
                 return self._refused(place)
             places.append(place)

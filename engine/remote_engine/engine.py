@@ -205,6 +205,11 @@ class RemoteEngine:
         asyncio.get_running_loop().call_later(_SPARE_S + 0.1, self._expire)
         return None
 
+    def release(self) -> None:
+        """Give a place back: its call will not come."""
+        if self._spares:
+            self._close_soon(self._spares.popleft().line)
+
     async def connect(self) -> Line:
         """Connect a call that was let in to whichever process there is.
 
