@@ -7,10 +7,12 @@ Serve keeps each socket with its replica and scales by open sockets. What it doe
 
 - It answers a caller past ``max_ongoing_requests`` with silence or 500. So the server refuses
   first, with ``server_full`` and 1013: its ``max_calls`` is below Serve's bound.
-- It does not tell a replica that it is to stop. So replicas ask a board, an actor of a name, every
-  two seconds whether they should drain: ``python -m docker.serve_app drain REPLICA`` puts one
-  there. A replica that has drained ends, and Serve begins another. What a rolling update cuts, it
-  cuts after ``graceful_shutdown_timeout_s``.
+- It does not tell a replica that it is to stop, and cuts its sockets after
+  ``graceful_shutdown_timeout_s``. So each replica looks every second whether the controller has it
+  as stopping, in a rolling update or when there are fewer calls, and then drains: answers are
+  finished, and callers are told (1012). ``server.drain_s`` has to be less than that timeout.
+- It does not let a single replica be taken out. ``python -m docker.serve_app drain REPLICA`` puts
+  its name on a board, an actor of a name; that replica drains and ends, and Serve begins another.
 
 The configuration is the file that DUPLEX_CONFIG names, or the defaults; the key is in
 DUPLEX_API_KEY.
@@ -26,13 +28,16 @@ from typing import Any
 import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.context import _get_global_client  # what `serve.status` uses, which names no replica
+from ray.serve.exceptions import RayServeException
 
 from duplex import AsgiApp, load_config
 
 logger = logging.getLogger(__name__)
 
 _BOARD, _NAMESPACE = "duplex-drain", "duplex"
-_LOOK_S = 2.0
+_LOOK_S = 1.0
+_STOPPING = "STOPPING"
 
 
 @ray.remote(num_cpus=0)
@@ -71,16 +76,27 @@ class Edge:
         await self._inner(scope, receive, send)
 
     async def _watch(self) -> None:
-        me = serve.get_replica_context().replica_id.unique_id
+        context = serve.get_replica_context()
+        me, place = context.replica_id.unique_id, (context.app_name, context.deployment)
         while True:
             try:
+                if await asyncio.to_thread(_is_stopping, me, *place):
+                    await self._inner.drain()
+                    return  # Serve ends it
                 if me in await board().names.remote():
                     break
-            except RayError as error:
-                logger.warning("the board of replicas to drain cannot be read: %s", error)
+            except (RayError, RayServeException) as error:
+                logger.warning("it is not known whether to drain: %s", error)
             await asyncio.sleep(_LOOK_S)
         await self._inner.drain()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_stopping(replica: str, app: str, deployment: str) -> bool:
+    """Whether the controller is about to stop ``replica``. Blocks."""
+    applications = _get_global_client().get_serve_details()["applications"]
+    replicas = applications.get(app, {}).get("deployments", {}).get(deployment, {})["replicas"]
+    return any(each["replica_id"] == replica and each["state"] == _STOPPING for each in replicas)
 
 
 def configured() -> Edge:

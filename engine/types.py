@@ -42,6 +42,9 @@ class Elsewhere(Protocol):
         """Keep a place for the call that is opened next; returns why there is none, in words for
         the caller. A place that no call takes is given back after some seconds."""
 
+    def release(self) -> None:
+        """Give a place back: its call will not come."""
+
 
 class Sound(Protocol):
     """The audio of a turn as the brain itself heard it. Only the engine that made it can read it.

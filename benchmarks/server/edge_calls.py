@@ -101,7 +101,7 @@ class Caller:
     async def _read(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for text in socket:
-                if '"response.output_audio.delta"' in text[:80]:  # type: ignore[operator]
+                if '"response.output_audio.delta"' in text[:80]:
                     self._hear(len(json.loads(text)["delta"]) * 3 // 4 / 48_000)
 
     def _hear(self, lasts_s: float) -> None:

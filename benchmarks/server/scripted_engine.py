@@ -18,10 +18,10 @@ from duplex.dialogue.parts import Parts
 from duplex.protocol.session_config import SessionConfig
 from duplex.server import memory
 from duplex.testing.engine import Script
-from duplex.testing.steps import TimedSteps
 from duplex.testing.turns import LoudnessVad
 from duplex.testing.voice import ScriptedVoice
 from duplex.toml_file import parse_assignment
+from engine.worker import Worker
 
 AT_ONCE = Script(hears=SCRIPT.hears, says=(ANSWER,), ear_s=0, piece_s=0)
 
@@ -32,9 +32,12 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(None, {"server.port": 0, **dict(map(parse_assignment, given))})
     logs.configure(config.server.log_format, verbose=False)
     engine = ForgetfulEngine(AT_ONCE if "--at-once" in arguments else SCRIPT)
-    parts = Parts(engine, LoudnessVad(), ScriptedVoice(), TimedSteps(), SessionConfig())
+    parts = Parts(engine, LoudnessVad(), ScriptedVoice(), Worker("voice"), SessionConfig())
     memory.settle()
-    asyncio.run(EngineHost(config, parts).run(lambda url: print(url, flush=True)))
+    try:
+        asyncio.run(EngineHost(config, parts).run(lambda url: print(url, flush=True)))
+    finally:
+        parts.close()
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ here. Model code is imported inside the functions, so that the command line star
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from duplex.app.build_ear import VOICE_LANGUAGES, ear_model, load_ear, tell_unspoken
-from duplex.app.build_elsewhere import as_engine_has_it, is_elsewhere, load_elsewhere
+from duplex.app.build_elsewhere import as_engine_has_it, with_elsewhere
 from duplex.app.build_native import load_native, load_own_voice
 from duplex.app.build_remote import (
     REMOTE,
@@ -98,9 +97,7 @@ def load(
     defaults = defaults_of(config, given)
     with progress.task("loading the plug-ins"):
         given = with_plugins(config, given)
-    elsewhere = load_elsewhere(config.engine) if is_elsewhere(config, given) else None
-    if elsewhere is not None:
-        given = replace(given, engine=elsewhere)
+    given, elsewhere = with_elsewhere(config, given)
     config = ask_services(config, given)
     install(config, store, progress, given)
     with progress.task("loading the models"):
@@ -114,10 +111,8 @@ def load(
         tell_unspoken(config.ear, spoken)
     own = is_made(config, given, "brain") and config.brain.kind == "native"
     options = generation(config, store.path(config.brain.model) if own else None, given)
-    if elsewhere is not None:
-        defaults, options = as_engine_has_it(config, elsewhere, defaults)
     worker = Worker("voice", speakers(config, given))
-    return Parts(
+    parts = Parts(
         engine,
         vad,
         voice,
@@ -129,6 +124,7 @@ def load(
         voice_languages=spoken,
         end_ear=_load_end_ear(store) if _listens(config, given) else None,
     )
+    return parts if elsewhere is None else as_engine_has_it(parts, config, elsewhere)
 
 
 def defaults_of(config: Config, given: Given = NOTHING_GIVEN) -> "SessionConfig":

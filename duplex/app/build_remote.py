@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from duplex.app.plugins import Given, is_made
+from duplex.app.plugins import ELSEWHERE, Given, is_made
 from duplex.config import Config
 from duplex.errors import ConfigError
 
@@ -70,7 +70,8 @@ def asked_services(config: Config, given: Given) -> tuple[Config, list[str]]:
 
 def speakers(config: Config, given: Given) -> int:
     """How many answers may be spoken at a time: one, where this machine computes them."""
-    return _SPEAKERS if config.voice.kind == REMOTE and is_made(config, given, "voice") else 1
+    is_asked = config.voice.kind == REMOTE and is_made(config, given, "voice")
+    return _SPEAKERS if is_asked or config.voice.kind == ELSEWHERE else 1
 
 
 def load_remote_brain(config: Config) -> "OpenAIBrain":

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from duplex.app.hosted_session import HostedSession
+from duplex.app.hosted_voice import HostedUtterance
 from duplex.config import Config
 from duplex.dialogue.interfaces import Engine
 from duplex.dialogue.languages import HearsLanguages
@@ -43,7 +44,7 @@ _HARD_LIMIT = 5  # sessions for each call: those of its recordings, and of repli
 _STOPPING = 1012
 _POLICY_VIOLATION = 1008
 _NOBODY: Any = object()
-_PING_S = 10.0
+_PING_S, _PONG_S = 10.0, 20.0  # between signs of life, and for the answer to one
 _QUEUED_FRAMES = 64
 
 
@@ -87,6 +88,7 @@ class EngineHost:
         self.metrics = Metrics()
         self.load = Load(config.limits, self.metrics)
         self.process = secrets.token_urlsafe(12)  # its name, which another after it has not
+        self.answers = 0  # that are being spoken
         self._sessions: dict[ServerConnection, HostedSession | None] = {}  # None: being opened
         self._edges: dict[str, _Edge] = {}
         self._links: set[asyncio.Event] = set()  # set when there is something to tell
@@ -146,7 +148,7 @@ class EngineHost:
                 max_queue=_QUEUED_FRAMES,
                 open_timeout=self._config.limits.handshake_s,
                 ping_interval=_PING_S,
-                ping_timeout=_PING_S,
+                ping_timeout=_PONG_S,
                 close_timeout=1.0,
                 server_header=None,
                 ssl=tls_context(server),
@@ -214,12 +216,12 @@ class EngineHost:
             return _answer(HTTPStatus.UNAUTHORIZED, "a key is needed: Authorization: Bearer")
         if url.path == "/metrics" and owner.may_read_metrics:
             return self._metrics_page()
-        if url.path not in (wire.CALL_PATH, wire.LINK_PATH):
+        if url.path not in (wire.CALL_PATH, wire.LINK_PATH, wire.VOICE_PATH):
             return _answer(
                 HTTPStatus.NOT_FOUND, "this is an engine: name it in engine.url of an edge"
             )
-        if url.path == wire.LINK_PATH:
-            return None
+        if url.path != wire.CALL_PATH:
+            return None  # an answer that is spoken belongs to a call that was taken
         limit = self._config.server.max_calls
         refusal = self._refusal
         if refusal == "full" and "new" not in parse_qs(url.query):
@@ -262,6 +264,8 @@ class EngineHost:
         try:
             if url.path == wire.LINK_PATH:
                 await self._keep_link(connection)
+            elif url.path == wire.VOICE_PATH:
+                await self._speak(connection, parse_qs(url.query))
             else:
                 await self._hold_call(connection, edge.sounds)
         except ConnectionClosed:
@@ -301,14 +305,38 @@ class EngineHost:
             wire.options_of(parts.generation),
             self._languages,
             knows_times,
+            tuple([self._voice_about(name) for name in parts.voice_names]),
+            parts.voice_languages,
         )
 
-    async def _hold_call(self, connection: ServerConnection, sounds: KeptSounds) -> None:
-        async def send(data: bytes) -> None:
-            with contextlib.suppress(ConnectionClosed):  # what is read tells of it
-                await connection.send(data)
+    def _voice_about(self, name: str) -> wire.VoiceAbout:
+        voice = self._parts.voice_of(name)
+        return wire.VoiceAbout(name, voice.sample_rate, voice.takes_codes)
 
-        session = HostedSession(self._engine, sounds, send)
+    async def _speak(self, connection: ServerConnection, query: dict[str, list[str]]) -> None:
+        """Speak one answer, until the edge hangs up."""
+        try:
+            voice = self._parts.voice_of(query.get("voice", [""])[0])
+            speed = float(query.get("speed", ["1"])[0])
+            said = HostedUtterance(voice, speed, self._parts.voice_steps, _sender(connection))
+        except ValueError as error:
+            await connection.close(_POLICY_VIOLATION, str(error)[:100])
+            return
+        self.answers += 1
+        speaking = asyncio.create_task(said.run())
+        try:
+            async for data in connection:
+                said.receive(data.encode() if isinstance(data, str) else data)
+        except ValueError as error:
+            logger.warning("an edge says what cannot be spoken: %s", error)
+            await connection.close(_POLICY_VIOLATION, "no frame of an edge")
+        finally:
+            self.answers -= 1
+            speaking.cancel()
+            await asyncio.wait([speaking])
+
+    async def _hold_call(self, connection: ServerConnection, sounds: KeptSounds) -> None:
+        session = HostedSession(self._engine, sounds, _sender(connection))
         self._sessions[connection] = session
         self.metrics.count("duplex_calls_total")
         try:
@@ -319,6 +347,14 @@ class EngineHost:
             await connection.close(_POLICY_VIOLATION, "no frame of an edge")
         finally:
             await session.close()
+
+
+def _sender(connection: ServerConnection) -> Callable[[bytes], Awaitable[None]]:
+    async def send(data: bytes) -> None:
+        with contextlib.suppress(ConnectionClosed):  # who reads is told of it
+            await connection.send(data)
+
+    return send
 
 
 def _answer(status: HTTPStatus, body: str, kind: str = "text/plain; charset=utf-8") -> Response:

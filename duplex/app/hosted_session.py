@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import assert_never
@@ -11,7 +12,7 @@ from duplex.dialogue.languages import HearsLanguages
 from duplex.speech_api.hearing import lent_ear
 from engine.errors import ContextExceeded, EngineError
 from engine.remote_engine import wire
-from engine.remote_engine.sounds import KeptSounds, SpeechClock
+from engine.remote_engine.sounds import KeptSounds
 from engine.types import Piece
 from engine.uncancelled import uncancelled
 
@@ -21,12 +22,28 @@ MAX_REQUESTS = 32  # at a time, of one call; the dialogue has one of each kind
 Send = Callable[[bytes], Awaitable[None]]
 
 
+class _SpeechClock:
+    """How long the speech that an edge has will still sound, as it told last."""
+
+    def __init__(self, now: Callable[[], float], ahead_s: float) -> None:
+        self._now = now
+        self._until = now() + ahead_s
+
+    def tell(self, ahead_s: float) -> None:
+        """The edge has counted again."""
+        if math.isfinite(ahead_s):
+            self._until = self._now() + ahead_s
+
+    def __call__(self) -> float:
+        return max(0.0, self._until - self._now())
+
+
 class _Demand:
     """How many more pieces of an answer may be made, and how far speech is ahead."""
 
     def __init__(self, ahead_s: float) -> None:
         self.pieces = asyncio.Semaphore(wire.WINDOW)
-        self.ahead = SpeechClock(asyncio.get_running_loop().time, ahead_s)
+        self.ahead = _SpeechClock(asyncio.get_running_loop().time, ahead_s)
 
 
 class HostedSession:

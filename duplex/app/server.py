@@ -260,7 +260,7 @@ class DialogueServer:
 
     async def _has_room(self, principal: Principal) -> bool:
         """Whether another call of this principal's could be held now."""
-        if self._is_stopping or self.calls.refusal() is not None:
+        if self._is_stopping or self.calls.refusal() or self._parts.unready:
             return False
         return await self.shared.has_place(principal)
 

@@ -14,6 +14,7 @@ from duplex.audio.formats import Samples
 # Oppenheim & Schafer section 7.5.3), and holds the output back by 1.6 ms at 16 kHz.
 _HALF_WIDTH = 25
 _KAISER_BETA = 0.1102 * (80 - 8.7)
+_FEW_PHASES = 8  # between 8, 16, 24 and 48 kHz there are at most 3; with more, lanes are short
 
 
 @cache
@@ -69,18 +70,36 @@ class Resampler:
     def _emit(self, bank: NDArray[np.float32], ready: int) -> Samples:
         """Outputs that lie before input index ``ready``, all of whose inputs are buffered."""
         end = max(self._sent, -(-ready * self._up // self._down))
-        at = np.arange(self._sent, end, dtype=np.int64) * self._down
-        first = at // self._up - (self._half - 1) - self._buffer_at
-        if not len(at):
+        if end == self._sent:
             return np.zeros(0, np.float32)
-        windows = sliding_window_view(self._buffer, 2 * self._half)[first]
-        output: Samples = np.einsum("nk,nk->n", windows, bank[at % self._up])
+        output = (self._by_phase if self._up <= _FEW_PHASES else self._gathered)(bank, end)
         self._sent = end
         # The next output needs nothing before its own first input.
         keep = end * self._down // self._up - (self._half - 1) - self._buffer_at
         drop = min(max(keep, 0), len(self._buffer))
         self._buffer = self._buffer[drop:].copy()
         self._buffer_at += drop
+        return output
+
+    def _by_phase(self, bank: NDArray[np.float32], end: int) -> Samples:
+        """The outputs up to ``end``, those of each phase together: their windows lie evenly, and
+        are not copied. The bits are those of `_gathered`."""
+        windows = sliding_window_view(self._buffer, 2 * self._half)
+        output = np.empty(end - self._sent, np.float32)
+        for number in range(min(self._up, len(output))):
+            at = (self._sent + number) * self._down
+            lane = output[number :: self._up]
+            first = at // self._up - (self._half - 1) - self._buffer_at
+            evenly = windows[first : first + (len(lane) - 1) * self._down + 1 : self._down]
+            np.einsum("nk,k->n", evenly, bank[at % self._up], out=lane)
+        return output
+
+    def _gathered(self, bank: NDArray[np.float32], end: int) -> Samples:
+        """The outputs up to ``end``, each with a copy of its window and of its taps."""
+        at = np.arange(self._sent, end, dtype=np.int64) * self._down
+        first = at // self._up - (self._half - 1) - self._buffer_at
+        windows = sliding_window_view(self._buffer, 2 * self._half)[first]
+        output: Samples = np.einsum("nk,nk->n", windows, bank[at % self._up])
         return output
 
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from duplex.app import build, build_remote
 from duplex.app.build_vllm import check_options
+from duplex.app.build_elsewhere import load_elsewhere
 from duplex.app.needs import check_needs
-from duplex.app.plugins import NOTHING_GIVEN
+from duplex.app.plugins import ELSEWHERE, NOTHING_GIVEN
 from duplex.cli.options import add_command, add_model_options, config_of
 from duplex.config import Config
 from duplex.errors import ConfigError, DuplexError
@@ -189,6 +190,18 @@ def _vllm(config: Config) -> Iterator[Finding]:
         yield Finding("FAIL", "vLLM", str(error))
 
 
+def _engine(config: Config) -> Iterator[Finding]:
+    if config.engine.kind != ELSEWHERE:
+        return
+    try:
+        about = load_elsewhere(config.engine).about
+    except ConfigError as error:
+        yield Finding("FAIL", "engine", str(error))
+    else:
+        assert about is not None
+        yield Finding("ok", "engine", f"answers, and has {about.model}")
+
+
 def _gpu(config: Config) -> Iterator[Finding]:
     kind = config.brain.kind
     if kind not in ("native", "huggingface", "vllm"):
@@ -230,4 +243,13 @@ def _microphone(_: Config) -> Iterator[Finding]:
             yield Finding("note", part, "none is there; `duplex talk --file` needs none")
 
 
-CHECKS: tuple[Check, ...] = (_packages, _models, _address, _endpoints, _vllm, _gpu, _microphone)
+CHECKS: tuple[Check, ...] = (
+    _packages,
+    _models,
+    _address,
+    _endpoints,
+    _engine,
+    _vllm,
+    _gpu,
+    _microphone,
+)

@@ -46,6 +46,8 @@ def check(config: Config) -> None:
     config.brain.check_kind(config.brain.kind)
     if bool(config.engine.urls) != (config.engine.kind == "remote"):
         raise ConfigError('engine.kind = "remote" and engine.url go together')
+    if config.voice.kind == "remote" and config.engine.kind != "remote":
+        raise ConfigError('voice.kind = "remote" is the voice of engine.kind = "remote"')
     brain = config.brain
     if brain.thinking not in ("off", "before") and brain.kind not in ("native", "vllm"):
         kinds = 'brain.kind = "native" or "vllm"'

@@ -23,7 +23,7 @@ KINDS = {
     "engine": ("built-in", "remote"),
     "ear": ("whisper", "openai"),
     "brain": ("embedded", "native", "huggingface", "vllm", "openai"),
-    "voice": ("built-in", "piper", "openai"),
+    "voice": ("built-in", "piper", "openai", "remote"),
     "vad": ("silero",),
 }
 
@@ -162,7 +162,9 @@ class NativeConfig(Section, frozen=True):
 
 
 class VoiceConfig(Section, frozen=True):
-    kind: str = "built-in"  # "piper": `model` must be one; "openai": an endpoint; "plugin:NAME"
+    kind: str = (
+        "built-in"  # or "piper", "openai" (an endpoint), "remote" (the engine's), "plugin:NAME"
+    )
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
     model: str = "hibari-heart"  # or a Piper voice, kokoro/SPEAKER; VOICE@+4: 4 semitones higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher

@@ -76,6 +76,11 @@ class Parts:
                 return why
         return None
 
+    def release(self) -> None:
+        """The next call, for which places were kept, will not come."""
+        for engine in self._elsewhere:
+            engine.release()
+
     def close(self) -> None:
         """Free the models and stop their threads. Call it when the last call is over."""
         for engine in (self.engine, *self.engines.values()):

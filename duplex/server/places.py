@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -47,6 +47,7 @@ class Place:
         self._principal = principal
         self._id = secrets.token_hex(12)  # no other server has one of that name
         self._is_counted = is_counted
+        self.on_unused: Callable[[], None] | None = None  # gives back what else was kept for it
         self._is_used = False  # by a call, which then ends it
         self._is_down = False  # whether the store was, when it was asked last
 
@@ -82,8 +83,12 @@ class Place:
 
     def give_back(self) -> None:
         """Free it, unless a call uses it."""
-        if not self._is_used:
-            self.end()
+        if self._is_used:
+            return
+        on_unused, self.on_unused = self.on_unused, None
+        if on_unused is not None:
+            on_unused()
+        self.end()
 
     def end(self) -> None:
         """Free it: its call is over."""

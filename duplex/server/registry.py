@@ -90,11 +90,10 @@ class CallRegistry:
             return Refusal("busy", busy, Code.SERVER_FULL, TRY_AGAIN_LATER)
         return None
 
-    async def reserve(self, principal: Principal) -> Place | Refusal:
-        """Take a place for a call of a principal's, here and at the engine; see
-        `Places.reserve`."""
+    async def reserve(self, principal: Principal, *, is_call: bool = True) -> Place | Refusal:
+        """Take a place of a principal's, for a call at the engine, too; see `Places.reserve`."""
         place = await self._places.reserve(principal)
-        if isinstance(place, Refusal):
+        if isinstance(place, Refusal) or not is_call:
             return place
         try:
             why = await self._parts.reserve()
@@ -102,6 +101,7 @@ class CallRegistry:
             place.give_back()
             raise
         if why is None:
+            place.on_unused = self._parts.release
             return place
         place.give_back()
         return Refusal("engine", why, Code.SERVER_FULL, TRY_AGAIN_LATER)

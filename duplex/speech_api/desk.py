@@ -57,7 +57,7 @@ class Desk:
         places: list[Place] = []
 
         async def admit() -> http.HttpAnswer | None:
-            place = await self.calls.reserve(owner)
+            place = await self.calls.reserve(owner, is_call=False)
             if isinstance(place, Refusal):
                 return self._refused(place)
             places.append(place)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection as BlockingConnection
 from websockets.sync.client import connect as connect_blocking
 
 from engine.ear.passage import Passage, Wish
@@ -31,7 +32,7 @@ from engine.remote_engine.sounds import KnownSounds
 logger = logging.getLogger(__name__)
 
 _OPEN_S = 3.0  # for an engine to answer an upgrade
-_PING_S = 10.0  # between signs of life, and for the answer to one
+_PING_S, _PONG_S = 10.0, 20.0  # between signs of life, and for the answer to one
 _AGAIN_S = 0.5, 5.0  # between attempts to reach an engine that is gone: at first, at the most
 _SPARE_S = 10.0  # for a caller who was let in to begin the call
 _FULL = "All engines are full. Try again later."
@@ -44,7 +45,6 @@ class Address:
 
     url: str  # ws:// or wss://, host and port
     state: wire.State | None = None  # None while there is no link to it
-    process: str = ""  # its name; set by the link
 
     def is_leaving(self) -> bool:
         """Whether it is about to stop."""
@@ -108,14 +108,7 @@ class RemoteEngine:
         failures = []
         for address in self.addresses:
             try:
-                with connect_blocking(
-                    self._target(address, wire.LINK_PATH),
-                    additional_headers=self._headers(),
-                    ssl=self._tls_of(address),
-                    open_timeout=_OPEN_S,
-                    compression=None,
-                    proxy=None,
-                ) as socket:
+                with self._open_blocking(address, wire.LINK_PATH) as socket:
                     about = wire.on_link(_bytes(socket.recv(_OPEN_S)))
             except (OSError, WebSocketException, ValueError) as error:
                 failures.append(f"{address.url}: {_said(error)}")
@@ -124,6 +117,33 @@ class RemoteEngine:
                 self.about = about
                 return about
         raise EngineError("; ".join(failures) or "no engine says what it is")
+
+    def open_voice(self, name: str, speed: float) -> BlockingConnection:
+        """A socket to the voice of that name, for one answer. Blocks.
+
+        Raises:
+            EngineError: there is no engine.
+        """
+        for address in sorted(self.addresses, key=lambda address: address.rank):
+            try:
+                return self._open_blocking(address, wire.VOICE_PATH, voice=name, speed=str(speed))
+            except (OSError, WebSocketException) as error:
+                logger.warning("%s does not speak: %s", address.url, _said(error))
+        raise EngineError(_AWAY)
+
+    def _open_blocking(self, address: Address, path: str, **query: str) -> BlockingConnection:
+        return connect_blocking(
+            self._target(address, path, **query),
+            additional_headers=self._headers(),
+            ssl=self._tls_of(address),
+            open_timeout=_OPEN_S,
+            close_timeout=1.0,
+            compression=None,
+            ping_interval=None,
+            max_size=wire.MAX_FRAME_BYTES,
+            proxy=None,
+            user_agent_header=None,
+        )
 
     def open(self) -> RemoteSession:
         """Start a call, at the place that was kept for it if one was."""
@@ -185,6 +205,11 @@ class RemoteEngine:
         asyncio.get_running_loop().call_later(_SPARE_S + 0.1, self._expire)
         return None
 
+    def release(self) -> None:
+        """Give a place back: its call will not come."""
+        if self._spares:
+            self._close_soon(self._spares.popleft().line)
+
     async def connect(self) -> Line:
         """Connect a call that was let in to whichever process there is.
 
@@ -213,13 +238,14 @@ class RemoteEngine:
     async def _open_socket(
         self, address: Address, path: str, *, wants_room: bool = False
     ) -> ClientConnection:
+        query = {"new": "1"} if wants_room else {}
         return await connect(
-            self._target(address, path, wants_room=wants_room),
+            self._target(address, path, **query),
             additional_headers=self._headers(),
             ssl=self._tls_of(address),
             open_timeout=_OPEN_S,
             ping_interval=_PING_S,
-            ping_timeout=_PING_S,
+            ping_timeout=_PONG_S,
             close_timeout=1.0,
             compression=None,
             max_size=wire.MAX_FRAME_BYTES,
@@ -234,7 +260,6 @@ class RemoteEngine:
                 socket = await self._open_socket(address, wire.LINK_PATH)
                 wait_s = _AGAIN_S[0]
                 async with socket:
-                    address.process = _process(socket)
                     async for data in socket:
                         self._learn(address, wire.on_link(_bytes(data)))
             except (OSError, WebSocketException, ValueError) as error:
@@ -254,10 +279,11 @@ class RemoteEngine:
             address.state = frame
         elif self.about is None:
             self.about = frame
+        elif frame.model != self.about.model:
+            logger.warning("%s has %s, not %s", address.url, frame.model, self.about.model)
 
-    def _target(self, address: Address, path: str, *, wants_room: bool = False) -> str:
-        query = {"edge": self._edge, **({"new": "1"} if wants_room else {})}
-        return f"{address.url}{path}?{urlencode(query)}"
+    def _target(self, address: Address, path: str, **query: str) -> str:
+        return f"{address.url}{path}?{urlencode({'edge': self._edge, **query})}"
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}

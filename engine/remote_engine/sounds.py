@@ -5,9 +5,8 @@ the message's text in its place.
 """
 
 import itertools
-import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.remote_engine.wire import Line, Words
@@ -47,10 +46,6 @@ class KnownSounds:
         told = tuple(numbers)
         del numbers[: len(told)]
         return told
-
-    def drop(self, engine: str) -> None:
-        """That process is gone, and all that it knew."""
-        self._unused.pop(engine, None)
 
 
 def lines_of(history: Sequence[Message], engine: str) -> tuple[Line, ...]:
@@ -111,19 +106,3 @@ class KeptSounds:
         """Keep these no longer."""
         for number in numbers:
             self._sounds.pop(number, None)
-
-
-class SpeechClock:
-    """How long the speech that an edge has will still sound, as it told last."""
-
-    def __init__(self, now: Callable[[], float], ahead_s: float) -> None:
-        self._now = now
-        self._until = now() + ahead_s
-
-    def tell(self, ahead_s: float) -> None:
-        """The edge has counted again."""
-        if math.isfinite(ahead_s):
-            self._until = self._now() + ahead_s
-
-    def __call__(self) -> float:
-        return max(0.0, self._until - self._now())

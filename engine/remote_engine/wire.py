@@ -29,7 +29,7 @@ from engine.types import (
     ToolResult,
 )
 
-LINK_PATH, CALL_PATH = "/engine/link", "/engine/call"
+LINK_PATH, CALL_PATH, VOICE_PATH = "/engine/link", "/engine/call", "/engine/voice"
 ENGINE_HEADER = "X-Duplex-Engine"  # of an answered upgrade: the process, of which each has its own
 FULL = b"full"  # begins the answer to an upgrade that is refused for want of room
 WINDOW = 16  # pieces of an answer that are made before they are asked for
@@ -204,6 +204,14 @@ FromEngine = Words | Said | HeardPassage | Done | Failed
 # On the link, which an edge keeps to each engine: how it is.
 
 
+class VoiceAbout(msgspec.Struct, frozen=True, array_like=True):
+    """A voice that the process lends; see `tts.types.Voice`."""
+
+    name: str
+    sample_rate: int
+    takes_codes: bool
+
+
 class About(Frame, frozen=True):
     """What an engine is; said first."""
 
@@ -212,6 +220,8 @@ class About(Frame, frozen=True):
     options: Options  # how replies are decoded, where a client does not limit them further
     languages: frozenset[str] | None
     knows_times: bool
+    voices: tuple[VoiceAbout, ...]  # first, that of calls that name none
+    voice_languages: frozenset[str] | None
 
 
 class State(Frame, frozen=True):

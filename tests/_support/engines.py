@@ -28,6 +28,7 @@ from engine.embedded import EmbeddedEngine
 from engine.remote_engine.engine import RemoteEngine
 from engine.types import Finished, GenerationOptions, Message
 from tests._support.stores import free_port
+from tts.types import Voice
 
 RATE = 16_000
 NO_KEYS = Keys({}, Principal("", Allowance(), may_read_metrics=True))
@@ -84,12 +85,12 @@ def echo_engine(brain: EchoBrain | None = None) -> EmbeddedEngine:
     return EmbeddedEngine(LoudEar(), brain or EchoBrain())
 
 
-def parts_of(engine: Engine) -> Parts:
-    """Parts whose engine is the only one that does something."""
+def parts_of(engine: Engine, voice: Voice | None = None) -> Parts:
+    """Parts of an engine's process."""
     return Parts(
         engine=engine,
         vad=LoudnessVad(),
-        voice=ScriptedVoice(),
+        voice=voice or ScriptedVoice(),
         voice_steps=TimedSteps(),
         defaults=SessionConfig(model="the-engine's", instructions="Be brief."),
     )
@@ -97,10 +98,10 @@ def parts_of(engine: Engine) -> Parts:
 
 @contextlib.asynccontextmanager
 async def hosted(
-    engine: Engine, config: Config = MANY, keys: Keys = NO_KEYS
+    engine: Engine, config: Config = MANY, keys: Keys = NO_KEYS, voice: Voice | None = None
 ) -> AsyncIterator[tuple[EngineHost, str]]:
     """Serve ``engine`` over a socket of this process; gives the address."""
-    host = EngineHost(config, parts_of(engine), keys=keys)
+    host = EngineHost(config, parts_of(engine, voice), keys=keys)
     async with host.listen() as listening:
         yield host, host.address(listening)
 

@@ -101,3 +101,10 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert exit_code.value.code == 0
     assert capsys.readouterr().out.startswith("duplex-r1 0.")
+
+
+def test_an_engine_that_does_not_answer(doctor) -> None:
+    elsewhere = ("--set", "engine.kind=remote", "--set", "engine.url=ws://127.0.0.1:9")
+    code, text = doctor(*elsewhere)
+    assert code == 1
+    assert "no engine answers" in line(text, "engine")
