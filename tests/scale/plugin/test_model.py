@@ -187,7 +187,7 @@ LATENTS = torch.ones(4, HIDDEN)
     ("audio", "placeholders", "fault"),
     [
         ([torch.ones(4, HIDDEN // 2)], 1, "hidden dimension mismatch"),
-        ([torch.ones(HIDDEN)], 1, "float|2D|dim"),
+        ([torch.ones(HIDDEN)], 1, "too short to be heard"),  # taken for samples
         ([LATENTS, torch.ones(2, 4, HIDDEN)], 2, "2D"),
         (torch.ones(1, 0, HIDDEN), 1, "must be rows"),
         ([torch.ones(4, HIDDEN, dtype=torch.int64)], 1, "must be rows of floating point"),

@@ -1,4 +1,4 @@
-"""`vllm serve` with the plugin, as other machines ask it: recordings, latents, and our own brain."""
+"""`vllm serve` with the plugin, asked for recordings, for latents, and by our own brain."""
 
 import base64
 import io
@@ -27,8 +27,8 @@ from engine.native.model.tokens import load_tokenizer
 from engine.types import GenerationOptions, Message
 from tests._support.native import spoken
 from tests._support.published_ear import speechlike
-from tests._support.stores import free_port
 from tests._support.step_reference import LATENT, StepReference
+from tests._support.stores import free_port
 from tests.scale.plugin.conftest import ENVIRONMENT, SHAPES
 
 pytest.importorskip("vllm", reason="`make test-scale` installs vllm")
