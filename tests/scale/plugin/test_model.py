@@ -139,7 +139,7 @@ async def test_a_recording(
 
 async def test_placeholders_may_be_as_many_as_the_latents(llm: Any, prompts: Prompts) -> None:
     first, second = torch.randn(5, HIDDEN), torch.randn(3, HIDDEN)
-    expanded = prompt(prompts.asked(placeholders=8), [first, second])
+    expanded = prompt(prompts.asked(placeholders=8), {"audio_embeds": [first, second]})
     ids = await greedy(llm, prompt(prompts.asked(placeholders=2), [first, second]))
     assert await greedy(llm, expanded) == ids
 
