@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature
 from vllm.config.multimodal import MultiModalDummyOptions
+from vllm.exceptions import VLLMValidationError
 from vllm.inputs import MultiModalDataDict
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 from vllm.multimodal.parse import AudioEmbeddingItems, MultiModalDataItems, MultiModalDataParser
@@ -43,27 +44,37 @@ class StepAudioDataParser(MultiModalDataParser):
     """Takes recordings, a tensor of latents [items, rows, hidden], or a list of [rows, hidden]."""
 
     def _parse_audio_data(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            if set(data) != {"audio_embeds"}:
-                raise ValueError(f"audio has the fields {sorted(data)}, not audio_embeds alone")
-            data = data["audio_embeds"]
-            latents = data if isinstance(data, Tensor) else list(data)
-            return self._checked(AudioEmbeddingItems(latents, self.expected_hidden_size))
-        parsed = super()._parse_audio_data(data)
-        return self._checked(parsed) if isinstance(parsed, AudioEmbeddingItems) else parsed
+        try:
+            if isinstance(data, Mapping):
+                if set(data) != {"audio_embeds"}:
+                    raise ValueError(f"audio has the fields {sorted(data)}, not audio_embeds alone")
+                data = data["audio_embeds"]
+                latents = data if isinstance(data, Tensor) else list(data)
+                parsed: Any = AudioEmbeddingItems(latents, self.expected_hidden_size)
+            else:
+                parsed = super()._parse_audio_data(data)
+            if isinstance(parsed, AudioEmbeddingItems):
+                _check(parsed)
+            return parsed
+        except ValueError as error:  # else a caller's mistake would look like one of the server
+            raise VLLMValidationError(str(error), parameter="audio") from error
 
-    def _checked(self, items: AudioEmbeddingItems) -> AudioEmbeddingItems:
-        """What the engine would fail on, with all its requests, fails here, with one."""
-        for index in range(len(items)):
-            latents = items.get(index)
-            if not latents.is_floating_point() or not len(latents):
-                raise ValueError(
-                    f"audio_embeds [{index}] must be rows of floating point numbers, not "
-                    f"{tuple(latents.shape)} of {latents.dtype}"
-                )
-            if not latents.isfinite().all():
-                raise ValueError(f"audio_embeds [{index}] has numbers that are not finite")
-        return items
+
+def _check(items: AudioEmbeddingItems) -> None:
+    """What the engine would fail on, with all its requests, fails here, with one.
+
+    Raises:
+        ValueError: the latents are no rows of finite numbers.
+    """
+    for index in range(len(items)):
+        latents = items.get(index)
+        if not latents.is_floating_point() or not len(latents):
+            raise ValueError(
+                f"audio_embeds [{index}] must be rows of floating point numbers, not "
+                f"{tuple(latents.shape)} of {latents.dtype}"
+            )
+        if not latents.isfinite().all():
+            raise ValueError(f"audio_embeds [{index}] has numbers that are not finite")
 
 
 class StepAudioInfo(BaseProcessingInfo):
@@ -174,7 +185,7 @@ class StepAudioProcessor(BaseMultiModalProcessor[StepAudioInfo]):
             else:
                 counts = latents_of_blocks(item["mel"].data.shape[1], stride)
             if not counts:
-                raise ValueError(f"recording {index} is too short to be heard")
+                raise VLLMValidationError(f"recording {index} is too short to be heard")
             ids = [patch] * counts[0]
             for count in counts[1:]:
                 ids += [end, start, *[patch] * count]
@@ -187,7 +198,7 @@ def collapsed(prompt: list[int], expanded: Sequence[list[int]], patch: int) -> l
     """``prompt`` with one placeholder for each item, which may stand there ``expanded`` already.
 
     Raises:
-        ValueError: the placeholders are neither as many as the items nor as their latents.
+        VLLMValidationError: the placeholders are neither as many as the items nor as their latents.
     """
     found = prompt.count(patch)
     if found == len(expanded):
@@ -197,13 +208,13 @@ def collapsed(prompt: list[int], expanded: Sequence[list[int]], patch: int) -> l
         f"{found} {PATCH} in the prompt, for {len(expanded)} items of audio with {latents} latents"
     )
     if found != latents:
-        raise ValueError(fault)
+        raise VLLMValidationError(fault)
     ids: list[int] = []
     position = 0
     for item in expanded:
         begin = prompt.index(patch, position)
         if prompt[begin : begin + len(item)] != item:
-            raise ValueError(f"{fault}: they are not where the latents are")
+            raise VLLMValidationError(f"{fault}: they are not where the latents are")
         ids += [*prompt[position:begin], patch]
         position = begin + len(item)
     return ids + prompt[position:]

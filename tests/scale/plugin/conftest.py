@@ -53,7 +53,7 @@ async def llm(checkpoint: Path) -> AsyncIterator["AsyncLLM"]:
         enforce_eager=True,
         enable_mm_embeds=True,
         max_logprobs=-1,
-        block_size=16,
+        block_size=32,  # the smallest on a CPU
         limit_mm_per_prompt={"audio": 32},
     )
     engine = AsyncLLM.from_engine_args(arguments)
