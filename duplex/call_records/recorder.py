@@ -66,7 +66,7 @@ class CallRecorder:
             samples.nbytes,
         )
 
-    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
         self._do(lambda recording: recording.cut(item_id, heard_s, words, at_s))
 
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:
@@ -106,7 +106,7 @@ class CallRecorder:
 
     def _learn_session(self, session: SessionConfig) -> None:
         self._session = session
-        if not session.duplex.record and self._is_wanted:
+        if session.duplex.record is False and self._is_wanted:
             self._is_wanted, self.notice = False, ""
             self._writing.discard()
         language = wanted_language(session) or self._language
