@@ -1,8 +1,10 @@
 """Webhooks and traces of real calls over a WebSocket."""
 
 import asyncio
+import json
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -12,7 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from standardwebhooks import Webhook
 from websockets.asyncio.client import ClientConnection, connect
 
-from duplex.config import Config, ServerConfig, TelemetryConfig, WebhookConfig
+from client.telephone.twilio import TwilioEnd, phone_call
+from duplex.config import Config, RecordingConfig, ServerConfig, TelemetryConfig, WebhookConfig
 from duplex.metrics import STAGES
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Speech
@@ -68,6 +71,34 @@ async def test_a_receiver_that_fails_first_is_told_all_of_a_call() -> None:
     assert 0 < ended["duration_s"] < 60
     assert abs(told[3]["created_at"] - time.time()) < 60
     assert page['duplex_webhooks_total{result="delivered"}'] == 3
+
+
+async def test_a_recording_is_told_when_it_is_whole(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        webhook = WebhookConfig(url=receiver.url, events=("call.ended", "call.recorded"))
+        recording = RecordingConfig(dir=str(tmp_path))
+        config = replace(CONFIG, webhooks=(webhook,), recording=recording)
+        async with running_server(config) as running, connect(running.url) as connection:
+            await say_something(connection)
+    ended, recorded = [json.loads(request.body) for request in receiver.requests]
+    assert (ended["type"], recorded["type"]) == ("call.ended", "call.recorded")
+    assert recorded["data"]["call"] == ended["data"]["call"]
+    told = recorded["data"]["recording"]
+    assert (tmp_path / told["id"] / "audio.flac").exists()
+    assert told["duration_s"] > 1
+
+
+async def test_who_calls_whom_is_told_of_a_phone_call() -> None:
+    async with receiving() as receiver:
+        config = replace(CONFIG, webhooks=(WebhookConfig(url=receiver.url),))
+        async with running_server(config) as running:
+            url = running.http.replace("http", "ws", 1) + "/twilio"
+            numbers = {"caller": "+15550100", "called": "+15550199"}
+            async with phone_call(url, TwilioEnd(parameters=numbers)):
+                await receiver.wait_for(1)
+    started, ended = [json.loads(request.body) for request in receiver.requests]
+    assert started["data"]["call"]["line"] == {"kind": "phone", "provider": "twilio", **numbers}
+    assert ended["type"] == "call.ended"
 
 
 async def test_a_dead_endpoint_harms_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +159,12 @@ async def test_a_call_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     by_name: dict[str, list[Span]] = {}
     for span in sorted(spans, key=lambda span: span.start_time_unix_nano):
         by_name.setdefault(span.name, []).append(span)
-        assert began_ns - 10**9 <= span.start_time_unix_nano <= span.end_time_unix_nano <= time.time_ns()
+        assert (
+            began_ns - 10**9
+            <= span.start_time_unix_nano
+            <= span.end_time_unix_nano
+            <= time.time_ns()
+        )
     assert {name: len(each) for name, each in by_name.items()} == {
         "call": 1,
         "turn": 2,
