@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -54,10 +54,14 @@ class CallPages:
 
     def open(self, head: HttpRequest) -> HttpAnswer | http.Exchange:
         """Take a request in."""
-        return self.admission.refusal(head) or http.Exchange(self.answer)
+        path = head.path  # below the path of a proxy
 
-    async def answer(self, request: HttpRequest) -> HttpAnswer | StreamedAnswer:
-        """Answer it."""
+        async def answer(request: HttpRequest) -> HttpAnswer | StreamedAnswer:
+            return await self._answer(replace(request, path=path))
+
+        return self.admission.refusal(head) or http.Exchange(answer)
+
+    async def _answer(self, request: HttpRequest) -> HttpAnswer | StreamedAnswer:
         if not self.keys.has_admins:
             return _missing("Calls are shown to those who have an admin key, and there is none.")
         record_id, _, name = request.path.removeprefix(PATH).strip("/").partition("/")

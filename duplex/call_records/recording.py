@@ -5,12 +5,13 @@ as soon as they are full, and the journal. `close` makes the transcript of it an
 to ``ID``. `recover` does the same for a folder whose process has died.
 """
 
+import contextlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -25,6 +26,11 @@ from duplex.dialogue.observers import Answer
 from duplex.dialogue.playback import PlaybackLedger
 from tts.types import SpokenWord
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from soundfile import SoundFile
+
 PART = ".part"
 JOURNAL = "journal.jsonl"
 SOUND = "audio.flac"
@@ -32,6 +38,7 @@ LINES = "transcript.jsonl"
 VTT = "transcript.vtt"
 RECORD = "call.json"
 _BLOCK_S = 1  # of sound that is written at a time
+_MENDED_FRAMES = 4096  # read at a time of a file that is torn: no more is lost
 _TURNS_HZ = 16_000  # in which the dialogue tells turns
 _KEPT_ITEMS = 16  # whose words are known; others are over for long
 
@@ -57,7 +64,7 @@ class Recording:
         lock(self._journal)
         self._encoder = msgspec.json.Encoder()
         self._tracks: CallTracks | None = None  # set by the first sound, as the two below
-        self._sound: Any = None  # a `soundfile.SoundFile`
+        self._sound: SoundFile | None = None
         self._caller: Resampler | None = None
         self._caller_hz = 0
         self._items: dict[str, _Item] = {}
@@ -161,6 +168,7 @@ class Recording:
             while (left := end - tracks.taken) > 0:
                 self._write(tracks, min(left, _BLOCK_S * tracks.rate_hz), at_s)
             at_s = end / tracks.rate_hz
+            assert self._sound is not None
             self._sound.close()
         self.note(journal.Ended(why, at_s))
         record = finish(self._part, self._folder.name)
@@ -179,11 +187,6 @@ class Recording:
         """Leave nothing of it."""
         self.abandon()
         shutil.rmtree(self._part)
-
-    @property
-    def part(self) -> Path:
-        """The folder as long as the call goes on."""
-        return self._part
 
     def _begun(self, rate_hz: int) -> CallTracks:
         if self._tracks is None:
@@ -204,6 +207,7 @@ class Recording:
             self._write(self._tracks, block, at_s)
 
     def _write(self, tracks: CallTracks, count: int, at_s: float) -> None:
+        assert self._sound is not None
         self._sound.write(float_to_int16(tracks.take(count, at_s)))
         for at, silence in tracks.caller.shifts:
             rate_hz = tracks.rate_hz
@@ -244,24 +248,33 @@ def recover(part: Path) -> bool:
 
 
 def _mend_sound(path: Path) -> float:
-    """Write a sound file anew whose end was never written. Returns how long it is."""
+    """Write a sound file anew whose end was never written. Returns how long it is; one without any
+    sound is deleted."""
     import soundfile
 
-    mended = path.with_name("mended.flac")
-    count = 0
-    with soundfile.SoundFile(path) as torn:
-        rate_hz = int(torn.samplerate)
-        with soundfile.SoundFile(
-            mended, "w", rate_hz, torn.channels, format="FLAC", subtype="PCM_16"
-        ) as whole:
-            try:
-                while len(block := torn.read(4096, dtype="int16")):
-                    whole.write(block)
-                    count += len(block)
-            except soundfile.LibsndfileError:
-                pass  # here it ends
+    mended, count = path.with_name("mended.flac"), 0
+    try:
+        torn = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError:
+        path.unlink()
+        return 0.0
+    rate_hz = int(torn.samplerate)
+    whole = soundfile.SoundFile(mended, "w", rate_hz, 2, format="FLAC", subtype="PCM_16")
+    with torn, whole:
+        for block in _blocks(torn):
+            whole.write(block)
+            count += len(block)
     os.replace(mended, path)
     return count / rate_hz
+
+
+def _blocks(torn: "SoundFile") -> Iterator["NDArray[np.int16]"]:
+    """What can be read."""
+    import soundfile
+
+    with contextlib.suppress(soundfile.LibsndfileError):  # here it ends
+        while len(block := torn.read(_MENDED_FRAMES, dtype="int16")):
+            yield block
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -27,6 +27,7 @@ _POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        "media-src 'self'",
         "manifest-src 'self'",
         "connect-src 'self'",
         "base-uri 'none'",

@@ -57,10 +57,10 @@ export function voiceToVoice(marks) {
 }
 
 /** The picture of a written turn or a spoken one, as an SVG element for `room` pixels. */
-export function picture(rows, document, room, isWritten) {
+export function picture(rows, document, room, isWritten, spoken = "you stop") {
   const full = Math.max(NARROW, Math.min(WIDE, room));
   const end = Math.max(1, ...rows.map(({ to }) => to));
-  const zero = isWritten ? "sent" : "you stop";
+  const zero = isWritten ? "sent" : spoken;
   const step = niceStep(end, full < 450 ? 3 : 6);
   const ticks = Array.from({ length: Math.floor(end / step) + 1 }, (_, i) => i * step);
   const height = rows.length * ROW + 24;
