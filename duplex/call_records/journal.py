@@ -202,7 +202,7 @@ class Summary:
         return self.record
 
     def _is_said(self, words: Words) -> bool:
-        return bool(words.text) and words.item_id not in self._taken_back
+        return bool(words.text.strip()) and words.item_id not in self._taken_back
 
     def _line(self, words: Words) -> Line:
         start, end = words.at_s, words.at_s
@@ -213,7 +213,7 @@ class Summary:
             start, end = place.start_s, place.end_s
         return Line(
             role=words.role,
-            text=words.text,
+            text=words.text.strip(),
             start=round(start, 3),
             end=round(max(start, end), 3),
             item_id=words.item_id,

@@ -66,7 +66,7 @@ class CallRecorder:
             samples.nbytes,
         )
 
-    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
         self._do(lambda recording: recording.cut(item_id, heard_s, words, at_s))
 
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:

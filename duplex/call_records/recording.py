@@ -8,7 +8,6 @@ to ``ID``. `recover` does the same for a folder whose process has died.
 import contextlib
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -68,7 +67,6 @@ class Recording:
         self._caller: Resampler | None = None
         self._caller_hz = 0
         self._items: dict[str, _Item] = {}
-        self._silenced: deque[str] = deque(maxlen=_KEPT_ITEMS)  # cut, and their words come later
         self.note(began)
 
     def note(self, entry: Entry) -> None:
@@ -117,8 +115,7 @@ class Recording:
 
     def words(self, item_id: str, role: str, text: str, at_s: float) -> None:
         """The words of an item are known."""
-        is_cut = item_id in self._silenced
-        self.note(journal.Words(item_id, role, text, self.at(at_s), cut=is_cut))
+        self.note(journal.Words(item_id, role, text, self.at(at_s)))
         self.note_place(item_id)
 
     def answered(self, answer: Answer) -> None:
@@ -134,11 +131,9 @@ class Recording:
         )
         self.note(journal.Answered(stages))
 
-    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
         """Only so much of an item was heard."""
-        if words is None:
-            self._silenced.append(item_id)
-        self.note(journal.Words(item_id, "assistant", words or "", self.at(at_s), cut=True))
+        self.note(journal.Words(item_id, "assistant", words, self.at(at_s), cut=True))
         if self._tracks is None:
             return
         heard = round(heard_s * self._tracks.rate_hz)

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Turns that may still be taken back, and are then not counted; only the last can.
 _TAKEN_BACK = 4
+_TOLD = 2  # times that a notice is said, if it is talked over
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,9 @@ class CallObserver(Protocol):
         """Audio of an item goes out, with the words that end in it; offsets are samples from the
         item's first. It is played when all that went out before is."""
 
-    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
-        """Only so much of the item was heard, and these words of it; None: a `sent` event tells
-        them. It may come again for the same item: the last one holds."""
+    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
+        """Only so much of the item was heard, and these words of it. It may come again for the
+        same item: the last one holds."""
 
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:
         """A turn of the caller's is over; its words may not be known yet."""
@@ -118,6 +119,34 @@ Observe = Callable[[CallInfo], CallObserver | None]
 """Asked for each call when it begins."""
 
 
+class _Notice:
+    """Whether a caller has heard what they have to be told. A caller who talks over it is told once
+    more, and no oftener."""
+
+    def __init__(self) -> None:
+        self.is_due = True
+        self._words = ""
+        self._is_next = False  # whether the next item that is said is the notice
+        self._item_id = ""
+        self._times = 0
+
+    def take(self, words: str) -> str:
+        """Somebody says it now."""
+        self.is_due, self._words, self._is_next = False, words, True
+        self._times += 1
+        return words
+
+    def said(self, item_id: str) -> None:
+        """Sound of an item goes out."""
+        if self._is_next:
+            self._item_id, self._is_next = item_id, False
+
+    def cut(self, item_id: str, words: str) -> None:
+        """Only these words of an item were heard."""
+        if item_id == self._item_id and self._words and self._times < _TOLD:
+            self.is_due = not words.startswith(self._words)
+
+
 class Observers:
     """Those of one call."""
 
@@ -132,19 +161,19 @@ class Observers:
         self._log = call_logger(logger, call_id)
         self._observers = list(observers)
         self._last_turns: deque[str] = deque(maxlen=_TAKEN_BACK)
-        self._is_notified = False
+        self._notice = _Notice()
 
     @property
     def has_notice(self) -> bool:
         """Whether the caller has to be told something, and was not told yet."""
-        return not self._is_notified and any(observer.notice for observer in self._observers)
+        return self._notice.is_due and bool(self._words_of_notice())
 
     def take_notice(self) -> str:
         """Return what the caller has to be told before all else, to whom says it; "" if nothing,
-        or if it was taken."""
-        if self._is_notified:
-            return ""
-        self._is_notified = True
+        or if it was taken. One that is talked over is due again."""
+        return self._notice.take(self._words_of_notice()) if self._notice.is_due else ""
+
+    def _words_of_notice(self) -> str:
         return " ".join(observer.notice for observer in self._observers if observer.notice)
 
     def heard(self, samples: Samples, rate_hz: int) -> None:
@@ -154,9 +183,11 @@ class Observers:
     def said(
         self, item_id: str, samples: Samples, rate_hz: int, words: Sequence[SpokenWord]
     ) -> None:
+        self._notice.said(item_id)
         self._tell(lambda observer, at_s: observer.said(item_id, samples, rate_hz, words, at_s))
 
-    def cut(self, item_id: str, heard_s: float, words: str | None) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str) -> None:
+        self._notice.cut(item_id, words)
         self._tell(lambda observer, at_s: observer.cut(item_id, heard_s, words, at_s))
 
     def turn_ended(

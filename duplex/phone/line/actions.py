@@ -38,10 +38,11 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementCut:
-    """Of an announcement only so much was heard; likewise."""
+    """Of an announcement only so much was heard, and these words; likewise."""
 
     item_id: str
     heard_samples: int
+    words: str
 
 
 @dataclass(frozen=True, slots=True)

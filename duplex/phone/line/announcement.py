@@ -68,10 +68,14 @@ class Announcement:
         self.is_made = True
         return [] if self._is_dropped or self.is_held else self._put_into_conversation(self._words)
 
+    def heard(self, samples: int) -> str:
+        """Return the words that so many samples voice, of the announcement or the rest of it."""
+        return self._ledger.text_heard(samples)
+
     def cut(self, heard_samples: int, *, hold: bool) -> list[wire.ClientEvent]:
         """The caller interrupts; with ``hold`` the rest is kept, as it may be a cough. Returns the
         events that leave in the conversation what was heard."""
-        text = self._ledger.text_heard(heard_samples)
+        text = self.heard(heard_samples)
         events: list[wire.ClientEvent] = []
         if self._is_in_conversation:
             events.append(wire.ItemDelete(item_id=self.item_id))

@@ -255,8 +255,8 @@ class Leg:
                 case Announced(item_id, audio):
                     rate_hz, samples = encoding.rate_hz, encoding.codec.decode(audio)
                     self._observers.said(item_id, samples, rate_hz, ())
-                case AnnouncementCut(item_id, heard_samples):
-                    self._observers.cut(item_id, heard_samples / encoding.rate_hz, None)
+                case AnnouncementCut(item_id, heard_samples, words):
+                    self._observers.cut(item_id, heard_samples / encoding.rate_hz, words)
                 case Transfer(number):
                     self._spawn(self._transfer(number))
                 case CallFunction(name, arguments, call_id):

@@ -71,7 +71,8 @@ class OutgoingAudio:
         actions: list[Action] = [Clear()] if is_playing else []
         for cut in cuts:
             if cut.item_id == announced:
-                actions.append(AnnouncementCut(announced, cut.heard_samples))
+                words = self._announcement.heard(cut.heard_samples)
+                actions.append(AnnouncementCut(announced, cut.heard_samples, words))
                 actions += map(SendEvent, self._announcement.cut(cut.heard_samples, hold=hold))
             else:
                 heard_ms = cut.heard_samples * 1000 // self._encoding.rate_hz

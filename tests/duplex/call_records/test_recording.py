@@ -256,6 +256,23 @@ def test_a_notice_is_said_behind_a_reply_that_was_asked_for(tmp_path: Path) -> N
     assert [line["text"] for line in recorded.lines] == ["Welcome.", NOTICE]
 
 
+def test_a_notice_that_is_talked_over_is_said_again(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path / ID, NOTICE)
+
+    async def story(caller: Caller) -> None:
+        await caller.pause(0.6)
+        await caller.speak(1.0)
+        await caller.pause(4.0)
+        await caller.speak(1.0)
+        await caller.pause(4.0)
+
+    call(recorded, Script(says=("It is ten.",)), story)
+    texts = [line["text"] for line in recorded.lines if line["role"] == "assistant"]
+    assert texts[0] == "This call is"
+    assert texts[1:3] == ["It is ten.", NOTICE]
+    assert len([text for text in texts if text.startswith("This")]) == 2
+
+
 def test_a_phone_call_is_recorded_with_its_greeting(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path / ID, NOTICE, 8_000)
 
