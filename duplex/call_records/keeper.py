@@ -80,6 +80,11 @@ class Keeper:
         """Have ``work`` done on the thread, after what was given before."""
         self._work.put(work)
 
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait for the thread."""
+        return self._work.qsize()
+
     def kept(self, info: CallInfo, record: CallRecord) -> None:
         """A recording is whole."""
         self._has_failed = False

@@ -66,7 +66,7 @@ def test_calls_are_listed_heard_and_deleted(opened: Opened, tmp_path: Path, root
         assert page.texts("#transcript .who") == ["Caller", "Answer"]
         assert page.texts("#transcript .said") == ["What time is it?", WORDS]
         page.click(".timing summary")
-        assert {"Understanding you", "Voice"} <= set(page.texts(".timing svg .stage"))
+        assert {"Understanding", "Voice"} <= set(page.texts(".timing svg .stage"))
         seek(page)
         page.until(lambda: page.texts("#transcript .turn.now"), "the line that sounds")
         assert page.js("return document.documentElement.scrollWidth <= innerWidth")

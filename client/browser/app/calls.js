@@ -8,6 +8,7 @@ import { picture, stagesOf, table } from "./waterfall.js";
 const byId = (id) => document.getElementById(id);
 const REFRESH_MS = 2000;
 const WHO = { user: "Caller", assistant: "Answer", system: "Note", tool: "Tool" };
+const STAGE_WORDS = { endpoint: "Sure of the end", ear: "Understanding" }; // of others, not of the reader
 const FILES = {
   "audio.flac": "Sound (FLAC)",
   "transcript.vtt": "Transcript (WebVTT)",
@@ -121,7 +122,7 @@ function recordedCard(told) {
 async function showOne(id) {
   const told = await call(id);
   view("one");
-  byId("one-title").textContent = `${day(told.call.began)}, ${clock(told.call.seconds)}`;
+  byId("one-title").textContent = day(told.call.began);
   byId("one-facts").textContent = facts(told.call);
   const sound = told.files["audio.flac"];
   byId("sound").hidden = byId("channels").hidden = !sound;
@@ -141,7 +142,7 @@ async function showOne(id) {
   byId("transcript").replaceChildren(...lines.map(turnOf));
   lines.forEach((line, i) => {
     const answer = stages.get(line.item_id);
-    if (answer) addTiming(byId("transcript").children[i].querySelector(".body"), answer.marks_ms);
+    if (answer?.turn_item_id) addTiming(byId("transcript").children[i].querySelector(".body"), answer.marks_ms);
   });
   byId("stage").scrollTop = 0;
 }
@@ -166,7 +167,7 @@ function turnOf({ role, text, start, cut }) {
 }
 
 function addTiming(body, marks) {
-  const rows = stagesOf(marks);
+  const rows = stagesOf(marks).map((row) => ({ ...row, words: STAGE_WORDS[row.name] ?? row.words }));
   if (!rows.length) return;
   const details = make("details", "timing");
   const summary = make("summary", "");

@@ -39,7 +39,7 @@ export function party({ key, client }) {
 }
 
 export function facts(call) {
-  const told = [party(call), call.model, call.voice, call.language, turns(call.turns)];
+  const told = [clock(call.seconds), party(call), call.model, call.voice, call.language, turns(call.turns)];
   return [...told, `ended: ${ENDS[call.ended] ?? call.ended}`].filter(Boolean).join(" · ");
 }
 
