@@ -73,7 +73,7 @@ class Endpoint:
         self._tasks: set[asyncio.Task[None]] = set()  # one a lane
         self._waiting = 0  # events in all lanes
         self._is_closed = False  # set when it wants no more, or the server stops
-        self._is_dropping = False  # whether the last event was dropped, so that it is told once
+        self._is_dropping = False  # whether that was told; until half of the queue is free again
 
     def enqueue(self, event: Event) -> None:
         """Take an event, to be delivered in time; never waits. It is dropped if too many wait."""
@@ -85,7 +85,8 @@ class Endpoint:
                 )
             self._is_dropping = True
             return
-        self._is_dropping = False
+        if self._waiting < self._config.queue / 2:
+            self._is_dropping = False
         self._waiting += 1
         now_s = asyncio.get_running_loop().time()
         waiting = _Waiting(event, now_s + self._config.retry_s)

@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
@@ -17,11 +18,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from client.telephone.twilio import TwilioEnd, phone_call
 from duplex.config import Config, RecordingConfig, ServerConfig, TelemetryConfig, WebhookConfig
 from duplex.metrics import STAGES
+from duplex.server.resumable_call import HUNG_UP
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Speech
 from tests._support.metrics_page import samples
 from tests._support.receiver import SECRET, Receiver, Request, receiving
 from tests._support.servers import running_server
+from tests._support.webrtc import Caller
 from tests._support.wire import say_something, send, tone, until
 
 pytestmark = pytest.mark.realtime
@@ -184,3 +187,23 @@ async def test_a_call_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
         assert reached_ms == pytest.approx(marks[stage], abs=1), stage
     attributes = {each.key: each.value for each in by_name["reply"][0].attributes}
     assert attributes["gen_ai.usage.output_tokens"].int_value > 0
+
+
+async def test_an_offer_and_a_phone_stream_may_name_their_trace() -> None:
+    named = f"00-{TRACE}-{PARENT}-01"
+    headers = {"traceparent": named, "Content-Type": "application/sdp"}
+    async with running_server(CONFIG) as running, aiohttp.ClientSession() as session:
+        caller = Caller()
+        url = f"{running.http}/v1/realtime/calls"
+        async with session.post(url, data=(await caller.offer()).encode(), headers=headers) as sent:
+            assert sent.status == 201
+        (call,) = running.server.calls
+        assert (call.info.client, call.info.traceparent) == ("webrtc", named)
+        await caller.connection.close()
+        call.end(HUNG_UP)
+        stream = running.http.replace("http", "ws", 1) + "/twilio"
+        async with phone_call(stream, TwilioEnd(parameters={"traceparent": named})):
+            async with asyncio.timeout(20):
+                while not (found := [c for c in running.server.calls if c is not call]):
+                    await asyncio.sleep(0.01)
+        assert (found[0].info.client, found[0].info.traceparent) == ("twilio", named)
