@@ -87,3 +87,8 @@ class Recorded:
     def call(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "call.json").read_text())
         return found
+
+
+def whole_in(folder: Path) -> list[Path]:
+    """The recordings that are finished."""
+    return sorted(path.parent for path in folder.glob("*/call.json") if not path.parent.suffix)

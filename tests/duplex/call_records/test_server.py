@@ -19,7 +19,7 @@ from duplex.config import Config, RecordingConfig, ServerConfig
 from duplex.errors import ConfigError
 from duplex.server.keys import Keys, Principal, load_keys
 from duplex.server.quota import Allowance
-from tests._support.recordings import Recorded, cues_of
+from tests._support.recordings import Recorded, cues_of, whole_in
 from tests._support.servers import NO_KEYS, Running, running_server
 from tests._support.wire import say_something, send, until
 
@@ -49,10 +49,6 @@ async def the_recordings(folder: Path, count: int = 1) -> list[Path]:
         while len(found := whole_in(folder)) < count:
             await asyncio.sleep(0.05)
     return found
-
-
-def whole_in(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in folder.glob("*/call.json") if not path.parent.suffix)
 
 
 async def test_a_call_over_a_socket_is_kept_and_shown(tmp_path: Path) -> None:
