@@ -100,6 +100,10 @@ class Server:
             from duplex.phone.sip import admission
 
             admission.check(self.config)
+        if self.config.webhooks or self.config.telemetry.traces:
+            from duplex.app import observing
+
+            observing.check(self.config)
         self._parts: Parts | None = None  # set by load
         self._has_served = False
 

@@ -11,9 +11,20 @@ from duplex.config import Config
 from duplex.dialogue.observers import CallInfo, Observe
 from duplex.errors import ConfigError
 from duplex.metrics import Metrics
+from duplex.telemetry import traces
 from duplex.telemetry.traces import Traces
 from duplex.webhooks.events import Recording
-from duplex.webhooks.hooks import Webhooks
+from duplex.webhooks.hooks import Webhooks, keys_of
+
+
+def check(config: Config) -> None:
+    """What of it can be known before the models are loaded.
+
+    Raises:
+        ConfigError: a webhook has no secret, or calls cannot be traced.
+    """
+    keys_of(config)
+    traces.check(config)
 
 
 class Observing:

@@ -153,6 +153,20 @@ def _address(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "TLS", "none" if tls is None else config.server.tls_certificate)
     if config.sip.enabled:
         yield _sip(config)
+    if config.webhooks or config.telemetry.traces:
+        yield _observing(config)
+
+
+def _observing(config: Config) -> Finding:
+    from duplex.app import observing
+
+    try:
+        observing.check(config)
+    except ConfigError as error:
+        return Finding("FAIL", "webhooks and traces", str(error))
+    traced = "all" if config.telemetry.traces else "no"
+    found = f"webhooks: {len(config.webhooks)}; {traced} calls are traced"
+    return Finding("ok", "webhooks and traces", found)
 
 
 def _sip(config: Config) -> Finding:

@@ -23,6 +23,16 @@ _SERVICE = "duplex-r1"
 _UNNAMED = "unknown_service"  # begins the name of a service for which the variables have none
 
 
+def check_protocol() -> None:
+    """
+    Raises:
+        ConfigError: OpenTelemetry's variables ask for another one than OTLP over HTTP.
+    """
+    for name in _PROTOCOLS:
+        if (wanted := os.environ.get(name, _PROTOCOL)) != _PROTOCOL:
+            raise ConfigError(f"{name} is {wanted!r}; traces are exported by {_PROTOCOL} only")
+
+
 class OpenSpan:
     """See `duplex.telemetry.spans.Span`."""
 
@@ -64,9 +74,7 @@ class Exporter:
         Raises:
             ConfigError: the variables ask for another protocol, or cannot be used.
         """
-        for name in _PROTOCOLS:
-            if (wanted := os.environ.get(name, _PROTOCOL)) != _PROTOCOL:
-                raise ConfigError(f"{name} is {wanted!r}; traces are exported by {_PROTOCOL} only")
+        check_protocol()
         try:
             processor = BatchSpanProcessor(exporter or OTLPSpanExporter())
         except (ValueError, OSError) as error:

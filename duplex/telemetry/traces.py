@@ -5,6 +5,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncGenerator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from duplex.config import Config
@@ -20,6 +21,16 @@ logger = logging.getLogger(__name__)
 _FAREWELL_S = 5.0  # when the server stops: for spans to be exported
 
 
+def check(config: Config) -> None:
+    """
+    Raises:
+        ConfigError: traces are wanted, and OpenTelemetry is not installed, or is to export them in
+            another way than we can.
+    """
+    if config.telemetry.traces:
+        _exporting().check_protocol()
+
+
 class Traces:
     """The traces of one server's calls; of none if they are not wanted."""
 
@@ -30,7 +41,9 @@ class Traces:
             ConfigError: they are wanted, and OpenTelemetry is not installed or its variables
                 cannot be used.
         """
-        self._exporter = exporter or (_exporter() if config.telemetry.traces else None)
+        if exporter is None and config.telemetry.traces:
+            exporter = _exporting().Exporter()
+        self._exporter = exporter
 
     def observe(self, info: CallInfo) -> CallObserver | None:
         """See `duplex.dialogue.observers.Observe`."""
@@ -68,11 +81,11 @@ async def _end(exporter: "Exporter") -> None:
         logger.warning("the last spans were not exported within %g s", _FAREWELL_S)
 
 
-def _exporter() -> "Exporter":
+def _exporting() -> ModuleType:
     try:
-        from duplex.telemetry.exporting import Exporter
+        from duplex.telemetry import exporting
     except ImportError as error:
         raise ConfigError(
             f"telemetry.traces needs: pip install 'duplex-r1[telemetry]' ({error})"
         ) from error
-    return Exporter()
+    return exporting

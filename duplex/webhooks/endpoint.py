@@ -1,11 +1,13 @@
 """One address that is sent events: what waits for it, and the tries to deliver it."""
 
 import asyncio
+import base64
 import logging
 import random
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -51,26 +53,27 @@ class Endpoint:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """``chance`` spreads the pauses between tries."""
-        url = httpx2.URL(config.url)
+        self._url = httpx2.URL(config.url)
         proxy = proxy_for(config.url)
-        self.name = url.host  # the rest of an address may be a secret
+        self.name = self._url.host  # the rest of an address may be a secret
         self._config = config
         self._key = key
         self._metrics = metrics
         self._backoff = backoff
         self._chance = chance
-        self._client = httpx2.AsyncClient(
-            timeout=config.timeout_s,
-            follow_redirects=False,  # what is signed is for this address
-            trust_env=False,  # `proxy_for` reads what is to be read
-            proxy=proxy.url if proxy else None,
-        )
+        # A client would log addresses, follow redirects and keep cookies.
+        self._transport = httpx2.AsyncHTTPTransport(proxy=proxy.url if proxy else None)
+        self._headers = {
+            "content-type": "application/json",
+            "user-agent": "duplex-r1",
+            **_authorization(self._url),
+        }
         self._slots = asyncio.Semaphore(_REQUESTS)
         self._lanes: dict[str, deque[_Waiting]] = {}  # by call; what is being sent is the first
         self._tasks: set[asyncio.Task[None]] = set()  # one a lane
         self._waiting = 0  # events in all lanes
         self._is_closed = False  # set when it wants no more, or the server stops
-        self._is_dropping = False  # whether the last event was dropped, so that it is told once
+        self._is_dropping = False  # whether that was told; until half of the queue is free again
 
     def enqueue(self, event: Event) -> None:
         """Take an event, to be delivered in time; never waits. It is dropped if too many wait."""
@@ -82,7 +85,8 @@ class Endpoint:
                 )
             self._is_dropping = True
             return
-        self._is_dropping = False
+        if self._waiting < self._config.queue / 2:
+            self._is_dropping = False
         self._waiting += 1
         now_s = asyncio.get_running_loop().time()
         waiting = _Waiting(event, now_s + self._config.retry_s)
@@ -100,7 +104,7 @@ class Endpoint:
         self._close("the server stops")
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _empty(self, call_id: str, lane: deque[_Waiting]) -> None:
         """Deliver the events of one call."""
@@ -116,7 +120,8 @@ class Endpoint:
                 self._waiting -= len(lane)
                 self._drop(len(lane))
         if found == "gone":
-            self._close("it wants no more events (status 410)")
+            logger.warning("webhook %s: it wants no more events, and gets none", self.name)
+            self._close("it wants no more")
 
     async def _deliver(self, waiting: _Waiting) -> Verdict:
         """Try until it is taken, refused, or too old."""
@@ -134,11 +139,11 @@ class Endpoint:
                 left_s = waiting.give_up_at_s - loop.time()
                 now = datetime.now(UTC)
                 pause_s = wait_s(answer, tries, left_s, self._backoff, self._chance(), now)
-            said = f"status {answer.status}" if answer.status is not None else "no answer"
+            said = f"status {answer.status}" if answer.status is not None else answer.failure
             if pause_s is None:
                 self._count("failed")
                 logger.warning(
-                    "webhook %s: %s was not taken in %d tries: %s", self.name, event.id, tries, said
+                    "webhook %s: %s is given up (tries: %d): %s", self.name, event.id, tries, said
                 )
                 return found
             logger.info(
@@ -147,26 +152,27 @@ class Endpoint:
             await asyncio.sleep(pause_s)
 
     async def _try(self, event: Event) -> Answer:
-        headers = signed_headers(self._key, event.id, int(time.time()), event.body)
-        headers["content-type"] = "application/json"
-        headers["user-agent"] = "duplex-r1"
-        answer = Answer()
+        signature = signed_headers(self._key, event.id, int(time.time()), event.body)
+        limit_s = self._config.timeout_s
+        request = httpx2.Request(
+            "POST",
+            self._url,
+            headers={**self._headers, **signature},
+            content=event.body,
+            extensions={"timeout": httpx2.Timeout(limit_s).as_dict()},
+        )
+        answer = Answer(failure=f"no answer within {limit_s:g} s")
         try:
-            async with (
-                self._slots,
-                asyncio.timeout(self._config.timeout_s),
-                self._client.stream(
-                    "POST", self._config.url, content=event.body, headers=headers
-                ) as response,
-            ):
-                answer = Answer(response.status_code, response.headers)
-                read = 0
-                async for piece in response.aiter_raw():
-                    read += len(piece)
-                    if read > _READ_BYTES:
-                        break
-        except (TimeoutError, httpx2.HTTPError) as error:  # the status holds if there was one
-            logger.debug("webhook %s: %s", self.name, type(error).__name__)
+            async with self._slots, asyncio.timeout(limit_s):
+                response = await self._transport.handle_async_request(request)
+                async with aclosing(response):
+                    answer = Answer(response.status_code, response.headers)
+                    await _drain(response)
+        except TimeoutError:
+            pass  # the status holds if there was one
+        except httpx2.HTTPError as error:
+            if answer.status is None:
+                answer = Answer(failure=f"{type(error).__name__}: {error}")
         return answer
 
     def _close(self, why: str) -> None:
@@ -175,8 +181,6 @@ class Endpoint:
         if self._waiting:
             logger.warning("webhook %s: %s: %d events are dropped", self.name, why, self._waiting)
             self._drop(self._waiting)
-        else:
-            logger.info("webhook %s: %s", self.name, why)
         self._lanes.clear()
         self._waiting = 0
         for task in self._tasks:
@@ -189,3 +193,18 @@ class Endpoint:
 
     def _count(self, result: str, amount: int = 1) -> None:
         self._metrics.count("duplex_webhooks_total", amount, result=result)
+
+
+async def _drain(response: httpx2.Response) -> None:
+    read = 0
+    async for piece in response.aiter_raw():
+        read += len(piece)
+        if read > _READ_BYTES:
+            break
+
+
+def _authorization(url: httpx2.URL) -> dict[str, str]:
+    if not url.userinfo:
+        return {}
+    basic = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+    return {"authorization": f"Basic {basic}"}

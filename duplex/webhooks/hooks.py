@@ -53,7 +53,7 @@ class Webhooks:
         """
         self._metrics = metrics
         self._backoff = backoff
-        self._configs = [(each, _key(each)) for each in config.webhooks]
+        self._configs = keys_of(config)
         self._endpoints: list[tuple[WebhookConfig, Endpoint]] = []  # set while it is running
         self._naming_key = secrets.token_bytes(16)  # another server's calls have the same names
 
@@ -172,10 +172,19 @@ class CallHooks(CallObserver):
         self._tell("call.ended", ended_s, data)
 
 
+def keys_of(config: Config) -> list[tuple[WebhookConfig, bytes]]:
+    """Return the webhooks, each with what its events are signed with.
+
+    Raises:
+        ConfigError: a secret is missing, or is none.
+    """
+    return [(each, _key(each)) for each in config.webhooks]
+
+
 def _key(config: WebhookConfig) -> bytes:
     """
     Raises:
-        ConfigError: its secret is missing or is none, or its address cannot be used.
+        ConfigError: as `keys_of`.
     """
     secret = config.secret()
     if not secret:

@@ -33,11 +33,12 @@ BACKOFF = Backoff()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back of one try: a status and headers with names in lower case, or neither if
-    nothing came."""
+    """What came back of one try: a status and headers with names in lower case, or, if nothing
+    came, why."""
 
     status: int | None = None
     headers: Mapping[str, str] | None = None
+    failure: str = ""
 
 
 Verdict = Literal["delivered", "again", "refused", "gone"]

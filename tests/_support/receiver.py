@@ -54,7 +54,7 @@ async def receiving(
     receiver = Receiver() if answer is None else Receiver(answer)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", receiver.take)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -1,9 +1,12 @@
 """Webhooks and traces of real calls over a WebSocket."""
 
 import asyncio
+import json
 import socket
 import time
+from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
@@ -12,13 +15,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from standardwebhooks import Webhook
 from websockets.asyncio.client import ClientConnection, connect
 
-from duplex.config import Config, ServerConfig, TelemetryConfig, WebhookConfig
+from client.telephone.twilio import TwilioEnd, phone_call
+from duplex.config import Config, RecordingConfig, ServerConfig, TelemetryConfig, WebhookConfig
 from duplex.metrics import STAGES
+from duplex.server.resumable_call import HUNG_UP
 from duplex.testing.engine import Script
 from engine.types import CallArguments, CallEnded, CallStarted, Speech
 from tests._support.metrics_page import samples
 from tests._support.receiver import SECRET, Receiver, Request, receiving
 from tests._support.servers import running_server
+from tests._support.webrtc import Caller
 from tests._support.wire import say_something, send, tone, until
 
 pytestmark = pytest.mark.realtime
@@ -68,6 +74,34 @@ async def test_a_receiver_that_fails_first_is_told_all_of_a_call() -> None:
     assert 0 < ended["duration_s"] < 60
     assert abs(told[3]["created_at"] - time.time()) < 60
     assert page['duplex_webhooks_total{result="delivered"}'] == 3
+
+
+async def test_a_recording_is_told_when_it_is_whole(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        webhook = WebhookConfig(url=receiver.url, events=("call.ended", "call.recorded"))
+        recording = RecordingConfig(dir=str(tmp_path))
+        config = replace(CONFIG, webhooks=(webhook,), recording=recording)
+        async with running_server(config) as running, connect(running.url) as connection:
+            await say_something(connection)
+    ended, recorded = [json.loads(request.body) for request in receiver.requests]
+    assert (ended["type"], recorded["type"]) == ("call.ended", "call.recorded")
+    assert recorded["data"]["call"] == ended["data"]["call"]
+    told = recorded["data"]["recording"]
+    assert (tmp_path / told["id"] / "audio.flac").exists()
+    assert told["duration_s"] > 1
+
+
+async def test_who_calls_whom_is_told_of_a_phone_call() -> None:
+    async with receiving() as receiver:
+        config = replace(CONFIG, webhooks=(WebhookConfig(url=receiver.url),))
+        async with running_server(config) as running:
+            url = running.http.replace("http", "ws", 1) + "/twilio"
+            numbers = {"caller": "+15550100", "called": "+15550199"}
+            async with phone_call(url, TwilioEnd(parameters=numbers)):
+                await receiver.wait_for(1)
+    started, ended = [json.loads(request.body) for request in receiver.requests]
+    assert started["data"]["call"]["line"] == {"kind": "phone", "provider": "twilio", **numbers}
+    assert ended["type"] == "call.ended"
 
 
 async def test_a_dead_endpoint_harms_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +162,12 @@ async def test_a_call_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     by_name: dict[str, list[Span]] = {}
     for span in sorted(spans, key=lambda span: span.start_time_unix_nano):
         by_name.setdefault(span.name, []).append(span)
-        assert began_ns - 10**9 <= span.start_time_unix_nano <= span.end_time_unix_nano <= time.time_ns()
+        assert (
+            began_ns - 10**9
+            <= span.start_time_unix_nano
+            <= span.end_time_unix_nano
+            <= time.time_ns()
+        )
     assert {name: len(each) for name, each in by_name.items()} == {
         "call": 1,
         "turn": 2,
@@ -148,3 +187,23 @@ async def test_a_call_is_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
         assert reached_ms == pytest.approx(marks[stage], abs=1), stage
     attributes = {each.key: each.value for each in by_name["reply"][0].attributes}
     assert attributes["gen_ai.usage.output_tokens"].int_value > 0
+
+
+async def test_an_offer_and_a_phone_stream_may_name_their_trace() -> None:
+    named = f"00-{TRACE}-{PARENT}-01"
+    headers = {"traceparent": named, "Content-Type": "application/sdp"}
+    async with running_server(CONFIG) as running, aiohttp.ClientSession() as session:
+        caller = Caller()
+        url = f"{running.http}/v1/realtime/calls"
+        async with session.post(url, data=(await caller.offer()).encode(), headers=headers) as sent:
+            assert sent.status == 201
+        (call,) = running.server.calls
+        assert (call.info.client, call.info.traceparent) == ("webrtc", named)
+        await caller.connection.close()
+        call.end(HUNG_UP)
+        stream = running.http.replace("http", "ws", 1) + "/twilio"
+        async with phone_call(stream, TwilioEnd(parameters={"traceparent": named})):
+            async with asyncio.timeout(20):
+                while not (found := [c for c in running.server.calls if c is not call]):
+                    await asyncio.sleep(0.01)
+        assert (found[0].info.client, found[0].info.traceparent) == ("twilio", named)

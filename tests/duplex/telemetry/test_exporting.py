@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from duplex import Server, telemetry
 from duplex.config import Config, TelemetryConfig
 from duplex.dialogue.observers import CallInfo, TurnEnd
 from duplex.errors import ConfigError
@@ -98,7 +99,7 @@ async def test_a_collector_that_does_not_answer_delays_the_end_for_a_while_only(
 def test_another_protocol_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'"):
-        Traces(ON)
+        Server(ON)  # before any model is loaded
 
 
 def test_without_the_package_the_error_says_what_to_install(
@@ -106,8 +107,9 @@ def test_without_the_package_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.delitem(sys.modules, "duplex.telemetry.exporting")
+    monkeypatch.delattr(telemetry, "exporting")
     with pytest.raises(ConfigError, match=r"pip install 'duplex-r1\[telemetry\]'"):
-        Traces(ON)
+        Server(ON)
 
 
 def test_when_it_is_off_nothing_is_imported() -> None:

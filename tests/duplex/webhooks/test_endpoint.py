@@ -1,6 +1,7 @@
 """Delivery to a real HTTP server: order, tries, bounds, and what happens at the end."""
 
 import asyncio
+import base64
 import contextlib
 import logging
 import socket
@@ -145,6 +146,27 @@ async def test_a_dead_address_fills_a_bounded_queue_and_no_more(
     assert sum("new ones are dropped" in record.message for record in caplog.records) == 1
     assert "very-secret" not in caplog.text
     assert SECRET not in caplog.text
+
+
+@pytest.mark.realtime
+async def test_an_address_may_hold_a_secret_which_no_log_shows(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    statuses = {1: 500, 2: 204, 3: 404}
+    metrics = Metrics()
+    with caplog.at_level(logging.DEBUG):
+        async with receiving(lambda _, number: web.Response(status=statuses[number])) as receiver:
+            url = receiver.url.replace("//", "//bob:s3cret@") + "/very-secret?token=hush"
+            async with endpoint(url, metrics) as hook:
+                hook.enqueue(event(1))
+                hook.enqueue(event(2))
+    assert {request.path for request in receiver.requests} == {"/very-secret"}
+    authorization = receiver.requests[0].headers["authorization"]
+    assert authorization == "Basic " + base64.b64encode(b"bob:s3cret").decode()
+    assert counts(metrics) == {"delivered": 1, "failed": 1}
+    assert "status 404" in caplog.text
+    for secret in ("very-secret", "hush", "s3cret", SECRET, authorization):
+        assert secret not in caplog.text
 
 
 @pytest.mark.realtime
