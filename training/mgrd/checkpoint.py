@@ -39,7 +39,13 @@ def export(policy: Policy, tower: Encoder, directory: Path) -> None:
 
 def _tensors(model: Qwen2ForCausalLM, tower: Encoder) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
-    for key, weight in model.state_dict().items():
+    if any(".lora_" in key for key in model.state_dict()):
+        from training.mgrd.lora import merged
+
+        weights = merged(model)
+    else:
+        weights = model.state_dict()
+    for key, weight in weights.items():
         if key.startswith(_ADAPTER):
             key = f"adapter.{key.removeprefix(_ADAPTER)}"
         named[key] = weight.float().contiguous().clone()

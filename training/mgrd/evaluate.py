@@ -14,7 +14,6 @@ from training.mgrd.tasks import Question
 from training.mgrd.tokens import THINK_CLOSE
 
 
-
 @dataclass(frozen=True, slots=True)
 class Answers:
     """The greedy completions of some questions."""

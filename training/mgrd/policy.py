@@ -12,11 +12,19 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from engine.native.model.gguf_weights import GgufModel
 from training.mgrd import sampling, tokens
 from training.mgrd.config import Decoder, Scale
+from training.mgrd.device import device
 from training.mgrd.hearing import SoundTable, hearing_model, with_hearing
 from training.mgrd.prompts import Writer
 from training.mgrd.tokens import PAD, STOP, IdTokenizer
 
 MAX_POSITIONS = 4096
+# Rows of the text model that stand in for those of tokens that it has never seen.
+ALIKE = {
+    "<|BOT|>": "<|im_start|>",
+    "<|EOT|>": "<|im_end|>",
+    "<audio_start>": "<|im_start|>",
+    "<audio_end>": "<|im_end|>",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Policy:
     @property
     def parameters(self) -> int:
         """Number of weights that are trained."""
-        return sum(weight.numel() for weight in self.model.parameters())
+        return sum(w.numel() for w in self.model.parameters() if w.requires_grad)
 
 
 def new_policy(scale: Scale, sounds: SoundTable, seed: int, gguf: Path | None = None) -> Policy:
@@ -75,6 +83,11 @@ def new_policy(scale: Scale, sounds: SoundTable, seed: int, gguf: Path | None = 
     else:
         text = tokens.build(tokens.closed_vocabulary())
         model = hearing_model(_shapes(scale.decoder, text), sounds)
+    if scale.lora_rank:
+        from training.mgrd.lora import add_lora
+
+        add_lora(model, scale.lora_rank)
+    model.to(device())
     model.generation_config.eos_token_id = text.token_to_id(STOP)
     model.generation_config.pad_token_id = text.token_to_id(PAD)
     return Policy(scale, model, text, tokens.for_trainers(text), Writer(text, model))
@@ -124,4 +137,8 @@ def _from_text(path: Path, sounds: SoundTable) -> tuple[Tokenizer, Qwen2ForCausa
     stored.load(weights, lambda _, __: None)
     if shape.tied_embeddings:
         head.copy_(weights["model.embed_tokens.weight"])
+    for token, known in ALIKE.items():
+        for table in ("model.embed_tokens.weight", "lm_head.weight"):
+            rows = model.state_dict()[table]
+            rows[text.token_to_id(token)] = rows[text.token_to_id(known)]
     return text, with_hearing(model, sounds)

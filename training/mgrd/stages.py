@@ -207,12 +207,11 @@ class Run:
             self.policy.model,
             self.policy.tokenizer,
             examples,
+            self.scale,
             epochs=epochs,
-            batch=self.scale.sft_batch,
             rate=rate,
             seed=self.seed,
             folder=self._folder,
-            is_bfloat16=self.scale.has_bfloat16,
         )
 
     def _filter(self) -> Figures:

@@ -11,7 +11,7 @@ import numpy as np
 from client.evaluation.items import Samples, Speaker
 from client.evaluation.scorers import score
 from client.evaluation.sets import sounds
-from client.evaluation.sets.sounds import Measure
+from client.evaluation.sets.drafts import Draft, Measure
 from training.mgrd.features import Frames
 
 OPEN_KINDS = ("count", "order", "length", "sum")  # six answers and more: guessing shows
@@ -82,9 +82,7 @@ def make(
     return questions
 
 
-def _heard(
-    draft: sounds.Draft, speaker: Speaker, speed: float, random: np.random.Generator
-) -> Samples:
+def _heard(draft: Draft, speaker: Speaker, speed: float, random: np.random.Generator) -> Samples:
     return harder(draft.render(speaker), speed, random)
 
 
@@ -94,7 +92,8 @@ def harder(samples: Samples, speed: float, random: np.random.Generator) -> Sampl
     played = np.interp(at, np.arange(len(samples)), samples)
     level = float(np.sqrt(np.mean(played**2)))
     noise = _pink(len(played), random) * level * 10 ** (-random.uniform(*NOISE_DB) / 20)
-    return ((played + noise) * 10 ** (random.uniform(*GAIN_DB) / 20)).astype(np.float32)
+    gain = 10 ** (random.uniform(*GAIN_DB) / 20)
+    return np.asarray((played + noise) * gain, np.float32)
 
 
 def at_speed(measure: Measure, speed: float) -> Measure:

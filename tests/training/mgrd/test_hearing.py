@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import ADAPTOR_HIDDEN, AdaptorShape
-
-pytest.importorskip("transformers")
-from transformers import Qwen2Config, Qwen2ForCausalLM
-
 from training.mgrd import tokens
 from training.mgrd.hearing import HearingAdaptor, SoundTable, hearing_model, latent_ids
 
