@@ -1,4 +1,4 @@
-"""Low-rank updates of a decoder (LoRA, Hu et al. 2021), put in place so that it stays a plain model.
+"""Low-rank updates of a decoder (LoRA, Hu et al. 2021), in place: it stays a plain model.
 
 The adaptor before the decoder is trained whole.
 """
