@@ -22,6 +22,10 @@ NOISE_DB = (10.0, 30.0)  # of signal over noise
 GAIN_DB = (-12.0, 0.0)
 
 
+# Frames of sounds by question, of what renders each at 24 kHz.
+Hear = Callable[[Mapping[str, Callable[[], Samples]]], Mapping[str, Frames]]
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question with the frames of its sound. ``words``: what is said in it."""
@@ -47,14 +51,14 @@ def make(
     count: int,
     seed: int,
     speaker: Speaker,
-    frames_of: Callable[[str, Callable[[], Samples]], Frames],
+    hear: Hear,
 ) -> list[Question]:
     """``count`` questions, the kinds in turn; a kind may be there several times. Another ``seed``
-    gives other questions, in other noise. ``frames_of`` is given a question's id and what renders
-    its sound, at 24 kHz."""
+    gives other questions, in other noise. ``hear`` makes frames of all sounds."""
     kinds = list(kinds)
     made: Counter[str] = Counter()
-    questions = []
+    asked: list[tuple[str, Draft, float]] = []
+    renders: dict[str, Callable[[], Samples]] = {}
     for index in range(count):
         kind = kinds[index % len(kinds)]
         number = made[kind]
@@ -62,24 +66,27 @@ def make(
         draft = sounds.draft(kind, seed, number)
         random = np.random.default_rng([seed, index, 7])
         speed = float(random.uniform(*SPEEDS))
-        render = partial(_heard, draft, speaker, speed, random)
         id_ = f"{kind}-{seed}-{number}"
-        answer = draft.gold["answer"]
-        questions.append(
-            Question(
-                id=id_,
-                kind=kind,
-                text=draft.question,
-                words=draft.words,
-                answer=" ".join(answer) if isinstance(answer, list) else str(answer),
-                scorer=draft.scorer,
-                gold=draft.gold,
-                chance=draft.chance,
-                measured=tuple(at_speed(measure, speed) for measure in draft.measured),
-                frames=frames_of(id_, render),
-            )
-        )
-    return questions
+        asked.append((id_, draft, speed))
+        renders[id_] = partial(_heard, draft, speaker, speed, random)
+    frames = hear(renders)
+    return [_question(id_, draft, speed, frames[id_]) for id_, draft, speed in asked]
+
+
+def _question(id_: str, draft: Draft, speed: float, frames: Frames) -> Question:
+    answer = draft.gold["answer"]
+    return Question(
+        id=id_,
+        kind=id_.partition("-")[0],
+        text=draft.question,
+        words=draft.words,
+        answer=" ".join(answer) if isinstance(answer, list) else str(answer),
+        scorer=draft.scorer,
+        gold=draft.gold,
+        chance=draft.chance,
+        measured=tuple(at_speed(measure, speed) for measure in draft.measured),
+        frames=frames,
+    )
 
 
 def _heard(draft: Draft, speaker: Speaker, speed: float, random: np.random.Generator) -> Samples:
