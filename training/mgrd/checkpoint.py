@@ -12,7 +12,7 @@ from transformers import Qwen2ForCausalLM
 from engine.native.model.encoder import Encoder
 from training.mgrd.hearing import KERNEL, STRIDE
 from training.mgrd.policy import Policy
-from training.mgrd.tokens import STOP, THINK_OPEN
+from training.mgrd.tokens import STOP, THINK_OPEN, id_of
 
 _ADAPTER = "model.embed_tokens.adapter."
 
@@ -55,7 +55,8 @@ def _tensors(model: Qwen2ForCausalLM, tower: Encoder) -> dict[str, Tensor]:
 
 
 def _config(policy: Policy, tower: Encoder) -> dict[str, Any]:
-    shape, ear = policy.model.config, tower.shape
+    shape: Any = policy.model.config
+    ear = tower.shape
     return {
         "model_type": "step_audio_2",
         "architectures": ["StepAudio2ForCausalLM"],
@@ -71,7 +72,7 @@ def _config(policy: Policy, tower: Encoder) -> dict[str, Any]:
             "rope_theta": shape.rope_parameters["rope_theta"],
             "max_position_embeddings": shape.max_position_embeddings,
             "tie_word_embeddings": False,
-            "eos_token_id": [policy.text.token_to_id(STOP)],
+            "eos_token_id": [id_of(policy.text, STOP)],
         },
         "audio_encoder_config": {
             "model_type": "step_audio_2_encoder",

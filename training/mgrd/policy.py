@@ -15,7 +15,7 @@ from training.mgrd.config import Decoder, Scale
 from training.mgrd.device import device
 from training.mgrd.hearing import SoundTable, hearing_model, with_hearing
 from training.mgrd.prompts import Writer
-from training.mgrd.tokens import PAD, STOP, IdTokenizer
+from training.mgrd.tokens import PAD, STOP, IdTokenizer, id_of
 
 MAX_POSITIONS = 4096
 # Rows of the text model that stand in for those of tokens that it has never seen.
@@ -87,9 +87,9 @@ def new_policy(scale: Scale, sounds: SoundTable, seed: int, gguf: Path | None = 
         from training.mgrd.lora import add_lora
 
         add_lora(model, scale.lora_rank)
-    model.to(device())
-    model.generation_config.eos_token_id = text.token_to_id(STOP)
-    model.generation_config.pad_token_id = text.token_to_id(PAD)
+    model.to(device())  # type: ignore[arg-type]
+    model.generation_config.eos_token_id = id_of(text, STOP)
+    model.generation_config.pad_token_id = id_of(text, PAD)
     return Policy(scale, model, text, tokens.for_trainers(text), Writer(text, model))
 
 
@@ -105,8 +105,8 @@ def _shapes(decoder: Decoder, text: Tokenizer) -> Qwen2Config:
         rms_norm_eps=1e-6,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         tie_word_embeddings=False,
-        eos_token_id=text.token_to_id(STOP),
-        pad_token_id=text.token_to_id(PAD),
+        eos_token_id=id_of(text, STOP),
+        pad_token_id=id_of(text, PAD),
     )
 
 
@@ -140,5 +140,5 @@ def _from_text(path: Path, sounds: SoundTable) -> tuple[Tokenizer, Qwen2ForCausa
     for token, known in ALIKE.items():
         for table in ("model.embed_tokens.weight", "lm_head.weight"):
             rows = model.state_dict()[table]
-            rows[text.token_to_id(token)] = rows[text.token_to_id(known)]
+            rows[id_of(text, token)] = rows[id_of(text, known)]
     return text, with_hearing(model, sounds)

@@ -53,7 +53,7 @@ def train(
     from trl import GRPOConfig, GRPOTrainer
 
     whole = scale.rl_prompts * scale.rl_samples
-    rows = scale.rl_rows or whole
+    at_once = scale.rl_rows or whole
     functions, weights = rewards.functions(reward, questions)
     watched = _Watched()
 
@@ -65,14 +65,14 @@ def train(
     trainer = GRPOTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=[*functions, watch],  # type: ignore[list-item]
+        reward_funcs=[*functions, watch],
         train_dataset=Dataset.from_list(rows),
         callbacks=[watched],
         args=GRPOConfig(
             output_dir=str(folder),
             max_steps=scale.rl_steps,
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=whole // rows,
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=whole // at_once,
             num_generations=scale.rl_samples,
             max_completion_length=scale.max_new_tokens,
             temperature=scale.temperature,
