@@ -10,9 +10,10 @@ from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
 from engine.native.model.encoder import Encoder
+from engine.text.thought_filter import THINK_OPEN
 from training.mgrd.hearing import KERNEL, STRIDE
 from training.mgrd.policy import Policy
-from training.mgrd.tokens import STOP, THINK_OPEN, id_of
+from training.mgrd.tokens import STOP, id_of
 
 _ADAPTER = "model.embed_tokens.adapter."
 

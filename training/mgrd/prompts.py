@@ -12,10 +12,11 @@ from transformers import Qwen2ForCausalLM
 
 from engine.brain.chat_format import Renderer
 from engine.native.model.tokens import STEP_CHAT
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 from engine.types import Message
 from training.mgrd.hearing import latent_ids
 from training.mgrd.tasks import Question
-from training.mgrd.tokens import STOP, THINK_CLOSE, THINK_OPEN, id_of
+from training.mgrd.tokens import STOP, id_of
 
 
 @dataclass(frozen=True, slots=True)

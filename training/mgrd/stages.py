@@ -230,11 +230,14 @@ class Run:
 
     def _filter(self) -> Figures:
         examples = distil.without_denials(self.policy, self.sets.pool)
-        self._learn(examples, self.scale.distil_epochs, self.scale.distil_rate)
+        if examples:
+            self._learn(examples, self.scale.distil_epochs, self.scale.distil_rate)
         return {"kept": len(examples), "drawn": len(self.sets.pool)}
 
     def _prefer(self) -> Figures:
         found = cognition.pairs(self.policy, self.sets.pool, self.scale.denial_pairs)
+        if not found:
+            return {"pairs": 0}
         ordered = cognition.prefer(self.policy, found, seed=self.seed, folder=self._folder)
         return {"pairs": len(found), "ordered": ordered}
 

@@ -13,6 +13,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from client.evaluation.sets import sounds
 from client.evaluation.sets.sounds import COUNT_WORDS, SENTENCES, STATEMENTS
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 from training.mgrd import thoughts
 
 # The special tokens of Step-Audio's tokenizer that are more than audio codes, in their order.
@@ -24,7 +25,6 @@ SPECIAL = (
 )  # fmt: skip
 _NOT_SPECIAL = ("<tool_call>", "</tool_call>")
 STOP, PAD = "<|EOT|>", "<|endoftext|>"
-THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 _WORD = r"</?think>|\n| ?\p{L}+| ?-?\d+(?:\.\d+)?| ?[^\s\p{L}\d]|\s"
 _PROTECTED = re.compile(r"</?think>|\n| ?[^\W\d_]+| ?-?\d+(?:\.\d+)?| ?[^\s\w]")
 _SAMPLED = 60  # questions of each kind that are looked through for words
