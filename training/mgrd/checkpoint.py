@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
@@ -39,20 +38,18 @@ def export(policy: Policy, tower: Encoder, directory: Path) -> None:
 
 
 def _tensors(model: Qwen2ForCausalLM, tower: Encoder) -> dict[str, Tensor]:
-    named: dict[str, Tensor] = {}
     if any(".lora_" in key for key in model.state_dict()):
         from training.mgrd.lora import merged
 
         weights = merged(model)
     else:
         weights = model.state_dict()
-    for key, weight in weights.items():
-        if key.startswith(_ADAPTER):
-            key = f"adapter.{key.removeprefix(_ADAPTER)}"
-        named[key] = weight.float().contiguous().clone()
-    for key, weight in tower.destinations().items():
-        named[f"encoder.{key}"] = weight.to(torch.float16).contiguous().clone()
-    return named
+    embedding: Any = model.get_input_embeddings()
+    named = {key: weight for key, weight in weights.items() if not key.startswith(_ADAPTER)}
+    named |= {f"adapter.{key}": weight for key, weight in embedding.adapter.plain().items()}
+    whole = {key: weight.float() for key, weight in named.items()}
+    whole |= {f"encoder.{k}": weight.half() for k, weight in tower.destinations().items()}
+    return {key: weight.cpu().contiguous().clone() for key, weight in whole.items()}
 
 
 def _config(policy: Policy, tower: Encoder) -> dict[str, Any]:

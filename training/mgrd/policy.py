@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -15,6 +17,7 @@ from training.mgrd.config import Decoder, Scale
 from training.mgrd.device import device
 from training.mgrd.hearing import SoundTable, hearing_model, with_hearing
 from training.mgrd.prompts import Writer
+from training.mgrd.tasks import Question
 from training.mgrd.tokens import PAD, STOP, IdTokenizer, id_of
 
 MAX_POSITIONS = 4096
@@ -62,6 +65,12 @@ class Policy:
             RuntimeError: they are of another scale.
         """
         self.model.load_state_dict(load_file(path))
+
+    def standardise(self, questions: Sequence[Question]) -> None:
+        """See `HearingAdaptor.standardise`; do it before anything is learnt."""
+        embedding: Any = self.model.get_input_embeddings()
+        frames = np.concatenate([question.frames for question in questions])
+        embedding.adapter.standardise(torch.from_numpy(frames))
 
     @property
     def parameters(self) -> int:

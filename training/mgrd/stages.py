@@ -157,6 +157,7 @@ class Run:
         scale = self.scale
 
         def work() -> Figures:
+            self.policy.standardise(self.sets.train)
             examples = cold_start.examples(self.policy, self.sets.train, wish.thoughts, self.seed)
             losses = self._learn(examples, scale.sft_epochs, scale.sft_rate)
             return {

@@ -124,6 +124,7 @@ async def test_what_is_taught_answers_in_a_spoken_call(
 ) -> None:
     policy = new_policy(replace(TINY, sft_batch=4, max_new_tokens=12), SoundTable(STATE), 0)
     asked = [question(answer, name, ear) for answer, name in TAUGHT.items()]
+    policy.standardise(asked)
     examples = [
         Example(policy.writer.prompt(q), policy.writer.answer(f"pitch so {q.answer}", q.answer))
         for q in asked
