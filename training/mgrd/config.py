@@ -44,6 +44,7 @@ class Scale:
     distil_epochs: int
     denial_prompts: int
     denial_pairs: int
+    kinds: tuple[str, ...] = ()  # of `duplex eval sounds` that are asked; empty: all
     max_new_tokens: int = 56
     temperature: float = 1.0
     clip: float = 0.2
@@ -68,7 +69,8 @@ S = Scale(
 # The smallest that can decide: what three seeds of every arm take on two busy cores.
 XS = replace(
     S, name="XS", decoder=Decoder(3, 128, 352, 4, 2), questions=1200, test_questions=270, pool=400,
-    sft_epochs=8, sft_batch=16, rl_steps=100, rl_prompts=4, rl_set=160, max_new_tokens=40,
+    kinds=("pitch", "count", "order", "tempo", "length"),
+    sft_epochs=14, sft_batch=16, sft_rate=2e-3, rl_steps=100, rl_prompts=4, rl_set=160, max_new_tokens=40,
 )  # fmt: skip
 # Of a test: every stage runs, and nothing is learnt.
 TINY = replace(

@@ -91,7 +91,8 @@ class Workshop:
 
         made = tasks.make(kinds, count, seed, self._speaker, hear)
         kept.keep()
-        return made
+        asked = self.scale.kinds
+        return [q for q in made if not asked or q.kind in (*asked, *tasks.CLAIMS)]
 
 
 def _get(
