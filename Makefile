@@ -110,22 +110,6 @@ $(SCALE)/.installed: pyproject.toml constraints.txt
 test-scale: setup $(SCALE)/.installed  ## calls on a real Ray Serve; not part of `make test`
 	PYTHONPATH=. $(SCALE)/bin/python -m pytest -W default -m scale tests/scale
 
-# TRL, peft and datasets, in an environment of its own that sees the packages of ours: the pinned
-# ones stay as they are, and no other torch comes in.
-TRAIN := .venv-train
-$(TRAIN)/.installed: $(VENV)/.installed pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(TRAIN)
-	realpath $(VENV)/lib/python3.*/site-packages > "$$(echo $(TRAIN)/lib/python3.*/site-packages)/ours.pth"
-	$(TRAIN)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		accelerate datasets peft trl
-	touch $@
-
-.PHONY: train-setup test-train
-train-setup: setup $(TRAIN)/.installed  ## environment of `python -m training.mgrd` (docs/training.md)
-
-test-train: train-setup  ## smoke tests of the training; not part of `make test`
-	PYTHONPATH=. $(TRAIN)/bin/python -m pytest -m train tests/training
-
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench
 

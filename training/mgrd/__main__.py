@@ -85,7 +85,7 @@ def _workshop(wanted: argparse.Namespace):  # type: ignore[no-untyped-def]
         store.ensure([TEXT_MODEL], Progress(sys.stderr))
         (gguf,) = store.path(TEXT_MODEL).glob("*.gguf")
     speaker = CachedSpeaker(Config(voice=VoiceConfig(model=VOICE)))
-    return Workshop(wanted.out, scale, speaker, ear, state=384, gguf=gguf)
+    return Workshop(wanted.out, scale, speaker, ear, 384, gguf, wanted.threads)
 
 
 def _export(wanted: argparse.Namespace) -> int:
@@ -115,6 +115,7 @@ def _arguments() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--scale", choices=SCALES, default="S")
     common.add_argument("--out", type=Path, required=True, metavar="DIR")
+    common.add_argument("--threads", type=int, default=1, help="that make sounds (default 1)")
     one = argparse.ArgumentParser(add_help=False, parents=[common])
     one.add_argument("--seed", type=int, default=0, help="of weights and draws")
     run = commands.add_parser("run", parents=[one], help="the recipe, or an ablation of it")

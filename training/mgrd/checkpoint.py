@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
 from engine.native.model.encoder import Encoder
+from engine.text.thought_filter import THINK_OPEN
 from training.mgrd.hearing import KERNEL, STRIDE
 from training.mgrd.policy import Policy
-from training.mgrd.tokens import STOP, THINK_OPEN
+from training.mgrd.tokens import STOP, id_of
 
 _ADAPTER = "model.embed_tokens.adapter."
 
@@ -38,18 +38,23 @@ def export(policy: Policy, tower: Encoder, directory: Path) -> None:
 
 
 def _tensors(model: Qwen2ForCausalLM, tower: Encoder) -> dict[str, Tensor]:
-    named: dict[str, Tensor] = {}
-    for key, weight in model.state_dict().items():
-        if key.startswith(_ADAPTER):
-            key = f"adapter.{key.removeprefix(_ADAPTER)}"
-        named[key] = weight.float().contiguous().clone()
-    for key, weight in tower.destinations().items():
-        named[f"encoder.{key}"] = weight.to(torch.float16).contiguous().clone()
-    return named
+    if any(".lora_" in key for key in model.state_dict()):
+        from training.mgrd.lora import merged
+
+        weights = merged(model)
+    else:
+        weights = model.state_dict()
+    embedding: Any = model.get_input_embeddings()
+    named = {key: weight for key, weight in weights.items() if not key.startswith(_ADAPTER)}
+    named |= {f"adapter.{key}": weight for key, weight in embedding.adapter.plain().items()}
+    whole = {key: weight.float() for key, weight in named.items()}
+    whole |= {f"encoder.{k}": weight.half() for k, weight in tower.destinations().items()}
+    return {key: weight.cpu().contiguous().clone() for key, weight in whole.items()}
 
 
 def _config(policy: Policy, tower: Encoder) -> dict[str, Any]:
-    shape, ear = policy.model.config, tower.shape
+    shape: Any = policy.model.config
+    ear = tower.shape
     return {
         "model_type": "step_audio_2",
         "architectures": ["StepAudio2ForCausalLM"],
@@ -65,7 +70,7 @@ def _config(policy: Policy, tower: Encoder) -> dict[str, Any]:
             "rope_theta": shape.rope_parameters["rope_theta"],
             "max_position_embeddings": shape.max_position_embeddings,
             "tie_word_embeddings": False,
-            "eos_token_id": [policy.text.token_to_id(STOP)],
+            "eos_token_id": [id_of(policy.text, STOP)],
         },
         "audio_encoder_config": {
             "model_type": "step_audio_2_encoder",

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.mgrd.config import CRITERIA, LENGTHS, Criteria
-
 from training.mgrd.tasks import OPEN_KINDS
 
 Verdict = Literal["reproduced", "not reproduced", "not decided"]
@@ -206,7 +205,7 @@ def _slope(stage: Stage) -> float:
 
 def _c4(runs: Runs, criteria: Criteria) -> Claim:
     title = "Rounds of distillation and reinforcement learning help"
-    names = []
+    names: list[str] = []
     for number in (1, 2, 3):
         before = names[-1] if names else COLD
         names.append(f"{before}.distil{number}.rl-correct+format-3-6")

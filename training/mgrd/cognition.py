@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
 
 from training.mgrd import rewards, thoughts
+from training.mgrd.device import on_device
 from training.mgrd.policy import Policy
 from training.mgrd.tasks import Question
 from training.mgrd.tokens import written
@@ -40,6 +39,9 @@ def pairs(policy: Policy, questions: Sequence[Question], count: int) -> list[dic
 
 def prefer(policy: Policy, preferences: list[dict[str, str]], *, seed: int, folder: Path) -> float:
     """DPO (Rafailov et al. 2023) in place; returns the share of pairs that end up in order."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
     scale = policy.scale
     trainer = DPOTrainer(
         model=policy.model,
@@ -54,8 +56,7 @@ def prefer(policy: Policy, preferences: list[dict[str, str]], *, seed: int, fold
             beta=scale.dpo_beta,
             max_length=None,
             seed=seed,
-            bf16=scale.has_bfloat16,
-            use_cpu=not scale.has_bfloat16,
+            **on_device(scale),
             gradient_checkpointing=False,
             save_strategy="no",
             logging_steps=1,

@@ -14,8 +14,8 @@ from training.mgrd.tasks import Question
 def examples(
     policy: Policy, questions: Sequence[Question], wanted: Thoughts, seed: int
 ) -> list[Example]:
-    """Written answers: a share of them with thoughts of the ``wanted`` kind, the others with an empty block,
-    and of those a share that denies hearing, as a model does that comes from text."""
+    """Written answers: a share with thoughts of the ``wanted`` kind, the others with an empty
+    block, and some that deny hearing, as a model does that comes from text."""
     random = np.random.default_rng([seed, 5])
     found = []
     for question in questions:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.text.thought_filter import THINK_CLOSE
 from training.mgrd import rewards, thoughts
 from training.mgrd.config import LENGTHS
 from training.mgrd.policy import Policy
 from training.mgrd.tasks import Question
-from training.mgrd.tokens import THINK_CLOSE
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Sounds to frames of the frozen encoder, kept in files by the hash of the sound."""
 
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class FrozenEar:
         """``name`` tells one encoder's files from another's."""
         self._load = load
         self._encoder: Encoder | None = None
+        self._loading = threading.Lock()  # threads share it
         self._name = name
         self._folder = folder
 
@@ -48,8 +50,9 @@ class FrozenEar:
 
     @torch.inference_mode()
     def _encode(self, pcm: Float32) -> Float32:
-        if self._encoder is None:
-            self._encoder = self._load()
+        with self._loading:
+            if self._encoder is None:
+                self._encoder = self._load()
         encoder = self._encoder
         mel = log_mel(pcm, encoder.shape.mels, right_zeros=STEP_AUDIO_RIGHT_ZEROS)
         count = latent_count(mel.shape[1])

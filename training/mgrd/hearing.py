@@ -18,6 +18,7 @@ from engine.native.model.config import ADAPTOR_HIDDEN, AdaptorShape
 from training.mgrd.features import Frames, latents_of
 
 STRIDE = 2
+LEAST_DEVIATION = 1e-3
 KERNEL = 3
 
 
@@ -62,15 +63,36 @@ class HearingAdaptor(nn.Module):
 
     def __init__(self, shape: AdaptorShape) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.zeros(shape.state))
+        self.register_buffer("deviation", torch.ones(shape.state))
         self.conv = nn.Conv1d(shape.state, shape.state, KERNEL, STRIDE)
         self.linear1 = nn.Linear(shape.state, shape.hidden)
         self.linear2 = nn.Linear(shape.hidden, shape.output)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Latents [n, output] of frames [n, kernel, state]."""
-        conv = F.gelu(self.conv(windows.to(self.conv.weight.dtype).transpose(1, 2)).squeeze(2))
+        frames = (windows.to(self.conv.weight.dtype) - self.mean) / self.deviation
+        conv = F.gelu(self.conv(frames.transpose(1, 2)).squeeze(2))
         latents: Tensor = self.linear2(F.relu(self.linear1(conv)))
         return latents
+
+    def standardise(self, frames: Tensor) -> None:
+        """Take frames in by their distance from the usual: most of a frame of Whisper's is the
+        same in all sounds. ``frames`` [n, state] are those of training."""
+        self.mean.copy_(frames.float().mean(0))
+        self.deviation.copy_(frames.float().std(0).clamp(min=LEAST_DEVIATION))
+
+    def plain(self) -> dict[str, Tensor]:
+        """The same function of frames as they are, under the names of Step-Audio's adaptor."""
+        weight = self.conv.weight / self.deviation[:, None]
+        bias = self.conv.bias - (weight * self.mean[:, None]).sum((1, 2))
+        inner = {f"conv.{name}": value for name, value in (("weight", weight), ("bias", bias))}
+        outer = {
+            f"{name}.{part}": value
+            for name in ("linear1", "linear2")
+            for part, value in getattr(self, name).state_dict().items()
+        }
+        return {name: value.detach() for name, value in {**inner, **outer}.items()}
 
 
 class HearingEmbedding(nn.Module):

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -12,11 +14,20 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from engine.native.model.gguf_weights import GgufModel
 from training.mgrd import sampling, tokens
 from training.mgrd.config import Decoder, Scale
+from training.mgrd.device import device
 from training.mgrd.hearing import SoundTable, hearing_model, with_hearing
 from training.mgrd.prompts import Writer
-from training.mgrd.tokens import PAD, STOP, IdTokenizer
+from training.mgrd.tasks import Question
+from training.mgrd.tokens import PAD, STOP, IdTokenizer, id_of
 
 MAX_POSITIONS = 4096
+# Rows of the text model that stand in for those of tokens that it has never seen.
+ALIKE = {
+    "<|BOT|>": "<|im_start|>",
+    "<|EOT|>": "<|im_end|>",
+    "<audio_start>": "<|im_start|>",
+    "<audio_end>": "<|im_end|>",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +66,16 @@ class Policy:
         """
         self.model.load_state_dict(load_file(path))
 
+    def standardise(self, questions: Sequence[Question]) -> None:
+        """See `HearingAdaptor.standardise`; do it before anything is learnt."""
+        embedding: Any = self.model.get_input_embeddings()
+        frames = np.concatenate([question.frames for question in questions])
+        embedding.adapter.standardise(torch.from_numpy(frames))
+
     @property
     def parameters(self) -> int:
         """Number of weights that are trained."""
-        return sum(weight.numel() for weight in self.model.parameters())
+        return sum(w.numel() for w in self.model.parameters() if w.requires_grad)
 
 
 def new_policy(scale: Scale, sounds: SoundTable, seed: int, gguf: Path | None = None) -> Policy:
@@ -75,8 +92,13 @@ def new_policy(scale: Scale, sounds: SoundTable, seed: int, gguf: Path | None = 
     else:
         text = tokens.build(tokens.closed_vocabulary())
         model = hearing_model(_shapes(scale.decoder, text), sounds)
-    model.generation_config.eos_token_id = text.token_to_id(STOP)
-    model.generation_config.pad_token_id = text.token_to_id(PAD)
+    if scale.lora_rank:
+        from training.mgrd.lora import add_lora
+
+        add_lora(model, scale.lora_rank)
+    model.to(device())  # type: ignore[arg-type]
+    model.generation_config.eos_token_id = id_of(text, STOP)
+    model.generation_config.pad_token_id = id_of(text, PAD)
     return Policy(scale, model, text, tokens.for_trainers(text), Writer(text, model))
 
 
@@ -92,8 +114,8 @@ def _shapes(decoder: Decoder, text: Tokenizer) -> Qwen2Config:
         rms_norm_eps=1e-6,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         tie_word_embeddings=False,
-        eos_token_id=text.token_to_id(STOP),
-        pad_token_id=text.token_to_id(PAD),
+        eos_token_id=id_of(text, STOP),
+        pad_token_id=id_of(text, PAD),
     )
 
 
@@ -124,4 +146,8 @@ def _from_text(path: Path, sounds: SoundTable) -> tuple[Tokenizer, Qwen2ForCausa
     stored.load(weights, lambda _, __: None)
     if shape.tied_embeddings:
         head.copy_(weights["model.embed_tokens.weight"])
+    for token, known in ALIKE.items():
+        for table in ("model.embed_tokens.weight", "lm_head.weight"):
+            rows = model.state_dict()[table]
+            rows[id_of(text, token)] = rows[id_of(text, known)]
     return text, with_hearing(model, sounds)

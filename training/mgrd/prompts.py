@@ -12,10 +12,11 @@ from transformers import Qwen2ForCausalLM
 
 from engine.brain.chat_format import Renderer
 from engine.native.model.tokens import STEP_CHAT
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 from engine.types import Message
 from training.mgrd.hearing import latent_ids
 from training.mgrd.tasks import Question
-from training.mgrd.tokens import STOP, THINK_CLOSE, THINK_OPEN
+from training.mgrd.tokens import STOP, id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Writer:
     def __init__(self, tokenizer: Tokenizer, model: Qwen2ForCausalLM) -> None:
         self._renderer = Renderer(Tokenizer.from_str(tokenizer.to_str()), STEP_CHAT)
         self._model = model
-        self._open, self._close = (tokenizer.token_to_id(f"<audio_{w}>") for w in ("start", "end"))
-        self.stop = tokenizer.token_to_id(STOP)
+        self._open, self._close = (id_of(tokenizer, f"<audio_{w}>") for w in ("start", "end"))
+        self.stop = id_of(tokenizer, STOP)
 
     def prompt(self, question: Question) -> list[int]:
         """The prompt up to the opened think block."""

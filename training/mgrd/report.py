@@ -27,7 +27,8 @@ SUBSTITUTIONS = (
     "estimates it.",
     "There is no text to reason about: cold start, distillation and reinforcement learning have "
     "questions about sounds only.",
-    "Half of the cold start's answers have thoughts, a tenth in the report, so that a share can fall.",
+    "Half of the cold start's answers have thoughts, a tenth in the report: a share has to be able "
+    "to fall.",
     "Seeds are of weights and draws; the questions are the same for all.",
 )
 PACKAGES = (
@@ -97,7 +98,7 @@ def _scale(name: str, runs: Runs) -> dict[str, Any]:
             for seed, stages in sorted(runs.items())
         },
         "curves": {
-            stage: {seed: stages[stage]["curve"] for seed, stages in runs.items() if stage in stages}
+            stage: {seed: s[stage]["curve"] for seed, s in runs.items() if stage in s}
             for stage in sorted(
                 {n for stages in runs.values() for n, f in stages.items() if "curve" in f}
             )

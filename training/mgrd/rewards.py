@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from engine.text.thought_filter import THINK_CLOSE
 from training.mgrd.config import CORRECT_WEIGHT, THINKS_WEIGHT, Reward
 from training.mgrd.tasks import Question
-from training.mgrd.tokens import THINK_CLOSE
 
 LEAST_WORDS = 3
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import Qwen2ForCausalLM, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
 
 from training.mgrd import rewards
 from training.mgrd.config import Reward, Scale
+from training.mgrd.device import on_device
 from training.mgrd.tasks import Question
 from training.mgrd.tokens import IdTokenizer, written
 
@@ -50,6 +49,11 @@ def train(
 ) -> Curve:
     """Train the model in place on the prompts, by the questions' ids; returns what each step saw:
     rewards, the share of thoughts that are not empty, their length, groups without a signal."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    whole = scale.rl_prompts * scale.rl_samples
+    at_once = scale.rl_rows or whole
     functions, weights = rewards.functions(reward, questions)
     watched = _Watched()
 
@@ -61,13 +65,14 @@ def train(
     trainer = GRPOTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=[*functions, watch],  # type: ignore[list-item]
+        reward_funcs=[*functions, watch],
         train_dataset=Dataset.from_list(rows),
         callbacks=[watched],
         args=GRPOConfig(
             output_dir=str(folder),
             max_steps=scale.rl_steps,
-            per_device_train_batch_size=scale.rl_prompts * scale.rl_samples,
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=whole // at_once,
             num_generations=scale.rl_samples,
             max_completion_length=scale.max_new_tokens,
             temperature=scale.temperature,
@@ -80,8 +85,7 @@ def train(
             scale_rewards="group",
             reward_weights=[*weights, 0.0],
             seed=seed,
-            bf16=scale.has_bfloat16,
-            use_cpu=not scale.has_bfloat16,
+            **on_device(scale),
             gradient_checkpointing=False,
             save_strategy="no",
             logging_steps=1,

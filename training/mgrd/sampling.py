@@ -23,7 +23,7 @@ def complete(
     """``samples`` completions as text for each prompt; temperature 0 is greedy. Draws are those of
     torch's global generator."""
     was_training = model.training
-    model.eval()
+    model.train(False)
     # Those of like length go together, or they are mostly padding.
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     rows = [at for at in order for _ in range(samples)]
@@ -50,7 +50,7 @@ def _generate(
     ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    made = model.generate(  # type: ignore[operator]
+    made = model.generate(  # type: ignore[misc]
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         max_new_tokens=max_new_tokens,

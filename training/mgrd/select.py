@@ -18,4 +18,5 @@ def select(counts: Mapping[str, int], which: Select, size: int, seed: int) -> li
 
 def histogram(counts: Mapping[str, int]) -> list[int]:
     """How many questions were answered right 0, 1, ... K times."""
-    return np.bincount(list(counts.values()), minlength=PASS_K + 1).tolist()
+    found = np.bincount(list(counts.values()), minlength=PASS_K + 1)
+    return [int(number) for number in found]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets import Dataset
 from transformers import Qwen2ForCausalLM
-from trl import SFTConfig, SFTTrainer
 
+from training.mgrd.config import Scale
+from training.mgrd.device import on_device
 from training.mgrd.prompts import Example
 from training.mgrd.tokens import IdTokenizer
 
@@ -15,15 +15,17 @@ def train(
     model: Qwen2ForCausalLM,
     tokenizer: IdTokenizer,
     examples: Sequence[Example],
+    scale: Scale,
     *,
     epochs: float,
-    batch: int,
     rate: float,
     seed: int,
     folder: Path,
-    is_bfloat16: bool = False,
 ) -> list[float]:
     """Train the model in place on the answers only; returns the losses on the way."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
     rows = [
         {
             "input_ids": [*example.prompt, *example.answer],
@@ -38,7 +40,7 @@ def train(
         args=SFTConfig(
             output_dir=str(folder),
             num_train_epochs=epochs,
-            per_device_train_batch_size=batch,
+            per_device_train_batch_size=scale.sft_batch,
             learning_rate=rate,
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
@@ -46,8 +48,7 @@ def train(
             completion_only_loss=True,
             train_sampling_strategy="group_by_length",
             seed=seed,
-            bf16=is_bfloat16,
-            use_cpu=not is_bfloat16,
+            **on_device(scale),
             gradient_checkpointing=False,
             save_strategy="no",
             logging_steps=10,

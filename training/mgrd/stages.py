@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,9 +47,10 @@ class Workshop:
 
     def __init__(
         self, out: Path, scale: Scale, speaker: Speaker, ear: FrozenEar, state: int,
-        gguf: Path | None = None,
+        gguf: Path | None = None, threads: int = 1,
     ) -> None:  # fmt: skip
-        """``state``: the width of the ear's frames."""
+        """``state``: the width of the ear's frames. ``threads`` make sounds and frames."""
+        self._threads = threads
         self.out, self.scale, self.gguf = out, scale, gguf
         self.sounds = SoundTable(state)
         self._speaker, self._ear = speaker, ear
@@ -78,15 +81,27 @@ class Workshop:
     def _make(self, kinds: Sequence[str], count: int, seed: int) -> list[Question]:
         kept = KeptFrames(self.out / "frames" / f"{'-'.join(kinds)}-{seed}.npz")
 
-        def hear(render: Callable[[], Samples]) -> Frames:
+        def frames(render: Callable[[], Samples]) -> Frames:
             return self._ear.frames(resample(render(), RATE_HZ, SAMPLE_RATE_HZ))
 
-        made = tasks.make(
-            kinds, count, seed, self._speaker,
-            lambda id_, render: kept.get(id_, lambda: hear(render)),
-        )  # fmt: skip
+        def hear(renders: Mapping[str, Callable[[], Samples]]) -> Mapping[str, Frames]:
+            with ThreadPoolExecutor(self._threads) as pool:
+                get = partial(_get, kept, frames)
+                return dict(zip(renders, pool.map(get, renders.items()), strict=True))
+
+        made = tasks.make(kinds, count, seed, self._speaker, hear)
         kept.keep()
-        return made
+        asked = self.scale.kinds
+        return [q for q in made if not asked or q.kind in (*asked, *tasks.CLAIMS)]
+
+
+def _get(
+    kept: KeptFrames,
+    frames: Callable[[Callable[[], Samples]], Frames],
+    sound: tuple[str, Callable[[], Samples]],
+) -> Frames:
+    name, render = sound
+    return kept.get(name, lambda: frames(render))
 
 
 class Run:
@@ -143,6 +158,7 @@ class Run:
         scale = self.scale
 
         def work() -> Figures:
+            self.policy.standardise(self.sets.train)
             examples = cold_start.examples(self.policy, self.sets.train, wish.thoughts, self.seed)
             losses = self._learn(examples, scale.sft_epochs, scale.sft_rate)
             return {
@@ -207,21 +223,23 @@ class Run:
             self.policy.model,
             self.policy.tokenizer,
             examples,
+            self.scale,
             epochs=epochs,
-            batch=self.scale.sft_batch,
             rate=rate,
             seed=self.seed,
             folder=self._folder,
-            is_bfloat16=self.scale.has_bfloat16,
         )
 
     def _filter(self) -> Figures:
         examples = distil.without_denials(self.policy, self.sets.pool)
-        self._learn(examples, self.scale.distil_epochs, self.scale.distil_rate)
+        if examples:
+            self._learn(examples, self.scale.distil_epochs, self.scale.distil_rate)
         return {"kept": len(examples), "drawn": len(self.sets.pool)}
 
     def _prefer(self) -> Figures:
         found = cognition.pairs(self.policy, self.sets.pool, self.scale.denial_pairs)
+        if not found:
+            return {"pairs": 0}
         ordered = cognition.prefer(self.policy, found, seed=self.seed, folder=self._folder)
         return {"pairs": len(found), "ordered": ordered}
 

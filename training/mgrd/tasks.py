@@ -11,7 +11,7 @@ import numpy as np
 from client.evaluation.items import Samples, Speaker
 from client.evaluation.scorers import score
 from client.evaluation.sets import sounds
-from client.evaluation.sets.sounds import Measure
+from client.evaluation.sets.drafts import Draft, Measure
 from training.mgrd.features import Frames
 
 OPEN_KINDS = ("count", "order", "length", "sum")  # six answers and more: guessing shows
@@ -20,6 +20,10 @@ KINDS = tuple(kind for kind in sounds.KINDS if kind not in CLAIMS)
 SPEEDS = (0.92, 1.08)  # played so much slower or faster; pitch moves with it
 NOISE_DB = (10.0, 30.0)  # of signal over noise
 GAIN_DB = (-12.0, 0.0)
+
+
+# Frames of sounds by question, of what renders each at 24 kHz.
+Hear = Callable[[Mapping[str, Callable[[], Samples]]], Mapping[str, Frames]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,14 @@ def make(
     count: int,
     seed: int,
     speaker: Speaker,
-    frames_of: Callable[[str, Callable[[], Samples]], Frames],
+    hear: Hear,
 ) -> list[Question]:
     """``count`` questions, the kinds in turn; a kind may be there several times. Another ``seed``
-    gives other questions, in other noise. ``frames_of`` is given a question's id and what renders
-    its sound, at 24 kHz."""
+    gives other questions, in other noise. ``hear`` makes frames of all sounds."""
     kinds = list(kinds)
     made: Counter[str] = Counter()
-    questions = []
+    asked: list[tuple[str, Draft, float]] = []
+    renders: dict[str, Callable[[], Samples]] = {}
     for index in range(count):
         kind = kinds[index % len(kinds)]
         number = made[kind]
@@ -62,29 +66,30 @@ def make(
         draft = sounds.draft(kind, seed, number)
         random = np.random.default_rng([seed, index, 7])
         speed = float(random.uniform(*SPEEDS))
-        render = partial(_heard, draft, speaker, speed, random)
         id_ = f"{kind}-{seed}-{number}"
-        answer = draft.gold["answer"]
-        questions.append(
-            Question(
-                id=id_,
-                kind=kind,
-                text=draft.question,
-                words=draft.words,
-                answer=" ".join(answer) if isinstance(answer, list) else str(answer),
-                scorer=draft.scorer,
-                gold=draft.gold,
-                chance=draft.chance,
-                measured=tuple(at_speed(measure, speed) for measure in draft.measured),
-                frames=frames_of(id_, render),
-            )
-        )
-    return questions
+        asked.append((id_, draft, speed))
+        renders[id_] = partial(_heard, draft, speaker, speed, random)
+    frames = hear(renders)
+    return [_question(id_, draft, speed, frames[id_]) for id_, draft, speed in asked]
 
 
-def _heard(
-    draft: sounds.Draft, speaker: Speaker, speed: float, random: np.random.Generator
-) -> Samples:
+def _question(id_: str, draft: Draft, speed: float, frames: Frames) -> Question:
+    answer = draft.gold["answer"]
+    return Question(
+        id=id_,
+        kind=id_.partition("-")[0],
+        text=draft.question,
+        words=draft.words,
+        answer=" ".join(answer) if isinstance(answer, list) else str(answer),
+        scorer=draft.scorer,
+        gold=draft.gold,
+        chance=draft.chance,
+        measured=tuple(at_speed(measure, speed) for measure in draft.measured),
+        frames=frames,
+    )
+
+
+def _heard(draft: Draft, speaker: Speaker, speed: float, random: np.random.Generator) -> Samples:
     return harder(draft.render(speaker), speed, random)
 
 
@@ -94,7 +99,8 @@ def harder(samples: Samples, speed: float, random: np.random.Generator) -> Sampl
     played = np.interp(at, np.arange(len(samples)), samples)
     level = float(np.sqrt(np.mean(played**2)))
     noise = _pink(len(played), random) * level * 10 ** (-random.uniform(*NOISE_DB) / 20)
-    return ((played + noise) * 10 ** (random.uniform(*GAIN_DB) / 20)).astype(np.float32)
+    gain = 10 ** (random.uniform(*GAIN_DB) / 20)
+    return np.asarray((played + noise) * gain, np.float32)
 
 
 def at_speed(measure: Measure, speed: float) -> Measure:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from client.evaluation.sets.sounds import Measure
+from client.evaluation.sets.drafts import Measure
 
 TOLERANCE = 0.15  # of a stated number; the grids below are finer
 LEAST_TOLERANCE = {"s": 0.06, "db": 3.0}

@@ -13,6 +13,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from client.evaluation.sets import sounds
 from client.evaluation.sets.sounds import COUNT_WORDS, SENTENCES, STATEMENTS
+from engine.text.thought_filter import THINK_CLOSE, THINK_OPEN
 from training.mgrd import thoughts
 
 # The special tokens of Step-Audio's tokenizer that are more than audio codes, in their order.
@@ -24,7 +25,6 @@ SPECIAL = (
 )  # fmt: skip
 _NOT_SPECIAL = ("<tool_call>", "</tool_call>")
 STOP, PAD = "<|EOT|>", "<|endoftext|>"
-THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 _WORD = r"</?think>|\n| ?\p{L}+| ?-?\d+(?:\.\d+)?| ?[^\s\p{L}\d]|\s"
 _PROTECTED = re.compile(r"</?think>|\n| ?[^\W\d_]+| ?-?\d+(?:\.\d+)?| ?[^\s\w]")
 _SAMPLED = 60  # questions of each kind that are looked through for words
@@ -75,7 +75,7 @@ class IdTokenizer(PreTrainedTokenizerFast):
     """For TRL's trainers, which tokenise prompts: a prompt is written as its ids, in decimal, for
     the ids of latents stand for no text. Ids are decoded to text as ever."""
 
-    def __call__(self, text: Any = None, **_: Any) -> BatchEncoding:  # type: ignore[override]
+    def __call__(self, text: Any = None, **_: Any) -> BatchEncoding:
         rows = [text] if isinstance(text, str) else text
         ids = [[self._id(word) for word in row.split()] for row in rows]
         mask = [[1] * len(row) for row in ids]
@@ -85,13 +85,24 @@ class IdTokenizer(PreTrainedTokenizerFast):
 
     def _id(self, word: str) -> int:
         """A number, or the token that TRL ends answers with."""
-        id_: int = int(word) if word.isdigit() else self.convert_tokens_to_ids(word)
-        return id_
+        return int(word) if word.isdigit() else id_of(self.backend_tokenizer, word)
+
+
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token.
+
+    Raises:
+        ValueError: there is no such token.
+    """
+    id_: int | None = tokenizer.token_to_id(token)
+    if id_ is None:
+        raise ValueError(f"the tokenizer has no {token}")
+    return id_
 
 
 def for_trainers(tokenizer: Tokenizer) -> IdTokenizer:
     """The tokenizer as TRL takes it."""
-    return IdTokenizer(
+    return IdTokenizer(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=STOP, pad_token=PAD, padding_side="left"
     )
 

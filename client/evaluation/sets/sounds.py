@@ -9,14 +9,13 @@ an absolute one is lost.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 
 from client.evaluation.items import Item, Part, Samples, Sound, Speaker
 from client.evaluation.sets import clips
+from client.evaluation.sets.drafts import Draft, Measure, Render
 
 INSTRUCTIONS = (
     "You hear a recording and answer one question about it. Listen to the sound itself: the words "
@@ -36,30 +35,6 @@ LOW, HIGH = -2, 4  # semitones of the two voices
 RISE, FALL = 2.0, 0.7  # of the pitch at the end; a voice falls there by itself, too
 
 Random = np.random.Generator
-Render = Callable[[Speaker], Samples]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What is true of a sound because it was made so: a number with its unit, or a class."""
-
-    name: str
-    value: float | str
-    unit: str = ""  # "hz", "s", "db"; "x" is a ratio
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A question before it is asked: its sound, the words in it, and the answer. ``measured`` is
-    what the answer follows from, in the order in which it is heard."""
-
-    render: Render
-    words: str
-    question: str
-    scorer: str
-    gold: dict[str, Any]
-    chance: float
-    measured: tuple[Measure, ...] = ()
 
 
 def draft(kind: str, seed: int, number: int) -> Draft:

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from engine.native.model.adaptor import Adaptor
 from engine.native.model.config import ADAPTOR_HIDDEN, AdaptorShape
-
-pytest.importorskip("transformers")
-from transformers import Qwen2Config, Qwen2ForCausalLM
-
 from training.mgrd import tokens
 from training.mgrd.hearing import HearingAdaptor, SoundTable, hearing_model, latent_ids
 
@@ -43,9 +40,10 @@ def test_ids_of_a_clip_embed_as_the_engines_adaptor_does(frames: int) -> None:
     sounds = SoundTable(STATE)
     model = small(sounds)
     adaptor: HearingAdaptor = model.model.embed_tokens.adapter
+    adaptor.standardise(torch.from_numpy(3 * clip(50, seed=3) + 2))
     engines = Adaptor(AdaptorShape(STATE, ADAPTOR_HIDDEN, HIDDEN))
     for key, to in engines.destinations().items():
-        to.copy_(adaptor.state_dict()[key])
+        to.copy_(adaptor.plain()[key])
     sounds.add(clip(5, seed=1))  # neighbours must not be heard
     heard = clip(frames)
     ids = latent_ids(model, sounds.add(heard))
@@ -56,8 +54,8 @@ def test_ids_of_a_clip_embed_as_the_engines_adaptor_does(frames: int) -> None:
             torch.from_numpy(heard).float()[None], left_edge=True, right_edge=True
         )
     assert rows.shape == (2, (frames + 1) // 2, HIDDEN)
-    torch.testing.assert_close(rows[0], theirs[0])
-    torch.testing.assert_close(rows[1], theirs[0])
+    torch.testing.assert_close(rows[0], theirs[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rows[1], theirs[0], atol=1e-4, rtol=1e-4)
 
 
 def test_text_is_embedded_as_ever_and_latents_are_learnt_from() -> None:

@@ -5,14 +5,12 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-for name in ("trl", "datasets", "peft"):
-    pytest.importorskip(name, reason="the extra `train` is not installed")
 
 from client.evaluation.items import RATE_HZ, Samples
 from client.evaluation.sets import clips
@@ -40,6 +38,7 @@ from training.mgrd.whisper_tower import load_tower
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(find_spec("trl") is None, reason="the extra `train` is not installed"),
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # of the trainers, about what they will be
 ]
@@ -56,9 +55,7 @@ def hum(text: str, *, speed: float = 1.0, semitones: int = 0) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def ear(
-    models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> FrozenEar:
+def ear(models: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> FrozenEar:
     return FrozenEar(lambda: load_tower(models(WHISPER)), WHISPER, tmp_path_factory.mktemp("ear"))
 
 
@@ -125,14 +122,15 @@ async def ask(client: RealtimeClient, samples: Samples) -> tuple[str, str]:
 async def test_what_is_taught_answers_in_a_spoken_call(
     tmp_path: Path, ear: FrozenEar, store: ModelStore, models: Callable[[str], Path]
 ) -> None:
-    policy = new_policy(replace(TINY, max_new_tokens=12), SoundTable(STATE), 0)
+    policy = new_policy(replace(TINY, sft_batch=4, max_new_tokens=12), SoundTable(STATE), 0)
     asked = [question(answer, name, ear) for answer, name in TAUGHT.items()]
+    policy.standardise(asked)
     examples = [
         Example(policy.writer.prompt(q), policy.writer.answer(f"pitch so {q.answer}", q.answer))
         for q in asked
     ]
     sft.train(
-        policy.model, policy.tokenizer, examples * 4, epochs=100, batch=4, rate=3e-3, seed=0,
+        policy.model, policy.tokenizer, examples * 4, policy.scale, epochs=100, rate=3e-3, seed=0,
         folder=tmp_path,
     )  # fmt: skip
     assert evaluate.answers(policy, asked).right() == [True, True]

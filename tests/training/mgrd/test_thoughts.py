@@ -3,7 +3,7 @@
 import pytest
 
 from client.evaluation.sets import sounds
-from client.evaluation.sets.sounds import Measure
+from client.evaluation.sets.drafts import Measure
 from training.mgrd import thoughts
 
 GLIDE = (Measure("pitch", 203.0, "hz"), Measure("pitch", 391.0, "hz"))
