@@ -33,6 +33,7 @@ class RunVoice(ABC):
 
     sample_rate: int
     most_letters: int  # in one run
+    language = "en"
     takes_codes = False
 
     def open(self, speed: float = 1.0) -> TextUtterance:

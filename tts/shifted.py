@@ -36,6 +36,7 @@ class ShiftedVoice:
     def __init__(self, voice: TextVoice, semitones: int) -> None:
         self._voice = voice
         self._factor = 2.0 ** (semitones / 12)
+        self.language: str | None = getattr(voice, "language", None)
         self.sample_rate = round(voice.sample_rate * self._factor)
 
     def open(self, speed: float = 1.0) -> TextUtterance:

@@ -65,7 +65,8 @@ class Utterance(Protocol):
 class Voice(Protocol):
     """A loaded voice, shared by all calls. It holds weights and no state of a call.
 
-    A voice that ``takes_codes`` renders the codes of the brain and ignores ``speed``.
+    A voice that ``takes_codes`` renders the codes of the brain and ignores ``speed``. One may say
+    in an attribute ``language`` the code of the language that it speaks, such as "de".
     """
 
     sample_rate: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from duplex.app.build_ear import VOICE_LANGUAGES, ear_model, load_ear, tell_unspoken
+from duplex.app.build_ear import ear_model, load_ear, tell_unspoken
 from duplex.app.build_elsewhere import as_engine_has_it, with_elsewhere
 from duplex.app.build_native import load_native, load_own_voice
 from duplex.app.build_remote import (
@@ -21,7 +21,7 @@ from duplex.app.build_remote import (
     speakers,
 )
 from duplex.app.build_vllm import load_vllm, model_dir
-from duplex.app.build_voices import convert_voices, load_all, models_of, names_of
+from duplex.app.build_voices import convert_voices, languages_of, load_all, models_of, names_of
 from duplex.app.generation import generation
 from duplex.app.needs import check_needs
 from duplex.app.plugins import NOTHING_GIVEN, Given, is_made, name_of, with_plugins
@@ -106,7 +106,7 @@ def load(
         voice, voices = _load_voices(config, store, progress, given)
         vad = silero or given.vad
         assert vad is not None
-    spoken = None if given.voice is not None else VOICE_LANGUAGES
+    spoken = languages_of([voice, *voices.values()])
     if given.ear is None:
         tell_unspoken(config.ear, spoken)
     own = is_made(config, given, "brain") and config.brain.kind == "native"

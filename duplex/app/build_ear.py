@@ -26,7 +26,6 @@ _TYPICAL_S = 3  # of speech in a turn
 _RATE_HZ = 16_000
 _TIMES_ENGLISH = 2.2  # what the multilingual ear computes for the same sound; word_errors.json
 _SPARE_CORES = 4  # the brain and other calls leave some over
-VOICE_LANGUAGES = frozenset({"en"})  # of all built-in voices
 
 logger = logging.getLogger(__name__)
 
@@ -131,4 +130,5 @@ def tell_unspoken(config: EarConfig, spoken: frozenset[str] | None) -> None:
     language = config.language
     if spoken is not None and language not in spoken:
         heard = "any language" if language == "auto" else repr(language)
-        logger.warning("callers are heard in %s, and no voice speaks more than English", heard)
+        known = ", ".join(sorted(spoken))
+        logger.warning("callers are heard in %s, and the voices speak only: %s", heard, known)

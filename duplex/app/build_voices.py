@@ -12,17 +12,19 @@ from duplex.model_store import ModelStore, Progress
 from duplex.model_store.manifest import load_manifest
 
 if TYPE_CHECKING:
+    from tts.espeak.voice import EspeakVoice
     from tts.g2p.g2p import Phonemizer
     from tts.hibari.voice import HibariVoice
     from tts.kokoro.voice import KokoroModel, KokoroVoice
     from tts.piper.voice import PiperVoice
     from tts.shifted import ShiftedVoice
+    from tts.types import Voice
 
-    PlainVoice = HibariVoice | KokoroVoice | PiperVoice | ShiftedVoice
+    PlainVoice = EspeakVoice | HibariVoice | KokoroVoice | PiperVoice | ShiftedVoice
 
 logger = logging.getLogger(__name__)
 
-KOKORO = "kokoro"
+KOKORO, ESPEAK = "kokoro", "espeak"
 _ALL_SPEAKERS = f"{KOKORO}/*"
 _SLOW = 0.7  # s of work for a second of speech: ear and brain need the machine too
 
@@ -30,7 +32,7 @@ Kind = Literal["hibari", "kokoro", "piper"]
 
 
 class VoiceName(NamedTuple):
-    """What ``MODEL``, ``kokoro/SPEAKER``, and ``@+4`` after either, mean."""
+    """What ``MODEL``, ``kokoro/SPEAKER``, ``espeak/VOICE``, and ``@+4`` after any, mean."""
 
     model: str
     speaker: str
@@ -55,12 +57,22 @@ def names_of(voice: VoiceConfig) -> list[str]:
 
 
 def models_of(voice: VoiceConfig) -> list[str]:
-    """The models of all voices, each once.
+    """The models of all voices, each once; espeak-ng's are the system's.
 
     Raises:
         ConfigError: as `names_of`.
     """
-    return list(dict.fromkeys(_read(name).model for name in names_of(voice)))
+    models = dict.fromkeys(_read(name).model for name in names_of(voice))
+    return [model for model in models if model != ESPEAK]
+
+
+def needs_espeak(voice: VoiceConfig) -> bool:
+    """Whether the system's espeak-ng has to be there.
+
+    Raises:
+        ConfigError: as `names_of`.
+    """
+    return voice.g2p == ESPEAK or any(_read(name).model == ESPEAK for name in names_of(voice))
 
 
 def convert_voices(models: Iterable[str], store: ModelStore, progress: Progress) -> None:
@@ -83,7 +95,8 @@ def load_all(
         ConfigError: a model is not what it should be, or has no such speaker.
     """
     read = [_read(name) for name in names]
-    if voice.kind == "piper" and _kind(read[0].model, store) != "piper":
+    is_espeak = read[0].model == ESPEAK
+    if voice.kind == "piper" and (is_espeak or _kind(read[0].model, store) != "piper"):
         raise ConfigError(
             f'voice.kind = "piper", but {names[0]} is no Piper voice: voice.model = "piper-joe" is'
         )
@@ -91,12 +104,38 @@ def load_all(
         models = {
             model: _load(model, voice, phonemizer, store, progress)
             for model in dict.fromkeys(name.model for name in read)
+            if model != ESPEAK
         }
-        voices = [_voice(models[name.model], name) for name in read]
-    except ValueError as error:
+        voices = [_voice(models.get(name.model), name) for name in read]
+    except (ValueError, ImportError) as error:
         raise ConfigError(f"voice: {error}") from error
     _check_pace(names[0], voices[0])
     return voices
+
+
+def languages_of(voices: "Iterable[Voice]") -> frozenset[str] | None:
+    """The codes of the languages that ``voices`` speak; None if one of them does not say."""
+    codes = [getattr(voice, "language", None) for voice in voices]
+    return None if None in codes else frozenset(map(str, codes))
+
+
+def language_of_first(voice: VoiceConfig) -> str:
+    """The language of calls' first voice, as far as its name or a file beside it tells; no model is
+    loaded.
+
+    Raises:
+        ConfigError: as `names_of`.
+    """
+    from tts.g2p.espeak import language_of
+    from tts.piper.voice import espeak_voice_in
+
+    read = _read(voice.model)
+    if read.model == ESPEAK:
+        return language_of(read.speaker)
+    folder = Path(read.model.removeprefix("path:"))
+    configs = sorted(folder.glob("*.onnx.json")) if read.model != folder.name else []
+    own = espeak_voice_in(configs[0]) if len(configs) == 1 else ""
+    return language_of(own) if own else "en"
 
 
 def _parse(name: str) -> tuple[str, int]:
@@ -110,8 +149,9 @@ def _parse(name: str) -> tuple[str, int]:
 
 def _read(name: str) -> VoiceName:
     plain, semitones = _parse(name)
-    if plain.startswith(f"{KOKORO}/"):
-        return VoiceName(KOKORO, plain.removeprefix(f"{KOKORO}/"), semitones)
+    for model in (KOKORO, ESPEAK):
+        if plain.startswith(f"{model}/"):
+            return VoiceName(model, plain.removeprefix(f"{model}/"), semitones)
     return VoiceName(plain, "", semitones)
 
 
@@ -131,9 +171,11 @@ def _load(
     store: ModelStore,
     progress: Progress,
 ) -> "HibariVoice | KokoroModel | PiperVoice":
+    from tts.g2p.espeak import language_of
     from tts.hibari.voice import HibariVoice
     from tts.kokoro.voice import KokoroModel
-    from tts.piper.voice import PiperVoice
+    from tts.piper.split import CONFIG_FILE
+    from tts.piper.voice import PiperVoice, espeak_voice_in
 
     locale, threads = voice.locale, voice.threads
     match _kind(model, store):
@@ -146,15 +188,40 @@ def _load(
             return KokoroModel(path, phonemizer, locale=locale, threads=threads or 2)
         case "piper":
             path = _split(model, store, progress)
-            return PiperVoice(path, phonemizer, locale=locale, threads=threads or 2)
+            own = espeak_voice_in(path / CONFIG_FILE)
+            language = language_of(own) if own else "en"
+            if language != "en":
+                phonemizer = _foreign(model, own, voice)
+            return PiperVoice(
+                path, phonemizer, locale=locale, language=language, threads=threads or 2
+            )
 
 
-def _voice(loaded: "HibariVoice | KokoroModel | PiperVoice", name: VoiceName) -> "PlainVoice":
+def _foreign(model: str, own: str, voice: VoiceConfig) -> "Phonemizer":
+    """The phonemizer of a Piper voice of another language; only espeak-ng knows those.
+
+    Raises:
+        ValueError: that is not chosen, or has no such voice.
+        ImportError: it is not installed.
+    """
+    from tts.g2p.espeak import Espeak
+
+    if voice.g2p != ESPEAK:
+        raise ValueError(f'{model} speaks {own!r}, which needs voice.g2p = "espeak"')
+    return Espeak(own)
+
+
+def _voice(
+    loaded: "HibariVoice | KokoroModel | PiperVoice | None", name: VoiceName
+) -> "PlainVoice":
+    from tts.espeak.voice import EspeakVoice
     from tts.kokoro.voice import DEFAULT_SPEAKER, KokoroModel
     from tts.shifted import ShiftedVoice
 
-    if isinstance(loaded, KokoroModel):
-        plain: PlainVoice = loaded.speaker(name.speaker or DEFAULT_SPEAKER)
+    if loaded is None:
+        plain: PlainVoice = EspeakVoice(name.speaker)
+    elif isinstance(loaded, KokoroModel):
+        plain = loaded.speaker(name.speaker or DEFAULT_SPEAKER)
     else:
         plain = loaded
     return ShiftedVoice(plain, name.semitones) if name.semitones else plain

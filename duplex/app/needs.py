@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
+from duplex.app.build_remote import REMOTE
+from duplex.app.build_voices import needs_espeak
 from duplex.app.plugins import Given, is_made
 from duplex.config import Config
 from duplex.errors import ConfigError
@@ -34,7 +36,8 @@ def check_needs(config: Config, given: Given) -> None:
             )
         if kind == "huggingface":
             _check_huggingface(config)
-    if config.voice.g2p == "espeak" and is_made(config, given, "voice"):
+    is_voice_made = is_made(config, given, "voice") and config.voice.kind != REMOTE
+    if is_voice_made and needs_espeak(config.voice):
         _check_espeak()
 
 
@@ -53,6 +56,6 @@ def _check_espeak() -> None:
 
     if find_library("espeak-ng") is None:
         raise ConfigError(
-            'voice.g2p = "espeak" needs the library espeak-ng: apt-get install libespeak-ng1, '
+            "this voice needs the library espeak-ng: apt-get install libespeak-ng1, "
             "or brew install espeak-ng"
         )

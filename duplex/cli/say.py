@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
         ConfigError: the file's ending is neither .wav nor .flac, or there is nothing to write.
         ModelError: the voice cannot be installed.
     """
+    from duplex.app.build_voices import language_of_first
+
     if options.save is not None and options.save.suffix.lower() not in _FORMATS:
         raise ConfigError(f"--save {options.save}: the file's name must end in .wav or .flac")
     overrides = {
@@ -59,9 +61,10 @@ def run(options: argparse.Namespace) -> int:
         **dict(parse_assignment(text) for text in options.set),
     }
     config = load_config(options.config, overrides)
+    language = language_of_first(config.voice)
     texts = []
     for text in options.text or _lines(sys.stdin):
-        print(" ".join(speech(text, config.voice.locale).split()), flush=True)
+        print(" ".join(speech(text, config.voice.locale, language).split()), flush=True)
         texts.append(text)
     if options.save is not None:
         _save(texts, config, options.save)

@@ -166,11 +166,11 @@ class VoiceConfig(Section, frozen=True):
         "built-in"  # or "piper", "openai" (an endpoint), "remote" (the engine's), "plugin:NAME"
     )
     options: dict[str, Any] = msgspec.field(default_factory=dict)  # of the plug-in
-    model: str = "hibari-heart"  # or a Piper voice, kokoro/SPEAKER; VOICE@+4: 4 semitones higher
+    model: str = "hibari-heart"  # or a Piper voice, kokoro/SPEAKER, espeak/de; VOICE@+4: higher
     others: tuple[str, ...] = ("@+4", "@-2")  # for clients to choose; @+4: the same, higher
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
     g2p: Literal["dictionary", "espeak"] = "dictionary"  # espeak: the system's libespeak-ng (GPL)
-    locale: str = "en-US"  # how dates are read: 5/6 is in May, and elsewhere in June
+    locale: str = "en-US"  # how English dates are read: 5/6 is in May, and elsewhere in June
     threads: NonNegative = 0  # 0: as the voice is best, 1 or 2
     name: str = ""  # kind "openai": the voice of `model`; `others` are voices of it, too
     instructions: str = ""  # kind "openai": how it is to speak, for models that obey some

@@ -49,12 +49,20 @@ class _Script:
     pause_ms: int
 
 
+def espeak_voice_in(config_file: Path) -> str:
+    """The voice of espeak-ng that says words as a Piper voice was taught to, from its JSON; "" if
+    that does not tell."""
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    return str(config.get("espeak", {}).get("voice", ""))
+
+
 class PiperVoice:
     """A loaded voice; one instance serves all calls and threads.
 
     The synthesis noise is drawn anew from ``seed`` for each segment, so a text always sounds the
-    same. ``locale`` is that of `normalize`. ``spinning`` lets onnxruntime's threads wait actively
-    between operators; it helps only with more than one thread on an idle machine.
+    same. ``locale`` and ``language`` are those of `normalize`. ``spinning`` lets the threads of
+    onnxruntime wait actively between operators; it helps only with more than one thread on an idle
+    machine.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class PiperVoice:
         phonemizer: Phonemizer,
         *,
         locale: str = DEFAULT_LOCALE,
+        language: str = "en",
         threads: int = 1,
         spinning: bool = False,
         seed: int = 0,
@@ -74,6 +83,7 @@ class PiperVoice:
         self._lead = [i for c in (_START, _PAD, *_BREATH) for i in self._symbols[c]]
         self._phonemizer = phonemizer
         self._locale = locale
+        self.language = language
         self._seed = seed
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -122,7 +132,7 @@ class PiperVoice:
         return Sound(self._render(prior, start), words, pause)
 
     def _script(self, text: str) -> _Script:
-        tokens = normalize(text, self._locale)
+        tokens = normalize(text, self._locale, self.language)
         ids = list(self._lead)
         ends = []
         end, silent = 0, True

@@ -11,13 +11,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tts.text import addresses, codes, dates, formulas, latex, names, quantities
+from tts.text import addresses, codes, dates, foreign, formulas, latex, names, quantities
 from tts.text.codes import calls_for_figures
 from tts.text.letters import NAMED, OTHER_LETTER, fold, say_other_script
 from tts.text.numbers import number
 from tts.text.rules import ANY, DIGITS, Rule, after, before, rule
 
 DEFAULT_LOCALE = "en-US"
+Rules = tuple[Rule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +52,20 @@ _NOT_PLAIN = frozenset(
 )  # fmt: skip
 
 
-def normalize(text: str, locale: str = DEFAULT_LOCALE) -> list[Token]:
+def normalize(text: str, locale: str = DEFAULT_LOCALE, language: str = "en") -> list[Token]:
     """Split ``text`` into tokens at its spaces; quantities like "Nov 22, 2026" stay whole.
 
-    The tokens' texts joined are ``text``. In ``locale`` only the order of day and month in dates
-    with slashes is looked up: the month comes first in "en-US", the day elsewhere.
+    The tokens' texts joined are ``text``. ``language`` is a code. For English ``locale`` is looked
+    up for the order of day and month in dates with slashes: the month comes first in "en-US", the
+    day elsewhere.
     """
     folded = fold(text)
     month_first = locale.replace("_", "-").lower() in ("en", "en-us")
+    rules = _english_rules(not month_first) if language == "en" else foreign.rules(language)
     tokens: list[Token] = []
     start, spoken, position = 0, "", 0
     while position < len(text):
-        end, said, space = _next(folded, position, not month_first)
+        end, said, space = _next(folded, position, rules, is_english=language == "en")
         spoken = _append(spoken, said)
         position = end
         if space:
@@ -87,17 +90,17 @@ def _punctuated(tokens: list[Token]) -> list[Token]:
     return result
 
 
-def _next(text: str, position: int, day_first: bool) -> tuple[int, str, bool]:
+def _next(text: str, position: int, rules: Rules, *, is_english: bool) -> tuple[int, str, bool]:
     """End of the piece at ``position``, its speech, and whether it is space between tokens.
 
     A line's end is a pause, also where nothing but it ends the line (headings, list items).
     """
-    if (match := _PLAIN.match(text, position)) and match[0] not in _NOT_PLAIN:
+    if is_english and (match := _PLAIN.match(text, position)) and match[0] not in _NOT_PLAIN:
         return match.end(), match[0], False
     if match := _SPACE.match(text, position):
         line_ends = "\n" in match[0] and text[position - 1 : position] not in (*_PAUSES, "|", "")
         return match.end(), "." if line_ends and match.end() < len(text) else "", True
-    for candidate in _rules_at(text[position], day_first):
+    for candidate in _rules_at(text[position], rules):
         if match := candidate.pattern.match(text, position):
             said = candidate.say(match)
             if said is not None and match.end() > position:
@@ -106,9 +109,8 @@ def _next(text: str, position: int, day_first: bool) -> tuple[int, str, bool]:
 
 
 @lru_cache(4096)
-def _rules_at(character: str, day_first: bool) -> tuple[Rule, ...]:
-    """The rules that may begin with ``character``."""
-    rules = _all_rules(day_first)
+def _rules_at(character: str, rules: Rules) -> Rules:
+    """Those that may begin with ``character``."""
     return tuple(r for r in rules if not r.starts or character in r.starts)
 
 
@@ -146,7 +148,7 @@ def _other_script(match: re.Match[str]) -> str:
 
 
 @lru_cache(2)
-def _all_rules(day_first: bool) -> tuple[Rule, ...]:
+def _english_rules(day_first: bool) -> Rules:
     return (
         rule("`", r"```[\s\S]*?(?:```|\Z)", lambda _: ""),  # code is shown, not read out
         rule("![", r"!?\[([^\[\]\n]+)\]\([^()\n]*\)", _link),
@@ -181,4 +183,4 @@ def _all_rules(day_first: bool) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-_all_rules(False)  # compiled now, and not while a caller waits for the first clause
+_english_rules(False)  # compiled now, and not while a caller waits for the first clause

@@ -55,7 +55,11 @@ _ABBREVIATION = re.compile(
     r"(?:^|[^\w.])(?:(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|approx|Inc|Ltd|Co|Corp|No"
     r"|Fig|fig|Vol|Ave|Blvd|Rd|Mt|Gen|Sen|Rep|Gov|dept|est|max|min|avg|pp|cf|al|Ph\.D|sq|ft"
     r"|a\.m|p\.m|Sgt|Capt|Lt|Col|Rev|Hon|Pres|Ft|Apt|apt|Tel|tel|ext|Ext|Ch|Ref|Rs|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|[A-Za-z])"
-    r"|(?:[A-Za-z]\.)+[A-Za-z])\.$"
+    r"|bzw|ca|Nr|Std|Mio|Mrd|Str|inkl|ggf|evtl|vgl|Sra|Dra|aprox|pág|env|(?:[A-Za-z]\.)+[A-Za-z])\.$"
+)
+# "am 3. Oktober": with these before it the number is one of a row.
+_ORDINAL = re.compile(
+    r"\b(?:[Aa]m|[Vv]om|[Zz]um|[Ii]m|[Dd]er|[Dd]em|[Dd]en|[Dd]es|[Bb]is)\s\d{1,2}\.$"
 )
 _CUE_CHARS = 60
 _LIST_NUMBER = re.compile(r"(?:^|\n)\W*\d{1,3}\.$")
@@ -167,6 +171,7 @@ def _ends_sentence(text: str) -> bool:
         text.endswith("..")
         or _ABBREVIATION.search(text)
         or _LIST_NUMBER.search(text)
+        or _ORDINAL.search(text)
         or _calls_for_code(text)  # "account no."
     )
 

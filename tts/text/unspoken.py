@@ -50,11 +50,11 @@ def named_script(text: str) -> str:
     return said if said.startswith(NAMED) else ""
 
 
-def speech(text: str, locale: str = DEFAULT_LOCALE) -> str:
+def speech(text: str, locale: str = DEFAULT_LOCALE, language: str = "en") -> str:
     """The words of a whole answer as they will be spoken: cut into clauses as it would be."""
     segmenter = Segmenter()
     clauses = [*segmenter.feed(text), *segmenter.finish()]
-    said = " ".join(t.spoken for c in clauses for t in normalize(c, locale) if t.spoken)
+    said = " ".join(t.spoken for c in clauses for t in normalize(c, locale, language) if t.spoken)
     if said:
         return said
     return " ".join(token.spoken for token in normalize(stand_in(text), locale))

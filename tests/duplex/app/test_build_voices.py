@@ -1,13 +1,17 @@
 """What the names of voices mean; no model is loaded."""
 
+import ctypes.util
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from duplex.app.build_voices import load_all, models_of, names_of
+from duplex.app.build_voices import languages_of, load_all, models_of, names_of, needs_espeak
 from duplex.config import Config, VoiceConfig
 from duplex.errors import ConfigError
 from duplex.model_store import ModelStore, Progress
+from tts.piper.voice import PiperVoice
 
 
 def test_the_default_needs_one_model() -> None:
@@ -42,3 +46,55 @@ def test_a_piper_voice_that_was_asked_for_must_be_one(tmp_path: Path) -> None:
             ModelStore(tmp_path),
             Progress(None),
         )
+
+
+def test_a_voice_of_the_system_needs_no_model() -> None:
+    voice = VoiceConfig(model="espeak/de", others=("hibari-heart", "espeak/es@+2"))
+    assert models_of(voice) == ["hibari-heart"]
+    assert needs_espeak(voice)
+    assert needs_espeak(VoiceConfig(g2p="espeak"))
+    assert not needs_espeak(VoiceConfig())
+
+
+@pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="no espeak-ng")
+def test_voices_say_which_languages_they_speak(tmp_path: Path) -> None:
+    def load(*names: str) -> frozenset[str] | None:
+        store, progress = ModelStore(tmp_path), Progress(None)
+        return languages_of(
+            load_all(names, VoiceConfig(), lambda said: list(said), store, progress)
+        )
+
+    assert load("espeak/de", "espeak/es@+2") == {"de", "es"}
+    with pytest.raises(ConfigError, match="no voice 'xx-yy'"):
+        load("espeak/xx-yy")
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="no espeak-ng")
+def test_a_piper_voice_speaks_the_language_of_its_config(
+    tmp_path: Path, models: Callable[[str], Path]
+) -> None:
+    """An American voice whose configuration says that it was taught German."""
+    source = models("piper-joe")
+    folder = tmp_path / "voice"
+    folder.mkdir()
+    (graph,) = source.glob("*.onnx")
+    config = json.loads((source / f"{graph.name}.json").read_text())
+    config["espeak"] = {"voice": "de"}
+    (folder / graph.name).symlink_to(graph)
+    (folder / f"{graph.name}.json").write_text(json.dumps(config))
+    store, progress, name = ModelStore(tmp_path / "store"), Progress(None), f"path:{folder}"
+
+    def load(voice: VoiceConfig) -> PiperVoice:
+        (loaded,) = load_all([name], voice, lambda said: list(said), store, progress)
+        assert isinstance(loaded, PiperVoice)
+        return loaded
+
+    with pytest.raises(ConfigError, match=r'speaks \'de\', which needs voice.g2p = "espeak"'):
+        load(VoiceConfig(model=name))
+    german = load(VoiceConfig(model=name, g2p="espeak"))
+    assert german.language == "de"
+    words = [word.text for chunk in german.synthesize("Um 14:30.") for word in chunk.words]
+    assert words == ["Um ", "14:30."]
+    long, short = ([*german.synthesize(text)] for text in ("14:30", "14"))
+    assert sum(len(c.samples) for c in long) > 1.5 * sum(len(c.samples) for c in short)

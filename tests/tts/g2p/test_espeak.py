@@ -2,11 +2,13 @@ import ctypes.util
 
 import pytest
 
+from tts.g2p import espeak
 from tts.g2p.espeak import Espeak
 
 
 def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(espeak, "library", espeak.EspeakLibrary)
     with pytest.raises(ImportError, match="libespeak-ng1"):
         Espeak()
 
