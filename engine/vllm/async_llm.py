@@ -98,6 +98,10 @@ class AsyncLLMClient:
             async for output in outputs:
                 yield Tokens(output.outputs[0].token_ids, output.num_cached_tokens or 0)
 
+    async def forget(self) -> None:
+        """Empty the prefix cache, to measure without it."""
+        await self._llm.reset_prefix_cache()
+
     def close(self) -> None:
         """See `Client`."""
         self._llm.shutdown()
