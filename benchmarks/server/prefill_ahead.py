@@ -1,5 +1,5 @@
-"""How long the first token of a brain takes after the end of a turn, by the turn's length, with what
-is known sent ahead and without: of a brain on vLLM, or of one behind an endpoint.
+"""How long the first token of a brain takes after the end of a turn, by the turn's length: with
+what is known sent ahead and without, of a brain on vLLM or of one behind an endpoint.
 
     python -m benchmarks.server.prefill_ahead --base-url http://127.0.0.1:8000/v1 --model qwen
     python -m benchmarks.server.prefill_ahead --vllm '{enforce_eager = true}' --model DIRECTORY

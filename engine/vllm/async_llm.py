@@ -85,6 +85,11 @@ class AsyncLLMClient:
         cache = self._llm.vllm_config.cache_config
         return int((cache.num_gpu_blocks or 0) * cache.block_size)
 
+    @property
+    def places(self) -> int:
+        """See `Client`."""
+        return int(self._llm.vllm_config.scheduler_config.max_num_seqs)
+
     async def request(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Tokens, None]:
         """See `Client`."""
 

@@ -58,6 +58,11 @@ class Client(Protocol):
     def capacity_tokens(self) -> int:
         """Of its cache; 0 if that is not known."""
 
+    @property
+    def places(self) -> int:
+        """Most requests that are open at a time, those that wait for more included; others wait
+        until one ends."""
+
     def request(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Tokens, None]:
         """Run ``chunks`` as one request that keeps its place in the cache while it waits for more.
 

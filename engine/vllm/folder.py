@@ -26,9 +26,8 @@ def write_folder(gguf: Path, target: Path, progress: Callable[[str, float], None
         OSError: it cannot be read, or ``target`` cannot be written.
     """
     model = GgufModel(gguf)
-    weights = {
-        name: torch.empty(shape, dtype=torch.bfloat16) for name, shape in model.shapes().items()
-    }
+    shapes = model.config.tensors()
+    weights = {name: torch.empty(shape, dtype=torch.bfloat16) for name, shape in shapes.items()}
     model.load(weights, progress)
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     tokenizer = model.tokenizer()

@@ -209,8 +209,11 @@ async def test_what_was_said_in_this_answer_is_penalised() -> None:
     assert len(set(penalised)) == len(penalised)
 
 
-async def test_calls_that_wait_give_way_when_they_hold_half_of_the_cache() -> None:
-    engine = FakeEngine(capacity_tokens=400)
+@pytest.mark.parametrize("bound", [{"capacity_tokens": 400}, {"places": 4}])
+async def test_calls_that_wait_give_way_when_they_hold_half_of_the_engine(
+    bound: dict[str, int],
+) -> None:
+    engine = FakeEngine(**bound)
     brain = open_brain(engine)
     sessions = [brain.open() for _ in range(4)]
     for session in sessions:
