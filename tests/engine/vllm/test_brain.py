@@ -209,11 +209,11 @@ async def test_what_was_said_in_this_answer_is_penalised() -> None:
     assert len(set(penalised)) == len(penalised)
 
 
-@pytest.mark.parametrize("bound", [{"capacity_tokens": 400}, {"places": 4}])
+@pytest.mark.parametrize(("capacity_tokens", "places"), [(400, 256), (0, 4)])
 async def test_calls_that_wait_give_way_when_they_hold_half_of_the_engine(
-    bound: dict[str, int],
+    capacity_tokens: int, places: int
 ) -> None:
-    engine = FakeEngine(**bound)
+    engine = FakeEngine(capacity_tokens=capacity_tokens, places=places)
     brain = open_brain(engine)
     sessions = [brain.open() for _ in range(4)]
     for session in sessions:
