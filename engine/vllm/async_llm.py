@@ -38,8 +38,15 @@ def engine_options() -> list[str]:
 class AsyncLLMClient:
     """A loaded model in vLLM."""
 
-    def __init__(self, model: Path, context_tokens: int, options: Mapping[str, Any]) -> None:
-        """Load it, which takes a minute. ``options`` are vLLM's own.
+    def __init__(
+        self,
+        model: Path,
+        context_tokens: int,
+        options: Mapping[str, Any],
+        sound_token: int | None = None,
+    ) -> None:
+        """Load it, which takes a minute. ``options`` are vLLM's own. ``sound_token`` stands in the
+        prompt for a latent, in a model that hears and takes ``audio_embeds``.
 
         Raises:
             ImportError: vLLM is not installed.
@@ -72,6 +79,7 @@ class AsyncLLMClient:
         self._streaming: Any = StreamingInput
         self._tokens: Any = TokensPrompt
         self._ahead = self._sampling(AHEAD)
+        self._sound_token = sound_token
         self._numbers = itertools.count(1)
 
     @property
@@ -112,9 +120,13 @@ class AsyncLLMClient:
         self._llm.shutdown()
 
     def _prompt(self, chunk: Chunk) -> Any:
-        if chunk.sounds and any(id_ < 0 for id_ in chunk.ids):
+        if all(id_ >= 0 for id_ in chunk.ids):
+            return self._tokens(prompt_token_ids=list(chunk.ids))
+        if self._sound_token is None:
             raise ValueError("this model reads text only")
-        return self._tokens(prompt_token_ids=list(chunk.ids))
+        ids, latents = chunk.with_placeholders(self._sound_token)
+        audio = {"audio": {"audio_embeds": latents}}
+        return self._tokens(prompt_token_ids=ids, multi_modal_data=audio)
 
     def _sampling(self, draw: Draw) -> Any:
         extra = {"answer_penalty": draw.repetition_penalty, "answer_said": list(draw.said)}

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
-from engine.native.latents import LatentSound
+from torch import Tensor
+
+from engine.native.latents import LatentSound, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,13 @@ class Chunk:
     ids: Sequence[int]
     draw: Draw
     sounds: Sequence[LatentSound] = ()
+
+    def with_placeholders(self, placeholder: int) -> tuple[list[int], list[Tensor]]:
+        """The ids with ``placeholder`` for each latent, and the latents [n, C] of each run of
+        them."""
+        ids = [placeholder if id_ < 0 else id_ for id_ in self.ids]
+        runs = [list(run) for heard, run in groupby(self.ids, lambda id_: id_ < 0) if heard]
+        return ids, [rows_of(run, self.sounds, "cpu") for run in runs]
 
 
 @dataclass(frozen=True, slots=True)
