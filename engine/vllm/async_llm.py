@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from engine.vllm.client import AHEAD, Chunk, Draw, Tokens
+from engine.vllm.client import AHEAD, PENALTY, SAID, Chunk, Draw, Tokens
 
 # What this project itself sets, or relies on.
 OURS = {
@@ -19,7 +19,7 @@ OURS = {
     "skip_tokenizer_init": "",
     "logits_processors": "",
 }
-_PENALTY = "engine.vllm.penalty:AnswerPenalty"
+_PROCESSOR = "engine.vllm.penalty:AnswerPenalty"
 _FORBIDDEN = -100.0  # vLLM's lowest bias
 
 
@@ -69,7 +69,7 @@ class AsyncLLMClient:
             model=str(model),
             max_model_len=context_tokens,
             enable_prefix_caching=True,
-            logits_processors=[_PENALTY],
+            logits_processors=[_PROCESSOR],
             **{"enable_log_requests": False, **options},
         )
         self._llm = AsyncLLM.from_engine_args(arguments)
@@ -129,7 +129,7 @@ class AsyncLLMClient:
         return self._tokens(prompt_token_ids=ids, multi_modal_data=audio)
 
     def _sampling(self, draw: Draw) -> Any:
-        extra = {"answer_penalty": draw.repetition_penalty, "answer_said": list(draw.said)}
+        extra = {PENALTY: draw.repetition_penalty, SAID: list(draw.said)}
         return self._params(
             max_tokens=draw.limit,
             min_tokens=1 if draw.must_begin else 0,

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from engine.native.latents import LatentSound, rows_of
 
+PENALTY, SAID = "answer_penalty", "answer_said"  # of a `Draw`, as vLLM is told them
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
