@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from engine.native.model.gguf_weights import GgufModel
 
-RECIPE = "qwen2 of bfloat16 1"  # changes with the output
+RECIPE = "qwen2 of bfloat16 2"  # changes with the output
 
 
 def write_folder(gguf: Path, target: Path, progress: Callable[[str, float], None]) -> None:
@@ -49,6 +49,8 @@ def write_folder(gguf: Path, target: Path, progress: Callable[[str, float], None
         "tie_word_embeddings": shape.tied_embeddings,
         "eos_token_id": stops[0],
         "torch_dtype": "bfloat16",
+        # Without it a local folder is taken for an old Mistral's, and its tokenizer is doubted.
+        "transformers_version": "5.0.0",
     }
     _write(target / "config.json", config)
     _write(target / "generation_config.json", {"eos_token_id": stops})
