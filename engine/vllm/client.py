@@ -2,9 +2,14 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
-from engine.native.latents import LatentSound
+from torch import Tensor
+
+from engine.native.latents import LatentSound, rows_of
+
+PENALTY, SAID = "answer_penalty", "answer_said"  # of a `Draw`, as vLLM is told them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,13 @@ class Chunk:
     draw: Draw
     sounds: Sequence[LatentSound] = ()
 
+    def with_placeholders(self, placeholder: int) -> tuple[list[int], list[Tensor]]:
+        """The ids with ``placeholder`` for each latent, and the latents [n, C] of each run of
+        them."""
+        ids = [placeholder if id_ < 0 else id_ for id_ in self.ids]
+        runs = [list(run) for heard, run in groupby(self.ids, lambda id_: id_ < 0) if heard]
+        return ids, [rows_of(run, self.sounds, "cpu") for run in runs]
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -57,6 +69,11 @@ class Client(Protocol):
     @property
     def capacity_tokens(self) -> int:
         """Of its cache; 0 if that is not known."""
+
+    @property
+    def places(self) -> int:
+        """Most requests that are open at a time, those that wait for more included; others wait
+        until one ends."""
 
     def request(self, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Tokens, None]:
         """Run ``chunks`` as one request that keeps its place in the cache while it waits for more.

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from engine.native.model.gguf_weights import GgufModel
 
-RECIPE = "qwen2 of bfloat16 1"  # changes with the output
+RECIPE = "qwen2 of bfloat16 2"  # changes with the output
 
 
 def write_folder(gguf: Path, target: Path, progress: Callable[[str, float], None]) -> None:
@@ -26,9 +26,8 @@ def write_folder(gguf: Path, target: Path, progress: Callable[[str, float], None
         OSError: it cannot be read, or ``target`` cannot be written.
     """
     model = GgufModel(gguf)
-    weights = {
-        name: torch.empty(shape, dtype=torch.bfloat16) for name, shape in model.shapes().items()
-    }
+    shapes = model.config.tensors()
+    weights = {name: torch.empty(shape, dtype=torch.bfloat16) for name, shape in shapes.items()}
     model.load(weights, progress)
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     tokenizer = model.tokenizer()
@@ -50,6 +49,8 @@ def write_folder(gguf: Path, target: Path, progress: Callable[[str, float], None
         "tie_word_embeddings": shape.tied_embeddings,
         "eos_token_id": stops[0],
         "torch_dtype": "bfloat16",
+        # Without it a local folder is taken for an old Mistral's, and its tokenizer is doubted.
+        "transformers_version": "5.0.0",
     }
     _write(target / "config.json", config)
     _write(target / "generation_config.json", {"eos_token_id": stops})

@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 
 from engine.brain.call_guard import CallGuard
-from engine.errors import EngineError
 from engine.native.runtime.sampling import Sampling
 from engine.native.runtime.work import Prompt
 from engine.uncancelled import uncancelled
@@ -84,7 +83,7 @@ class VllmGeneration:
         self._banned: list[int] = []  # refused for the next token
         self._allowed: tuple[int, ...] = ()  # one of them is the next token, if there are any
         self._cached: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._error: EngineError | None = None
+        self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -110,7 +109,7 @@ class VllmGeneration:
         try:
             while not self._is_over():
                 await self._go_on()
-        except EngineError as error:
+        except Exception as error:  # raised in the reader, by `check`
             self._error = error
         finally:
             if not self._cached.done():

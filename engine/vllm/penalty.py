@@ -11,7 +11,7 @@ from torch import Tensor
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
-PENALTY, SAID = "answer_penalty", "answer_said"  # the names of what a request brings
+from engine.vllm.client import PENALTY, SAID
 
 
 class AnswerPenalty(AdapterLogitsProcessor):  # type: ignore[misc]

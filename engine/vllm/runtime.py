@@ -6,6 +6,7 @@ log that has to be cut is opened again, by the prefix cache.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -168,22 +169,23 @@ class VllmRuntime:
         """Have requests that wait for their callers give way before ``count`` ids are appended to
         ``log``, the longest unused first.
 
-        They may hold half of the cache. vLLM cannot preempt them, so that without a bound it could
-        wait for room for ever.
+        All that are open may hold half of the cache, and half of the places. vLLM does not preempt
+        those that wait: without a bound the others could wait for ever.
 
         Raises:
             BrainError: vLLM is gone.
         """
         if not self.is_alive:
             raise BrainError("the brain's engine died")
-        room = self.client.capacity_tokens // 2
-        if not room:
-            return
-        held = sum(len(each.entries) for each in self._open) + count
-        for each in [*self._open]:
-            if held <= room:
+        room = self.client.capacity_tokens // 2 or math.inf
+        others = [each for each in self._open if each is not log]
+        held = len(log.entries) + count + sum(len(each.entries) for each in others)
+        left = len(others)
+        for each in others:
+            if held <= room and left < self.client.places // 2:
                 return
-            if each is log or each.stream is None or each.stream.is_busy:
+            if each.stream is None or each.stream.is_busy:
                 continue
             held -= len(each.entries)
+            left -= 1
             await each.drop()

@@ -20,10 +20,11 @@ PACE = Pace(thought_tokens=8, speech_tokens=5, speak_margin_s=1.5)
 class FakeEngine:
     """Wants ``wish`` at the beginning of each answer, then letters drawn from a hash."""
 
-    def __init__(self, wish: str = "", *, capacity_tokens: int = 0) -> None:
+    def __init__(self, wish: str = "", *, capacity_tokens: int = 0, places: int = 256) -> None:
         tokenizer = byte_tokenizer()
         self.is_alive = True
         self.capacity_tokens = capacity_tokens
+        self.places = places
         self.open = 0  # requests
         self.most_open = 0
         self.chunks: list[int] = []  # sizes, in order

@@ -99,7 +99,7 @@ def test_lengths_suit_the_kind_of_brain_unless_they_are_given() -> None:
         return brain.context(), brain.thoughts()
 
     assert lengths() == (2048, 96)
-    assert lengths(kind="native") == (8192, 1024)
+    assert lengths(kind="native") == lengths(kind="vllm") == (8192, 1024)
     assert lengths(kind="native", context_tokens=512, think_tokens=7) == (512, 7)
     with pytest.raises(ConfigError, match="at least 256"):
         lengths(context_tokens=100)
@@ -185,6 +185,8 @@ def test_a_trusted_proxy_is_a_network() -> None:
         ("[dialogue]\nnot_understood = 3", "dialogue.not_understood is 3 and"),
         ("[dialogue]\nno_answer = false", "dialogue.no_answer is false and must"),
         ("[brain]\nkind = 'hugingface'", "NAME: did you mean 'huggingface'?"),
+        ("[brain.vllm]\ndtype = 'bfloat16'", '[brain.vllm] is for brain.kind = "vllm"'),
+        ("[brain]\nthinking = 'think_first'", 'needs brain.kind = "native" or "vllm"'),
     ],
 )
 def test_what_is_wrong_is_told_in_the_words_of_the_file(

@@ -73,10 +73,6 @@ class GgufModel:
         """
         return str(self._get("tokenizer.chat_template"))
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of each tensor, by its Hugging Face name."""
-        return {name: _shape(tensor) for name, tensor in self._tensors.items()}
-
     def load(
         self, destinations: Mapping[str, Tensor], progress: Callable[[str, float], None]
     ) -> None:
@@ -87,7 +83,8 @@ class GgufModel:
         Raises:
             CheckpointError: the file's tensors are not those of ``destinations``.
         """
-        compare_shapes(self._path, self.shapes(), destinations)
+        shapes = {key: _shape(tensor) for key, tensor in self._tensors.items()}
+        compare_shapes(self._path, shapes, destinations)
         total, done = sum(to.numel() for to in destinations.values()), 0
         for key, tensor in self._tensors.items():
             to = destinations[key]

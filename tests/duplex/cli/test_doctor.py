@@ -69,6 +69,7 @@ def test_a_port_that_is_taken(doctor) -> None:
         (["--set", "server.prt=1"], "configuration", "did you mean 'port'"),
         (["--set", "brain.model=qwen"], "models", "no model is called 'qwen'"),
         (["--set", "brain.kind=huggingface"], "packages", "is a GGUF file"),
+        (["--set", "brain.kind=vllm"], "packages", "pip install 'vllm>=0.32,<0.34'"),
         (["--set", "models.cache_dir=/proc/x"], "disk", "models.cache_dir"),
     ],
 )

@@ -1,7 +1,6 @@
 """The default brain with its real weights."""
 
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,11 @@ import pytest
 
 from engine.brain.convert import convert
 from engine.brain.local_brain import LocalBrain
-from engine.brain.local_session import LocalBrainSession
 from engine.brain.onnx_log import OnnxTokenLog, load_model
-from engine.brain.style import system_prompt
-from engine.types import Finished, GenerationOptions, Message
+from engine.types import Message
+from tests._support.brain_contract import SYSTEM, answer, knows_and_follows, speaks_other_scripts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-SYSTEM = Message("system", system_prompt())
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +30,6 @@ def brain(directory: Path) -> Iterator[LocalBrain]:
     brain.close()
 
 
-async def answer(
-    session: LocalBrainSession, messages: list[Message], characters: int = 10_000
-) -> tuple[str, Finished | None]:
-    text = ""
-    async with aclosing(session.generate(messages, GenerationOptions(max_tokens=60))) as pieces:
-        async for piece in pieces:
-            if isinstance(piece, Finished):
-                return text, piece
-            text += piece
-            if len(text) >= characters:
-                break
-    return text, None
-
-
 def assert_close(a: np.ndarray, b: np.ndarray) -> None:
     """Equal up to what the chunks' sizes do: a single row takes another kernel, and activations
     are rounded to 8 bits."""
@@ -56,17 +38,7 @@ def assert_close(a: np.ndarray, b: np.ndarray) -> None:
 
 
 async def test_it_knows_something_and_follows_the_conversation(brain: LocalBrain) -> None:
-    session = brain.open()
-    talk = [SYSTEM, Message("user", "What is the capital of France?")]
-    said, _ = await answer(session, talk)
-    assert "Paris" in said
-    talk += [Message("assistant", said), Message("user", "And of Italy?")]
-    await session.prefill(talk[:-1], "And of It")
-    said, end = await answer(session, talk)
-    assert "Rome" in said
-    assert end is not None
-    assert end.cached_tokens >= end.input_tokens - 10
-    await session.close()
+    await knows_and_follows(brain)
 
 
 async def test_after_barge_in_nothing_of_the_rest_is_left(brain: LocalBrain) -> None:
@@ -84,11 +56,7 @@ async def test_after_barge_in_nothing_of_the_rest_is_left(brain: LocalBrain) -> 
 
 
 async def test_it_speaks_other_scripts(brain: LocalBrain) -> None:
-    session = brain.open()
-    said, _ = await answer(session, [SYSTEM, Message("user", "你好！请用中文回答。")])
-    assert any("\u4e00" <= letter <= "\u9fff" for letter in said)
-    assert "\ufffd" not in said
-    await session.close()
+    await speaks_other_scripts(brain)
 
 
 def test_a_cut_log_equals_a_fresh_one(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.brain.interface import BrainError
 from engine.native.brain import NativeBrainSession
+from engine.native.latents import LatentNames, LatentSound
 from engine.types import CallRule, Finished, GenerationOptions, Message, Thinking, Tool
+from engine.vllm.client import AHEAD, Chunk
 from tests._support.native import answer, finished, spoken, thought
 from tests._support.vllm_engine import BLOCK, FakeEngine, open_brain
 
@@ -209,8 +212,11 @@ async def test_what_was_said_in_this_answer_is_penalised() -> None:
     assert len(set(penalised)) == len(penalised)
 
 
-async def test_calls_that_wait_give_way_when_they_hold_half_of_the_cache() -> None:
-    engine = FakeEngine(capacity_tokens=400)
+@pytest.mark.parametrize(("capacity_tokens", "places"), [(400, 256), (0, 4)])
+async def test_calls_that_wait_give_way_when_they_hold_half_of_the_engine(
+    capacity_tokens: int, places: int
+) -> None:
+    engine = FakeEngine(capacity_tokens=capacity_tokens, places=places)
     brain = open_brain(engine)
     sessions = [brain.open() for _ in range(4)]
     for session in sessions:
@@ -223,6 +229,16 @@ async def test_calls_that_wait_give_way_when_they_hold_half_of_the_cache() -> No
     fresh, _ = await said(open_brain(FakeEngine()).open(), [SYSTEM, Message("user", "hi")])
     assert text == fresh
     await asyncio.gather(*(session.close() for session in sessions))
+
+
+def test_latents_stand_between_ids_as_they_were_heard() -> None:
+    names, rows = LatentNames(), torch.arange(10.0).reshape(5, 2)
+    first, rest = names.name(rows[:2]), names.name(rows[2:])
+    sound = LatentSound((*first.ids, *rest.ids), (first, rest))
+    chunk = Chunk([7, *first.ids, rest.ids[0], 8, *rest.ids[1:]], AHEAD, [sound])
+    ids, latents = chunk.with_placeholders(99)
+    assert ids == [7, 99, 99, 99, 8, 99, 99]
+    assert [run.tolist() for run in latents] == [rows[:3].tolist(), rows[3:].tolist()]
 
 
 async def test_a_failing_model_leaves_a_usable_session() -> None:

@@ -12,6 +12,7 @@ from engine.native.model import gguf_weights
 from engine.native.model.checkpoint import CheckpointError
 from engine.native.model.config import DecoderShape
 from engine.native.model.gguf_weights import GgufModel
+from engine.vllm.folder import write_folder
 
 pytestmark = pytest.mark.torch
 
@@ -68,6 +69,7 @@ def write_gguf(
     writer.add_token_merges(["h e"])
     writer.add_eos_token_id(258)
     writer.add_pad_token_id(257)
+    writer.add_chat_template("{{ messages }}")
     held = {}
     for name, (key, shape, kind) in (FIRST | NAMES).items():
         if name in without:
@@ -132,6 +134,22 @@ def test_destinations_may_have_another_dtype(tmp_path: Path) -> None:
     destinations = poisoned(model, torch.bfloat16)
     model.load(destinations, lambda *_: None)
     assert all(torch.equal(destinations[key], held[key].bfloat16()) for key in held)
+
+
+def test_transformers_reads_the_folder_that_is_written_for_vllm(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    held = write_gguf(path := tmp_path / "tiny.gguf")
+    (folder := tmp_path / "folder").mkdir()
+    write_folder(path, folder, lambda *_: None)
+    read = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    weights = read.state_dict()
+    assert weights.keys() == held.keys()
+    assert all(torch.equal(weights[key], held[key].bfloat16()) for key in held)
+    assert read.config.rope_parameters["rope_theta"] == SHAPE.rope_theta
+    assert read.generation_config.eos_token_id == [258, 257]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer("he<|im_end|>").input_ids == [SYMBOLS.index("he"), 258]
+    assert tokenizer.chat_template == "{{ messages }}"
 
 
 def test_a_missing_tensor_is_named_and_nothing_is_copied(tmp_path: Path) -> None:
