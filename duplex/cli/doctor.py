@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from duplex.app import build, build_remote
-from duplex.app.build_vllm import check_options
 from duplex.app.build_elsewhere import load_elsewhere
+from duplex.app.build_vllm import check_options
 from duplex.app.needs import check_needs
 from duplex.app.plugins import ELSEWHERE, NOTHING_GIVEN
 from duplex.cli.options import add_command, add_model_options, config_of

@@ -44,16 +44,7 @@ def check(config: Config) -> None:
     """
     _check_kinds(config)
     config.brain.check_kind(config.brain.kind)
-    if bool(config.engine.urls) != (config.engine.kind == "remote"):
-        raise ConfigError('engine.kind = "remote" and engine.url go together')
-    if config.voice.kind == "remote" and config.engine.kind != "remote":
-        raise ConfigError('voice.kind = "remote" is the voice of engine.kind = "remote"')
-    brain = config.brain
-    if brain.thinking not in ("off", "before") and brain.kind not in ("native", "vllm"):
-        kinds = 'brain.kind = "native" or "vllm"'
-        raise ConfigError(f'brain.thinking = "{brain.thinking}" needs {kinds}')
-    if brain.vllm and brain.kind != "vllm":
-        raise ConfigError('[brain.vllm] is for brain.kind = "vllm"')
+    _check_elsewhere(config)
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
         raise ConfigError("server.tls_certificate and server.tls_key go together")
     for network in config.server.trusted_proxies:
@@ -70,6 +61,20 @@ def check(config: Config) -> None:
     if config.turn.hangover_ms > config.turn.unfinished_ms:
         raise ConfigError("turn.unfinished_ms must not be less than turn.hangover_ms")
     _check_phone(config)
+
+
+def _check_elsewhere(config: Config) -> None:
+    """What runs in other processes, and what only some brains can."""
+    if bool(config.engine.urls) != (config.engine.kind == "remote"):
+        raise ConfigError('engine.kind = "remote" and engine.url go together')
+    if config.voice.kind == "remote" and config.engine.kind != "remote":
+        raise ConfigError('voice.kind = "remote" is the voice of engine.kind = "remote"')
+    brain = config.brain
+    if brain.thinking not in ("off", "before") and brain.kind not in ("native", "vllm"):
+        kinds = 'brain.kind = "native" or "vllm"'
+        raise ConfigError(f'brain.thinking = "{brain.thinking}" needs {kinds}')
+    if brain.vllm and brain.kind != "vllm":
+        raise ConfigError('[brain.vllm] is for brain.kind = "vllm"')
 
 
 def _check_kinds(config: Config) -> None:

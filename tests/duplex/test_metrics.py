@@ -66,8 +66,6 @@ def test_the_page_has_these_names_each_with_its_type_and_what_it_means() -> None
         "duplex_interruptions": "counter",
         "duplex_reopened_turns": "counter",
         "duplex_transcripts": "counter",
-        "duplex_recordings": "counter",
-        "duplex_recordings_deleted": "counter",
         "duplex_stage_seconds": "histogram",
         "duplex_event_loop_lag_seconds": "histogram",
     }
