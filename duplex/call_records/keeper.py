@@ -54,7 +54,7 @@ class Keeper:
     def observe(self, info: CallInfo) -> CallObserver | None:
         """Return what records a call that begins; None if it is not to be recorded."""
         is_wanted = self._config.every_call if info.records is None else info.records
-        if not (is_wanted and info.session.duplex.record):
+        if not is_wanted or info.session.duplex.record is False:
             return None
         writing = _Writing(self, info)
         return CallRecorder(info, writing, self._config.notice, self._language)

@@ -106,7 +106,7 @@ class CallRecorder:
 
     def _learn_session(self, session: SessionConfig) -> None:
         self._session = session
-        if not session.duplex.record and self._is_wanted:
+        if session.duplex.record is False and self._is_wanted:
             self._is_wanted, self.notice = False, ""
             self._writing.discard()
         language = wanted_language(session) or self._language

@@ -115,7 +115,7 @@ class DuplexOptions(Struct, frozen=True, forbid_unknown_fields=True):
     metrics: bool = False
     thoughts: bool = False
     resume: bool = False  # the call may be taken up again when its socket drops
-    record: bool = True  # false, once: nothing is kept of a call on a server that records calls
+    record: bool | None = None  # false, once: nothing is kept of a call on a server that records
     # What is said in place of the brain; None: what the server's configuration says.
     not_understood: Sentences | None = None
     no_answer: Sentence | None = None
