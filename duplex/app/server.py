@@ -59,6 +59,7 @@ from duplex.server.pages import load_pages
 from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
+from duplex.server.share import SharePages
 from duplex.server.status import StatusPages
 from duplex.speech_api import routes as speech_routes
 from duplex.speech_api.desk import Desk
@@ -163,6 +164,7 @@ class DialogueServer:
         handlers = {
             **load_pages().handlers,
             **status.handlers,
+            **SharePages(self._config.server).handlers,
             **dict.fromkeys(PHONE_PATHS, self._phone_admission.page),
             **speech_routes.handlers(parts),
             http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
