@@ -15,6 +15,7 @@ from duplex.server.keys import ClientSecrets, Keys
 from duplex.server.load import Load
 from duplex.server.pages import load_pages
 from duplex.server.registry import CallRegistry
+from duplex.server.share import SharePages
 from duplex.server.status import StatusPages
 from duplex.speech_api import routes as speech_routes
 from duplex.speech_api.desk import Desk
@@ -46,6 +47,7 @@ def plain_routes(
     handlers = {
         **call_pages.with_page(dict(load_pages().handlers)),
         **status.handlers,
+        **SharePages(config.server).handlers,
         **dict.fromkeys(PHONE_PATHS, phone_page),
         **speech_routes.handlers(parts),
         http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,

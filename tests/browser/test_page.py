@@ -322,6 +322,7 @@ def test_a_page_in_clear_from_elsewhere_is_not_secure(opened: Opened) -> None:
 def test_settings_hold(page: Page) -> None:
     page.click("#open-settings")
     page.until(lambda: page.texts("#settings[open] h2"), "the settings")
+    page.click("#more summary")
     page.click("#show-timing")
     page.find("#mode").send_keys("Push")
     page.click("#settings-done")
@@ -354,6 +355,7 @@ def test_letters_can_be_kept_from_being_shortcuts(page: Page) -> None:
     assert page.texts("#news") == ["Muted"]
     page.click("#open-settings")
     page.until(lambda: page.texts("#settings[open] h2"), "the settings")
+    page.click("#more summary")
     page.click("#use-keys")
     page.click("#settings-done")
     page.until(lambda: not page.texts("#settings[open] h2"), "them to be gone")

@@ -200,6 +200,41 @@ def test_the_greeting_waits_for_no_microphone(
         page.js("localStorage.clear()")
 
 
+def test_the_address_for_a_phone(page: Page) -> None:
+    page.click("#open-settings")
+    page.click("#open-share")
+    page.until(lambda: page.texts("#share-address"), "the address")
+    assert page.texts("#share-address") == [f"{page.address}/"]
+    assert "--host 0.0.0.0" in page.texts("#share-note")[0]
+    assert not page.find("#share-code").is_displayed()
+    page.click("#share-done")
+
+
+def test_a_phone_reads_the_address(opened: Opened) -> None:
+    """Of a server that other machines reach; the picture is drawn under the page's own policy."""
+    with served(config(host="0.0.0.0", insecure=True), SCRIPT) as server:
+        page = opened(server)
+        page.click("#open-settings")
+        page.click("#open-share")
+        page.until(lambda: page.find("#share-code").is_displayed(), "the code")
+        page.until(lambda: page.js("return document.querySelector('#share-code').complete"), "it")
+        assert page.js("return document.querySelector('#share-code').naturalWidth") > 100
+        (address,) = page.texts("#share-address")
+        assert "127.0.0.1" not in address
+        assert "no microphone" in page.texts("#share-note")[0]
+
+
+def test_a_turned_phone_still_shows_the_newest(page: Page) -> None:
+    write(page, "Hello.")
+    page.until(lambda: heard(page) == ["It is ten. Time for tea."], "the answer")
+    script = """const { scrollHeight, scrollTop, clientHeight } = document.querySelector("#stage");
+        return scrollHeight - scrollTop - clientHeight"""
+    for size in ((844, 390), (390, 500), (844, 390)):
+        page.resize(*size)
+        page.until(lambda: page.js(script) < 2, "the end of the conversation")
+    page.resize(None)
+
+
 def test_the_log_shows_what_passes(page: Page) -> None:
     write(page, "Hello.")
     page.until(lambda: heard(page) == ["It is ten. Time for tea."], "the answer")
@@ -230,6 +265,7 @@ def test_a_tool_is_called_and_answered_by_hand(opened: Opened) -> None:
         page.js("localStorage.clear()")
         page.open()
         page.click("#open-settings")
+        page.click("#more summary")
         page.find("#tools").send_keys("[{")
         page.find("#greeting").click()
         assert page.js("return document.querySelector('#tools').validationMessage")

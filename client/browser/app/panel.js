@@ -1,5 +1,6 @@
 // Settings, the key, and the theme.
 
+import { Share } from "./share.js";
 import { choices, toolsIn } from "./settings.js";
 import { microphones, speakers } from "./sound.js";
 
@@ -15,6 +16,7 @@ const KEY_WORDS = [
 export class Panel {
   constructor(page) {
     this.page = page;
+    this.share = new Share();
     this.listen();
   }
 
@@ -28,6 +30,10 @@ export class Panel {
     };
     byId("save").onclick = () => page.keep();
     byId("clear").onclick = () => page.clear();
+    byId("open-share").onclick = () => {
+      dialog.close();
+      this.share.open();
+    };
     byId("open-log").onclick = () => {
       dialog.close();
       page.log.open();

@@ -13,6 +13,7 @@ import { Wire } from "./wire.js";
 const REMEMBERED_PACKETS = 3000; // 60 s, to find when a sample was taken
 const SHORTEST_PRESS_MS = 150; // the server refuses to commit less than 100 ms
 const METER_MS = 40;
+const EMPTY_MS = 30000; // the server's buffer holds two minutes, unless it is configured otherwise
 const FLUSH_MS = 500; // for the audio thread to say what was heard; it may be asleep
 const ACTIVE = "conversation_already_has_active_response";
 const HELLO_SAMPLES = WIRE_HZ / 10; // of silence
@@ -65,7 +66,8 @@ export class RealtimeCall extends EventTarget {
     this.sounding = new Map(); // item -> {part, samples, isCut, isWhole}, until played or cut
     this.overTracks = transport === "webrtc"; // the sound: the server plays and hears it there
     if (this.overTracks) this.isAdrift = true; // when a sample was taken only the browser knows
-    this.wire = new (this.overTracks ? PeerWire : Wire)({ url, key, model });
+    const { session: wanted } = this.opening();
+    this.wire = new (this.overTracks ? PeerWire : Wire)({ url, key, model, session: wanted });
     this.sound = new Sound({ tap });
     this.connect();
   }
@@ -414,6 +416,10 @@ export class RealtimeCall extends EventTarget {
       const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
       this.tell("level", { direction: "out", level: Math.sqrt(power) });
     }, METER_MS);
+    // What a held track carries is silence, and fills the server's buffer.
+    this.emptying = setInterval(() => {
+      if (this.pushToTalk && this.pressedAt === null) this.send({ type: "input_audio_buffer.clear" });
+    }, EMPTY_MS);
   }
 
   played(notice) {
@@ -443,6 +449,7 @@ export class RealtimeCall extends EventTarget {
 
   over(problem) {
     clearInterval(this.metering);
+    clearInterval(this.emptying);
     this.sound.close();
     this.sounding.clear();
     this.forgetAsked();

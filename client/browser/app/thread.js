@@ -15,7 +15,12 @@ export class Thread {
     this.shown = new Map(); // id -> {entry, element}
     this.onResult = onResult; // told what the person says that a tool gives
     this.onScroll = onScroll; // told whether the newest is in sight
-    root.parentElement.onscroll = () => onScroll(this.isAtEnd());
+    this.wasAtEnd = true; // before the window changed, as a phone's does that is turned
+    root.parentElement.onscroll = () => {
+      this.wasAtEnd = this.isAtEnd();
+      onScroll(this.wasAtEnd);
+    };
+    new ResizeObserver(() => this.wasAtEnd && this.toEnd()).observe(root.parentElement);
     this.opened = null; // the timing that was opened by itself
   }
 

@@ -61,11 +61,11 @@ export class PeerWire extends EventTarget {
 
   async offer() {
     const url = offerUrl(this.options, globalThis.location?.href);
-    const answer = await fetch(url, {
-      method: "POST",
-      headers: { "Content-Type": "application/sdp", ...this.key() },
-      body: this.connection.localDescription.sdp,
-    });
+    const body = new FormData();
+    body.append("sdp", this.connection.localDescription.sdp);
+    // The sound may be there before the channel is open, and the server greets at the first of it.
+    body.append("session", JSON.stringify(this.options.session ?? {}));
+    const answer = await fetch(url, { method: "POST", headers: this.key(), body });
     const text = await answer.text();
     if (answer.status !== 201) {
       this.finish(ofAnswer(answer.status, messageIn(text), globalThis.location?.origin) ?? unreachable());
