@@ -23,6 +23,7 @@ _SOUND_MS = 110  # less for each log odd of the sound
 _UNFINISHED_MS = 600  # words that call for more
 _STORY_MS = 300  # several sentences: who has said two may well say a third
 _TOLD_MS = 850  # a few words or several sentences that ask nothing: mostly there is more
+_REPLIED_MS = 400  # a few words to what the assistant has just asked
 _LIMIT = 2.0  # log odds; the network is not believed to be surer
 _BRIEF_WORDS = 8
 _ANSWER_WORDS = 3  # so many answer a question; nobody puts a mark behind them
@@ -72,8 +73,8 @@ def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
     than w are a share of about exp(-w / T); then the best wait falls with the log odds that the
     turn is over, and all that is known adds to it.
 
-    Who asks is answered soon. A few words that ask nothing are often the beginning of more, unless
-    they answer the assistant; and a story goes on.
+    Who asks is answered soon. A few words that ask nothing are often the beginning of more, less
+    often if they answer the assistant; and a story goes on.
     """
     words = signs.words
     if words is None or is_dictating(words):
@@ -90,8 +91,8 @@ def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
     is_brief = 0 < count <= _BRIEF_WORDS and max(words) < _HAN and not is_answer
     if is_unfinished:
         added_ms += _UNFINISHED_MS
-    elif (is_brief or is_story) and words.rstrip()[-1] != "?":
-        added_ms += _TOLD_MS
+    elif (is_brief or is_story) and words.rstrip()[-1] not in _ASKING_MARKS:
+        added_ms += _REPLIED_MS if signs.is_asked and not is_story else _TOLD_MS
     if is_story:
         added_ms += _STORY_MS
     shortest_ms = max(1, config.finished_ms - _SOONER_MS)
@@ -172,6 +173,7 @@ _AUXILIARIES = _words(
     "is are was were am do does did has have had can could will would should may might must shall"
 )
 _FINISHED_MARKS = ".?!"
+_ASKING_MARKS = "?;\u061f"  # also the Greek and the Arabic one
 _SENTENCE_END = re.compile(r"[.?!]\s")  # and something after it
 
 

@@ -150,9 +150,19 @@ def test_a_few_words_that_answer_the_assistant_end_a_turn_soon(answer: str) -> N
     assert wait(answer, 1.0) > wait(answer, 1.0, is_asked=True)
 
 
-def test_a_question_does_not_make_sentences_and_open_words_answers() -> None:
-    for words in ("We need two tickets.", "and the", "My number is 33, 4"):
+def test_a_question_does_not_make_stories_and_open_words_answers() -> None:
+    for words in ("and the", "My number is 33, 4", "I need two. And one for my brother."):
         assert wait(words, 0.9, is_asked=True) == wait(words, 0.9)
+
+
+def test_a_sentence_that_answers_the_assistant_is_waited_for_half_as_long() -> None:
+    answer = "My name is John Smith."
+    assert 400 < wait(answer, 1.0, is_asked=True) < 600 < wait(answer, 1.0) - 300
+
+
+@pytest.mark.parametrize("question", ["Is it noon?", "\u039c\u03b9\u03b1;", "\u0623\u061f"])
+def test_questions_of_other_alphabets_are_questions(question: str) -> None:
+    assert wait(question, 1.0) < 900
 
 
 @pytest.mark.parametrize("words", ["\u4eca\u5929\u5929\u6c14\u5f88\u597d\u3002", ""])
