@@ -158,6 +158,7 @@ async def _measure(counts: Sequence[int]) -> dict[str, Any]:
         "cycle_s": CYCLE_S,
         "question_s": round(len(question) * CHUNK_S, 2),
         "rows": rows,
+        "calls_that_a_core_computes": round(1 / rows[0]["edge_cpu_s_per_call_s"], 1),
     }
 
 
