@@ -18,6 +18,7 @@ import re
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ class Seen:
     late_s: list[float] = field(default_factory=list)  # the worst of each answer
     client_late_s: list[float] = field(default_factory=list)  # of chunks that were sent late
     refused: int = 0
-    lost: int = 0
+    lost: str = ""  # how the call ended, if it did
 
 
 class Caller:
@@ -81,8 +82,9 @@ class Caller:
                     await self._speak(socket)
                 finally:
                     reading.cancel()
-        except ConnectionClosed:
-            self.seen.lost += 1
+        except ConnectionClosed as closed:
+            goodbye = closed.rcvd or closed.sent
+            self.seen.lost = f"{goodbye.code} {goodbye.reason}" if goodbye else "1006"
 
     async def _speak(self, socket: ClientConnection) -> None:
         begun, number = time.perf_counter() + self._offset_s, 0
@@ -158,6 +160,7 @@ async def _measure(counts: Sequence[int]) -> dict[str, Any]:
         "cycle_s": CYCLE_S,
         "question_s": round(len(question) * CHUNK_S, 2),
         "rows": rows,
+        "calls_that_a_core_computes": round(1 / rows[0]["edge_cpu_s_per_call_s"], 1),
     }
 
 
@@ -188,14 +191,15 @@ async def _step(
     took_s = time.perf_counter() - begun
     used = _cpu_s(edge) - cpu[0], _cpu_s(engine) - cpu[1], _own_cpu_s() - cpu[2]
     seen = [caller.seen for caller in callers]
-    held = count - sum(one.refused + one.lost for one in seen)
+    ends = Counter(one.lost for one in seen if one.lost)
+    held = count - sum(one.refused for one in seen) - ends.total()
     late = [s for one in seen for s in one.late_s]
     call_s = max(held, 1) * took_s
     return {
         "calls": count,
         "held": held,
         "refused": sum(one.refused for one in seen),
-        "lost": sum(one.lost for one in seen),
+        "lost": dict(ends),
         "answers": len(late),
         "answers_with_a_gap": sum(s > LATE_S for s in late),
         "first_audio_ms": _spread([s for one in seen for s in one.first_audio_s]),

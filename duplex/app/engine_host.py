@@ -106,8 +106,8 @@ class EngineHost:
         return sum(len(edge.sounds) for edge in self._edges.values())
 
     async def run(self, ready: Callable[[str], None]) -> None:
-        """Serve until SIGINT or SIGTERM; then take no more calls, and let answers be finished.
-        Calls ``ready`` with the address once it listens.
+        """Serve until SIGINT or SIGTERM; then `drain`, or stop at the second signal. Calls
+        ``ready`` with the address once it listens.
 
         Raises:
             ConfigError: as `listen`.
@@ -121,7 +121,11 @@ class EngineHost:
             ready(self.address(listening))
             if not await is_told_to_stop(signals, self._is_alive_and_told):
                 raise EngineLost("the engine is lost; start it again")
-            await self.drain()
+            draining = asyncio.create_task(self.drain())
+            again = asyncio.create_task(signals.get())
+            await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
+            draining.cancel()
+            again.cancel()
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[WebSocketServer, None]:

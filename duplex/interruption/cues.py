@@ -95,7 +95,7 @@ class Cues:
 
     def learn(self, samples: Samples, probability: float) -> None:
         """A frame while no reply sounds: how loud this caller is."""
-        self._microphone.feed(samples)
+        self._microphone.skip(samples)
         if probability < _SURELY_SPEECH:
             return
         level = _decibels(samples)

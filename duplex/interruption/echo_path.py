@@ -26,6 +26,10 @@ class BandFilter:
     def __init__(self) -> None:
         self._last: Samples = np.zeros(HOP, np.float32)
 
+    def skip(self, frame: Samples) -> None:
+        """As `feed`, of a frame whose powers nobody asks for."""
+        self._last = frame[-HOP:]
+
     def feed(self, frame: Samples) -> Bands:
         """The powers of a frame's hops, [len(frame) / 256, BANDS]; windows of 32 ms."""
         joined = np.concatenate([self._last, frame])

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from engine.ear.passage import Wish
 from engine.errors import EngineError
 from engine.remote_engine import wire
 from engine.remote_engine.engine import RemoteEngine
-from engine.types import GenerationOptions, Message, Speech, Transcript
+from engine.types import Finished, GenerationOptions, Message, Speech, Transcript
 from tests._support.engines import (
     RATE,
     EchoBrain,
@@ -206,6 +206,30 @@ async def test_a_closed_answer_stops_within_one_step_and_no_more_is_made_than_is
         await until_true(lambda: brain.closed == 2)
         assert brain.made - made <= 1
         await session.close()
+
+
+async def test_an_engine_that_thinks_meanwhile_knows_how_long_speech_will_sound() -> None:
+    seen: list[float] = []
+
+    class Thinking(EchoBrain):
+        async def generate(
+            self, messages: Sequence[Message], options: GenerationOptions
+        ) -> AsyncGenerator[str | Finished, None]:
+            for _ in range(10):
+                seen.append(options.speech_ahead_s())
+                await asyncio.sleep(0.05)
+                yield "well "
+            yield Finished("stop", 0, 0, 10)
+
+    ahead_s = iter([2.0, *[7.0] * 100])
+    options = GenerationOptions(thinking="speak_first", speech_ahead_s=lambda: next(ahead_s))
+    async with remote_of(echo_engine(Thinking())) as engine:
+        session = engine.open()
+        assert len(await all_of(session.respond(LONG, options))) == 11
+        await session.close()
+    assert 1.5 < seen[0] <= 2.0
+    assert seen[1] < seen[0]  # it runs out while nothing is told
+    assert 6.5 < max(seen) <= 7.0
 
 
 async def test_an_engine_that_stops_hands_its_calls_over() -> None:

@@ -279,6 +279,9 @@ def test_band_powers_do_not_depend_on_the_cuts() -> None:
     cut = BandFilter()
     hops = [cut.feed(samples[at : at + HOP]) for at in range(0, len(samples), HOP)]
     np.testing.assert_allclose(np.concatenate(hops), whole)
+    skipping = BandFilter()
+    skipping.skip(samples[: 3 * HOP])
+    np.testing.assert_allclose(skipping.feed(samples[3 * HOP :]), whole[3:])
 
 
 def test_the_callers_level_is_learnt() -> None:
