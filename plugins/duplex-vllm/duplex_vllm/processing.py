@@ -154,7 +154,8 @@ class StepAudioProcessor(BaseMultiModalProcessor[StepAudioInfo]):
         self, mm_items: MultiModalDataItems, mm_res: MultiModalProcessingResult
     ) -> tuple[list[int], Mapping[str, list[PlaceholderFeaturesInfo]]]:
         """Also takes a prompt in which the placeholders are as many as the latents."""
-        expanded = [alternatives[0].content.full for alternatives in mm_res.prompt_updates["audio"]]
+        updates = mm_res.prompt_updates.get("audio", [])
+        expanded = [alternatives[0].content.full for alternatives in updates]
         patch = self._marks[1]
         ids = collapsed(mm_res.prompt_ids, expanded, patch) if expanded else mm_res.prompt_ids
         result: tuple[list[int], Mapping[str, list[PlaceholderFeaturesInfo]]] = (
