@@ -31,7 +31,14 @@ from vllm.multimodal.processing.processor import (
 )
 
 from duplex_vllm.config import StepAudio2Config, StepAudioEncoderConfig
-from duplex_vllm.tower import BLOCK_SAMPLES, SAMPLE_RATE_HZ, latents_of_blocks, log_mel
+from duplex_vllm.tower import (
+    BLOCK_FRAMES,
+    BLOCK_SAMPLES,
+    SAMPLE_RATE_HZ,
+    latent_count,
+    latents_of_blocks,
+    log_mel,
+)
 
 START, PATCH, END = "<audio_start>", "<audio_patch>", "<audio_end>"
 _FIELDS = {
@@ -106,12 +113,8 @@ class StepAudioInfo(BaseProcessingInfo):
         self, seq_len: int, mm_counts: Mapping[str, int]
     ) -> Mapping[str, int]:
         """The latents of a block, which is what memory is set aside for."""
-        return {"audio": sum(latents_of_blocks(*self._longest))} if mm_counts.get("audio") else {}
-
-    @property
-    def _longest(self) -> tuple[int, int]:
-        frames = log_mel(torch.zeros(BLOCK_SAMPLES), 1).shape[1]
-        return frames, self.audio.adapter_stride
+        latents = latent_count(BLOCK_FRAMES, self.audio.adapter_stride)
+        return {"audio": latents} if mm_counts.get("audio") else {}
 
 
 class StepAudioDummyInputs(BaseDummyInputsBuilder[StepAudioInfo]):
@@ -151,7 +154,8 @@ class StepAudioProcessor(BaseMultiModalProcessor[StepAudioInfo]):
         self, mm_items: MultiModalDataItems, mm_res: MultiModalProcessingResult
     ) -> tuple[list[int], Mapping[str, list[PlaceholderFeaturesInfo]]]:
         """Also takes a prompt in which the placeholders are as many as the latents."""
-        expanded = [alternatives[0].content.full for alternatives in mm_res.prompt_updates["audio"]]
+        updates = mm_res.prompt_updates.get("audio", [])
+        expanded = [alternatives[0].content.full for alternatives in updates]
         patch = self._marks[1]
         ids = collapsed(mm_res.prompt_ids, expanded, patch) if expanded else mm_res.prompt_ids
         result: tuple[list[int], Mapping[str, list[PlaceholderFeaturesInfo]]] = (

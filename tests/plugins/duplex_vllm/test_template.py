@@ -20,10 +20,10 @@ TOOL = Tool("weather", "Looks it up.", json.dumps(SCHEMA, ensure_ascii=False))
 
 
 def rendered(messages: Sequence[dict[str, Any]], **settings: Any) -> str:
-    texts, _ = render_jinja_template(
+    made: Any = render_jinja_template(
         [list(messages)], chat_template=CHAT_TEMPLATE.read_text(), **settings
     )
-    return str(texts[0])
+    return str(made[0][0])
 
 
 def of_engine(messages: Sequence[Message]) -> str:
