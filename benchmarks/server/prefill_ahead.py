@@ -162,43 +162,8 @@ async def _trial(ways: Ways, seconds: float, name: str, *, ahead: bool) -> Trial
         await other.close()
 
 
-async def _measure(ways: Ways, options: argparse.Namespace) -> list[Trial]:
-    await _trial(ways, 1.0, f"warm-up {time.time()}", ahead=False)
-    trials = []
-    for n in range(options.trials):
-        for seconds in options.turns:
-            for ahead in (False, True):
-                name = f"{time.time():.3f}-{n}-{seconds:g}-{ahead}"
-                trials.append(await _trial(ways, seconds, name, ahead=ahead))
-                print(trials[-1], flush=True)
-    return trials
-
-
-async def _run(options: argparse.Namespace) -> list[Trial]:
-    if options.vllm is None:
-        ways = Ways.remote(options.base_url, options.model)
-    else:
-        ways = Ways.vllm(Path(options.model), options.vllm)
-    try:
-        return await _measure(ways, options)
-    finally:
-        ways.at_end.close()
-        ways.ahead.close()
-
-
-def main() -> None:
-    """Measure, and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--base-url", help="of an endpoint")
-    where.add_argument("--vllm", help="its options, as TOML writes them: a vLLM of this process")
-    parser.add_argument("--model", required=True, help="its name, or for vLLM its directory")
-    parser.add_argument("--turns", type=float, nargs="+", default=[2, 5, 10, 20])
-    parser.add_argument("--trials", type=int, default=3)
-    parser.add_argument("--what", default="", help="the endpoint, for the result")
-    parser.add_argument("--out", type=Path, default=Path("out/prefill-ahead.json"))
-    options = parser.parse_args()
-    trials = asyncio.run(_run(options))
+def _write(options: argparse.Namespace, trials: list[Trial]) -> None:
+    """Write what was measured so far."""
     summary = [
         {
             "turn_s": seconds,
@@ -223,6 +188,45 @@ def main() -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+async def _measure(ways: Ways, options: argparse.Namespace) -> None:
+    await _trial(ways, 1.0, f"warm-up {time.time()}", ahead=False)
+    trials = []
+    for n in range(options.trials):
+        for seconds in options.turns:
+            for ahead in (False, True):
+                name = f"{time.time():.3f}-{n}-{seconds:g}-{ahead}"
+                trials.append(await _trial(ways, seconds, name, ahead=ahead))
+                print(trials[-1], flush=True)
+        _write(options, trials)
+
+
+async def _run(options: argparse.Namespace) -> None:
+    if options.vllm is None:
+        ways = Ways.remote(options.base_url, options.model)
+    else:
+        ways = Ways.vllm(Path(options.model), options.vllm)
+    try:
+        await _measure(ways, options)
+    finally:
+        ways.at_end.close()
+        ways.ahead.close()
+
+
+def main() -> None:
+    """Measure, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--base-url", help="of an endpoint")
+    where.add_argument("--vllm", help="its options, as TOML writes them: a vLLM of this process")
+    parser.add_argument("--model", required=True, help="its name, or for vLLM its directory")
+    parser.add_argument("--turns", type=float, nargs="+", default=[2, 5, 10, 20])
+    parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--what", default="", help="the endpoint, for the result")
+    parser.add_argument("--out", type=Path, default=Path("out/prefill-ahead.json"))
+    options = parser.parse_args()
+    asyncio.run(_run(options))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,11 @@ class VllmGeneration:
             async for token in part:
                 if not self._cached.done():
                     self._cached.set_result(held or part.cached)
-                if self._refuses(token):
+                if self._in_call:  # a parser may take milliseconds
+                    refused = await asyncio.to_thread(self._refuses, token)
+                else:
+                    refused = self._refuses(token)
+                if refused:
                     break
                 is_penalised = self._penalty != 1
                 self._take(token)
