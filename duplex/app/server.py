@@ -45,8 +45,6 @@ from duplex.server.gate import (
     POLICY_VIOLATION,
     Gate,
     SocketLimits,
-    as_response,
-    realtime_if_offered,
 )
 from duplex.server.keys import (
     ClientSecrets,
@@ -61,6 +59,7 @@ from duplex.server.load import Load
 from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
 from duplex.server.resumable_call import Ending, ResumableCall, beginning
+from duplex.server.upgrade import as_response, realtime_if_offered
 from duplex.webrtc.calls import WebRtcCalls
 
 if TYPE_CHECKING:

@@ -11,18 +11,15 @@ are no longer seen.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
 from websockets.protocol import OPEN, Event
-from websockets.typing import Subprotocol
 
 from duplex.config import LimitsConfig
 from duplex.metrics import Metrics
@@ -388,16 +385,3 @@ async def _refusal_of(exchange: Exchange) -> HttpAnswer | None:
         logger.exception("a request could not be admitted")
         error = HTTPStatus.INTERNAL_SERVER_ERROR
         return problem(error, "The server failed at this request.", "server_error")
-
-
-def as_response(answer: HttpAnswer) -> Response:
-    """Return an answer in the shape in which websockets sends it before an upgrade."""
-    headers = Headers(answer.all_headers())
-    return Response(answer.status.value, answer.status.phrase, headers, answer.body)
-
-
-def realtime_if_offered(
-    connection: ServerConnection, offered: Sequence[Subprotocol]
-) -> Subprotocol | None:
-    """Browsers hang up unless one of theirs is chosen; other clients offer none."""
-    return Subprotocol("realtime") if "realtime" in offered else None
