@@ -91,7 +91,7 @@ def silence_to_end_ms(signs: PauseSigns, config: EndpointConfig) -> int:
     is_brief = 0 < count <= _BRIEF_WORDS and max(words) < _HAN and not is_answer
     if is_unfinished:
         added_ms += _UNFINISHED_MS
-    elif (is_brief or is_story) and words.rstrip()[-1] not in _ASKING_MARKS:
+    elif (is_brief or is_story) and not _QUESTION.search(words):
         added_ms += _REPLIED_MS if signs.is_asked and not is_story else _TOLD_MS
     if is_story:
         added_ms += _STORY_MS
@@ -173,7 +173,14 @@ _AUXILIARIES = _words(
     "is are was were am do does did has have had can could will would should may might must shall"
 )
 _FINISHED_MARKS = ".?!"
-_ASKING_MARKS = "?;\u061f"  # also the Greek and the Arabic one
+# A last sentence that asks, by its mark (also the Greek and the Arabic one) or by its beginning:
+# small ears write "Who wrote the play."
+_QUESTION = re.compile(
+    r"[?;\u061f]\s*$"
+    r"|(?:^|[.?!]\s)\s*(?:(?:and|so|in|on|at|to|for|from|of|with|by) )?"
+    r"(?:what|which|who|whom|whose|where|when|why|how)\b[^.?!]*[.!]?\s*$",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"[.?!]\s")  # and something after it
 
 

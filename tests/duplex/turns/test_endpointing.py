@@ -160,6 +160,14 @@ def test_a_sentence_that_answers_the_assistant_is_waited_for_half_as_long() -> N
     assert 400 < wait(answer, 1.0, is_asked=True) < 600 < wait(answer, 1.0) - 300
 
 
+@pytest.mark.parametrize(
+    "question",
+    ["who wrote the play.", "On which continent is Brazil.", "I am lost. Where is the exit."],
+)
+def test_a_question_is_known_without_its_mark(question: str) -> None:
+    assert wait(question, 1.0) < 600
+
+
 @pytest.mark.parametrize("question", ["Is it noon?", "\u039c\u03b9\u03b1;", "\u0623\u061f"])
 def test_questions_of_other_alphabets_are_questions(question: str) -> None:
     assert wait(question, 1.0) < 900
