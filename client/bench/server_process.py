@@ -12,7 +12,8 @@ from pathlib import Path
 
 from client.realtime import ClientError
 
-ADDRESS = re.compile(r"\b(?:ws|wss|http|https)://[^\s\"'<>]+")
+# With a port: what a server logs before may hold links to its documentation.
+ADDRESS = re.compile(r"\b(?:ws|wss|http|https)://[^\s\"'<>/]+:\d+[^\s\"'<>]*")
 STOP_TIMEOUT_S = 10.0
 MAX_LINE_BYTES = 2**20  # progress that is redrawn with carriage returns is all one line
 LAST_LINES = 30  # of output, for the message when the server does not come up

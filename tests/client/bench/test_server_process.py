@@ -14,6 +14,7 @@ pytestmark = pytest.mark.realtime
 READY = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+print("see https://docs.vllm.ai/en/latest/", flush=True)
 print("loading" * 20000 + "\\n\\nlistening on ws://127.0.0.1:4321/v1/realtime.", flush=True)
 child.wait()
 """
