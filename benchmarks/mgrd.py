@@ -53,7 +53,10 @@ def section(result: dict[str, Any]) -> str:
             for claim in scale["claims"]
         ]
         lines += ["", *_stages(scale), ""]
-    lines += [f"![Thoughts over the steps of reinforcement learning](../{FIGURE.relative_to(ROOT)})", ""]
+    lines += [
+        f"![Thoughts over the steps of reinforcement learning](../{FIGURE.relative_to(ROOT)})",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -1,5 +1,7 @@
 """What a question's draft says was measured is true of its sound."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_lengths_are_those_of_the_beeps(number: int) -> None:
 def test_gaps_are_those_between_the_first_and_the_last_beats(number: int) -> None:
     gaps, samples = heard("tempo", number)
     runs = loud_runs(samples)
-    between = [(b[0] - a[1]) / RATE_HZ for a, b in zip(runs, runs[1:], strict=False)]
+    between = [(b[0] - a[1]) / RATE_HZ for a, b in pairwise(runs)]
     # The last gap of the draft lies behind the last beat, one step on.
     step = between[-1] / between[-2]
     assert [between[0], between[-1] * step] == pytest.approx(gaps, abs=0.02)
