@@ -70,7 +70,8 @@ S = Scale(
 XS = replace(
     S, name="XS", decoder=Decoder(3, 128, 352, 4, 2), questions=1200, test_questions=270, pool=400,
     kinds=("pitch", "count", "order", "tempo", "length"),
-    sft_epochs=14, sft_batch=16, sft_rate=2e-3, rl_steps=100, rl_prompts=4, rl_set=160, max_new_tokens=40,
+    sft_epochs=14, sft_batch=16, sft_rate=2e-3,
+    rl_steps=100, rl_prompts=4, rl_set=160, max_new_tokens=40,
 )  # fmt: skip
 # Of a test: every stage runs, and nothing is learnt.
 TINY = replace(

@@ -61,6 +61,9 @@ class SoundTable:
 class HearingAdaptor(nn.Module):
     """Step-Audio's adaptor as a function of each latent's own frames, with its names."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, shape: AdaptorShape) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape.state))
@@ -85,6 +88,7 @@ class HearingAdaptor(nn.Module):
     def plain(self) -> dict[str, Tensor]:
         """The same function of frames as they are, under the names of Step-Audio's adaptor."""
         weight = self.conv.weight / self.deviation[:, None]
+        assert self.conv.bias is not None
         bias = self.conv.bias - (weight * self.mean[:, None]).sum((1, 2))
         inner = {f"conv.{name}": value for name, value in (("weight", weight), ("bias", bias))}
         outer = {
