@@ -8,6 +8,7 @@ The client's commands come last. Whether a turn goes on with the one before is f
 """
 
 import asyncio
+from typing import Literal
 
 from duplex.audio.formats import Samples
 from duplex.dialogue.call import CallContext, stop_task
@@ -190,10 +191,8 @@ class Dialogue:
         if speculation.item_id is not None:
             self._words_known(speculation, speculation.item_id)
         else:
-            words = speculation.transcript or words
-            self._detector.words_known(
-                words.text, is_asked=call.is_asked, resumes=speculation.resumes
-            )
+            text = (speculation.transcript or words).text
+            self._detector.words_known(text, is_asked=call.is_asked, resumes=speculation.resumes)
         if speculation.needs_reply:
             self._begin_reply(speculation)
         self._commit_if_over()
@@ -306,18 +305,13 @@ class Dialogue:
     # 6. The client's commands.
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nobody speaks, nothing sounds, and no reply is being made or expected."""
-        return self._turn is None and self._replies.are_quiet and self._out_of_band.is_idle
-
-    @property
-    def phase(self) -> str:
-        """What goes on, for those who look at calls: hearing, speaking, thinking or waiting."""
+    def phase(self) -> Literal["hearing", "speaking", "thinking", "waiting"]:
+        """What goes on. Waiting: nobody speaks, nothing sounds, no reply is made or expected."""
         if self._turn is not None:
             return "hearing"
         if self._replies.current is not None:
             return "speaking"
-        return "waiting" if self.is_quiet else "thinking"
+        return "waiting" if self._replies.are_quiet and self._out_of_band.is_idle else "thinking"
 
     async def configure(self, detection: TurnDetection | None) -> None:
         """Find turns in another way from now on. An open turn is discarded; the client is told."""

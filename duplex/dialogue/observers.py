@@ -196,8 +196,12 @@ class Observers:
         """``speech_end_s`` is of the clock."""
         self.turns += 1
         self._last_turns.append(item_id)
-        turn = TurnEnd(item_id, from_sample, to_sample, self.since_began_s(speech_end_s))
-        self._tell(lambda observer, at_s: observer.turn_ended(turn, at_s))
+
+        def tell(observer: CallObserver, at_s: float) -> None:
+            ended_s = self.since_began_s(speech_end_s)
+            observer.turn_ended(TurnEnd(item_id, from_sample, to_sample, ended_s), at_s)
+
+        self._tell(tell)
 
     def understood(self, item_id: str, words: str) -> None:
         self._tell(lambda observer, at_s: observer.understood(item_id, words, at_s))

@@ -112,7 +112,7 @@ class Session:
     @property
     def is_quiet(self) -> bool:
         """Whether the call could end now without cutting anybody short."""
-        return self._dialogue.is_quiet
+        return self._dialogue.phase == "waiting"
 
     @property
     def phase(self) -> str:

@@ -56,6 +56,8 @@ def test_the_page_has_these_names_each_with_its_type_and_what_it_means() -> None
         "duplex_refused": "counter",
         "duplex_dropped": "counter",
         "duplex_store_failures": "counter",
+        "duplex_recordings": "counter",
+        "duplex_recordings_deleted": "counter",
         "duplex_webhooks": "counter",
         "duplex_received_bytes": "counter",
         "duplex_sent_bytes": "counter",
