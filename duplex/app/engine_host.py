@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,10 +27,9 @@ from duplex.config import Config
 from duplex.dialogue.interfaces import Engine
 from duplex.dialogue.languages import HearsLanguages
 from duplex.dialogue.parts import Parts
-from duplex.errors import EngineLost
 from duplex.metrics import CONTENT_TYPE, Metrics
 from duplex.server.keys import Keys, check_exposure, load_keys, presented_key
-from duplex.server.lifetime import is_told_to_stop, tls_context
+from duplex.server.lifetime import serve_until_told, tls_context
 from duplex.server.load import Load
 from duplex.speech_api.hearing import HearsRecordings
 from engine.remote_engine import wire
@@ -113,19 +111,12 @@ class EngineHost:
             ConfigError: as `listen`.
             EngineLost: the engine can answer nothing any more.
         """
-        signals: asyncio.Queue[None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, signals.put_nowait, None)
-        async with self.listen() as listening:
-            ready(self.address(listening))
-            if not await is_told_to_stop(signals, self._is_alive_and_told):
-                raise EngineLost("the engine is lost; start it again")
-            draining = asyncio.create_task(self.drain())
-            again = asyncio.create_task(signals.get())
-            await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
-            draining.cancel()
-            again.cancel()
+        await serve_until_told(
+            self.listen(),
+            lambda listening: ready(self.address(listening)),
+            self._is_alive_and_told,
+            self.drain,
+        )
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[WebSocketServer, None]:

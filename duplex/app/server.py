@@ -6,7 +6,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +25,7 @@ from duplex.call_records import pages as call_pages
 from duplex.config import Config
 from duplex.dialogue.assistants import asked_assistant
 from duplex.dialogue.parts import Parts
-from duplex.errors import EngineLost, ResumeError
+from duplex.errors import ResumeError
 from duplex.metrics import Metrics
 from duplex.phone.calls import PhoneCalls
 from duplex.phone.line.leg import MAX_MESSAGE_BYTES
@@ -54,7 +53,7 @@ from duplex.server.keys import (
     is_loopback,
     load_keys,
 )
-from duplex.server.lifetime import is_told_to_stop, tls_context
+from duplex.server.lifetime import serve_until_told, tls_context
 from duplex.server.load import Load
 from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
@@ -175,19 +174,12 @@ class DialogueServer:
             ConfigError: as `listen`.
             EngineLost: the engine can answer nothing any more. Until then calls are refused.
         """
-        signals: asyncio.Queue[None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, signals.put_nowait, None)
-        async with self.listen() as listening:
-            ready(address(listening, self._scheme))
-            if not await is_told_to_stop(signals, lambda: self._parts.are_alive):
-                raise EngineLost("the engine is lost; start the server again")
-            draining = asyncio.create_task(self.drain())
-            again = asyncio.create_task(signals.get())
-            await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
-            draining.cancel()
-            again.cancel()
+        await serve_until_told(
+            self.listen(),
+            lambda listening: ready(address(listening, self._scheme)),
+            lambda: self._parts.are_alive,
+            self.drain,
+        )
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[WebSocketServer, None]:

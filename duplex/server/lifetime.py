@@ -4,14 +4,19 @@ and what it waits for."""
 import asyncio
 import errno
 import logging
+import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 from duplex.config import ServerConfig
-from duplex.errors import ConfigError
+from duplex.errors import ConfigError, EngineLost
 
 logger = logging.getLogger(__name__)
+
+Listening = TypeVar("Listening")
 
 _ALIVE_S = 0.5  # between looks at whether the engine is alive
 _LOST_S = 3.0  # between that it is lost and the end: for `/readyz` and callers to be told
@@ -59,6 +64,34 @@ def check_address(config: ServerConfig) -> None:
         why = error.strerror or str(error)
         message = f"{host}:{port}: {why}; choose another with {mend}"
         raise OSError(error.errno, message) from error
+
+
+async def serve_until_told(
+    listening: AbstractAsyncContextManager[Listening],
+    ready: Callable[[Listening], object],
+    are_alive: Callable[[], bool],
+    drain: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    """Serve while the block ``listening`` runs, which ``ready`` is called with: until SIGINT or
+    SIGTERM; then ``drain``, or stop at the second signal. This replaces the process's handlers of
+    both signals.
+
+    Raises:
+        EngineLost: ``are_alive`` says that nothing can be answered any more.
+    """
+    signals: asyncio.Queue[None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.put_nowait, None)
+    async with listening as served:
+        ready(served)
+        if not await is_told_to_stop(signals, are_alive):
+            raise EngineLost("the engine is lost; start the server again")
+        draining = asyncio.create_task(drain())
+        again = asyncio.create_task(signals.get())
+        await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        again.cancel()
 
 
 async def is_told_to_stop(signals: "asyncio.Queue[None]", are_alive: Callable[[], bool]) -> bool:
