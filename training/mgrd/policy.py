@@ -21,6 +21,7 @@ from training.mgrd.tasks import Question
 from training.mgrd.tokens import PAD, STOP, IdTokenizer, id_of
 
 MAX_POSITIONS = 4096
+TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 # Rows of the text model that stand in for those of tokens that it has never seen.
 ALIKE = {
     "<|BOT|>": "<|im_start|>",
@@ -120,15 +121,13 @@ def _shapes(decoder: Decoder, text: Tokenizer) -> Qwen2Config:
 
 
 def _from_text(path: Path, sounds: SoundTable) -> tuple[Tokenizer, Qwen2ForCausalLM]:
-    """Qwen2's weights, dequantised, with a head of their own and Step-Audio's special tokens in
-    rows that the text model has and does not use."""
+    """Qwen2's weights, dequantised, with a head of their own and rows more for Step-Audio's
+    special tokens."""
     stored = GgufModel(path)
     text, shape = stored.tokenizer(), stored.config.decoder
     tokens.add_special(text)
-    if text.get_vocab_size() > shape.vocab:
-        raise ValueError(f"{path} has no room for {text.get_vocab_size() - shape.vocab} tokens")
     config = Qwen2Config(
-        vocab_size=shape.vocab,
+        vocab_size=max(text.get_vocab_size(), shape.vocab),
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers,
@@ -141,13 +140,15 @@ def _from_text(path: Path, sounds: SoundTable) -> tuple[Tokenizer, Qwen2ForCausa
     )
     model = Qwen2ForCausalLM(config)
     weights = model.state_dict()
+    tables = {name: weights[name][: shape.vocab] for name in TABLES}
+    head = tables["lm_head.weight"]
+    destinations = {**weights, **tables}
     if shape.tied_embeddings:
-        head = weights.pop("lm_head.weight")
-    stored.load(weights, lambda _, __: None)
+        del destinations["lm_head.weight"]
+    stored.load(destinations, lambda _, __: None)
     if shape.tied_embeddings:
-        head.copy_(weights["model.embed_tokens.weight"])
+        head.copy_(tables["model.embed_tokens.weight"])
     for token, known in ALIKE.items():
-        for table in ("model.embed_tokens.weight", "lm_head.weight"):
-            rows = model.state_dict()[table]
-            rows[id_of(text, token)] = rows[id_of(text, known)]
+        for name in TABLES:
+            weights[name][id_of(text, token)] = weights[name][id_of(text, known)]
     return text, with_hearing(model, sounds)

@@ -1,6 +1,7 @@
 """Latents as token ids: what the trained model hears is what the native engine makes of a clip."""
 
 import copy
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -99,3 +100,25 @@ def test_a_prompt_is_its_ids_in_decimal(text: Tokenizer) -> None:
     assert tokenizer(tokens.written(ids))["input_ids"] == ids
     both = tokens.written(ids) + tokens.written([9])
     assert tokenizer(text=[both])["input_ids"] == [[*ids, 9]]
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="the extra `train` is not installed")
+def test_low_rank_updates_are_trained_and_merge_into_plain_weights() -> None:
+    from training.mgrd.lora import add_lora, merged
+
+    sounds = SoundTable(STATE)
+    ids = torch.tensor([[1, 2, 3]])
+    plain, updated = small(sounds), small(sounds)
+    add_lora(updated, 2)
+    trained = {name for name, weight in updated.named_parameters() if weight.requires_grad}
+    assert all("lora_" in name or "adapter" in name for name in trained)
+    assert any("adapter" in name for name in trained)
+    with torch.no_grad():
+        for name, weight in updated.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(0.1)
+        wanted = updated(input_ids=ids).logits
+        assert not torch.allclose(wanted, plain(input_ids=ids).logits)
+        plain.load_state_dict(merged(updated))
+        torch.testing.assert_close(plain(input_ids=ids).logits, wanted)
+        torch.testing.assert_close(updated(input_ids=ids).logits, wanted)  # as it was
