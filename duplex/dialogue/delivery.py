@@ -36,9 +36,9 @@ class Delivery:
         """``first`` goes out before all that is made."""
         self.marks = marks  # of the turn that is answered; replaced by `reopen`
         self.is_ended = False  # set when the last part that is made was taken
-        self.is_cut_short = False  # set when the making failed: what is queued is not sent
+        self.is_cut_short = False  # see `cut_short`
         self.is_ready = bool(first)  # whether more than thoughts can be sent, or the making failed
-        self.on_ready: Callable[[], object] = bool  # called when there is the first that is made
+        self.on_ready: Callable[[], object] = bool  # called when it becomes so
         self._state = state
         self._clock = clock
         self._rate_hz = rate_hz
@@ -60,6 +60,11 @@ class Delivery:
         if not self.is_ready and not isinstance(part, ReplyThought):
             self.is_ready = True
             self.on_ready()
+
+    def cut_short(self) -> None:
+        """The making failed: what is queued is not sent."""
+        self.is_cut_short = self.is_ready = True
+        self.on_ready()
 
     async def next_part(self) -> ReplyPart | None:
         """Wait for what goes out next, and note that it does. None if that was all so far:

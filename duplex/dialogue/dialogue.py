@@ -228,19 +228,19 @@ class Dialogue:
 
     # 4. The turn ends: it is committed, and its reply is released.
 
-    def _commit_if_over(self) -> bool:
-        """Commit the open turn if it is over by now; whether it was. Nothing comes in between.
-
-        While the reply to it has no sound yet, the turn may stay open: nobody hears that, and if
-        the caller goes on, nothing was said that must be taken back."""
-        ended = self._detector.find_end()
-        if ended is None:
+    def _commit_if_over(self, may_wait: bool = True) -> bool:
+        """Commit the open turn if it is over by now; whether it was. Nothing comes in between. It
+        ``may_wait`` for a sound of its reply: nobody hears that, and who goes on was not answered.
+        """
+        if (ended := self._detector.find_end()) is None:
             return False
         speculation = self._opened.speculation
         if speculation is not None:
             speculation.marks.reach("endpoint")
             reply = speculation.reply
-            if ended.may_wait and reply is not None and not reply.delivery.is_ready:
+            waits_s = ended.may_wait_s if may_wait else 0.0
+            if waits_s and reply is not None and not reply.delivery.is_ready:
+                self._ends.hold(waits_s)
                 return False
         self._detector.end_turn()
         self._commit(ended)

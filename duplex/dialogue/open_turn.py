@@ -113,23 +113,28 @@ class OpenTurn:
 
 
 class TurnEnds:
-    """Has the sound of one call's pauses judged, beside the work on the words; one at a time."""
+    """What may end one call's turn beside its frames and its words, at a pause: how it sounds, and
+    that a turn which waits for its reply has waited for long enough."""
 
     def __init__(
-        self, call: CallContext, detector: TurnDetector, commit_if_over: Callable[[], bool]
+        self, call: CallContext, detector: TurnDetector, commit_if_over: Callable[[bool], bool]
     ) -> None:
-        """``commit_if_over`` ends the turn if it is over by what ``detector`` then knows."""
+        """``commit_if_over`` ends the turn if it is over by what ``detector`` then knows, and
+        need not, or may not, wait for the sound of its reply."""
         self._call = call
         self._detector = detector
         self._commit_if_over = commit_if_over
-        self._task: asyncio.Task[None] | None = None  # the last one
+        self._task: asyncio.Task[None] | None = None  # the last one that judges
+        self._held: asyncio.Task[None] | None = None  # set when the turn waits at this pause
 
     def listen(self, paused_from: int, turn_from: int) -> None:
         """The turn that begins at ``turn_from`` pauses at ``paused_from``. Returns at once."""
+        for task in (self._task, self._held):
+            if task is not None:
+                task.cancel()  # its pause is over
+        self._held = None
         if self._call.parts.end_ear is None:
             return
-        if self._task is not None:
-            self._task.cancel()  # its pause is over
         self._detector.sound_known(_EVEN, paused_from)  # until the answer is there
         sound = self._detector.last_of_turn(turn_from)
         self._task = self._call.spawn(self._judge(sound, paused_from))
@@ -140,7 +145,17 @@ class TurnEnds:
         completeness = await ear.completeness(sound)
         if completeness is not None:
             self._detector.sound_known(completeness, paused_from)
-            self._commit_if_over()
+            self._commit_if_over(True)
+
+    def hold(self, seconds: float) -> None:
+        """The turn is over and waits for the sound of its reply, but no longer than so. Frames
+        tell the time as well; a client may send no more of them."""
+        if self._held is None:
+            self._held = self._call.spawn(self._let_go(seconds))
+
+    async def _let_go(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._commit_if_over(False)
 
 
 @dataclass(frozen=True, slots=True)

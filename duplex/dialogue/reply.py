@@ -170,7 +170,7 @@ class Reply:
             call_logger(logger, self._call.call_id).warning(
                 "the engine or the voice failed: %s", kind
             )
-            self.delivery.is_cut_short = self.delivery.is_ready = True
+            self.delivery.cut_short()
             ending = failed(str(error))
         else:
             ending = _ENDINGS[brain.result().reason]

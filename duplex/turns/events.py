@@ -40,12 +40,12 @@ class SpeechResumed:
 class TurnEnded:
     """The endpointing policy, the limit on a turn's length or the client closed it.
 
-    ``may_wait``: the caller has not been silent for so long that nobody would doubt it. The turn
-    may stay open while there is nothing to be heard of a reply yet.
+    ``may_wait_s``: until the caller has been silent for so long that nobody would doubt it. While
+    there is nothing to be heard of a reply yet, the turn may stay open until then.
     """
 
     at_sample: int
-    may_wait: bool = False
+    may_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

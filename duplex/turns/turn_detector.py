@@ -187,8 +187,8 @@ class TurnDetector:
         is_too_long = self.now_sample - began > self._max_turn_samples
         if not (is_over or is_too_long):
             return None
-        is_sure = is_too_long or silence >= self._detection.endpoint.unfinished_ms * _MS
-        return TurnEnded(self.now_sample - silence, may_wait=not is_sure)
+        left = 0 if is_too_long else self._detection.endpoint.unfinished_ms * _MS - silence
+        return TurnEnded(self.now_sample - silence, may_wait_s=max(0, left) / SAMPLE_RATE)
 
     def count_from(self, sample: int) -> None:
         """The open turn goes on with one that began at ``sample``: its length counts from there."""

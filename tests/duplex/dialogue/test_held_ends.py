@@ -1,5 +1,7 @@
 """A turn stays open until its reply has a sound: a caller who goes on before was never answered."""
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from duplex.testing.caller import Caller
 from duplex.testing.engine import Script
 from duplex.testing.virtual_time import virtual
+from engine.errors import EngineError
 from engine.types import CallArguments, CallEnded, CallStarted, Piece, Speech, Thought
 
 FIRST, WHOLE = "I want to buy a present for you.", "I want to buy a present for my brother."
@@ -108,5 +111,36 @@ def test_the_mark_of_the_end_says_when_it_was_found_and_not_when_it_was_used() -
         marks = caller.one("duplex.turn_metrics")["marks_ms"]
         assert marks["endpoint"] == pytest.approx(WAIT_S * 1000, abs=50)
         assert marks["released"] > 700
+
+    virtual(call())
+
+
+async def _fail_late(*_: object) -> AsyncGenerator[Piece, None]:
+    await asyncio.sleep(0.5)
+    raise EngineError("the model server does not answer")
+    yield Speech("")
+
+
+def test_a_reply_that_fails_late_ends_the_turn_of_a_client_that_sends_no_more() -> None:
+    async def call() -> None:
+        async with Caller(Script((FIRST,))) as caller:
+            caller.engine.sessions[0].respond = _fail_late  # type: ignore[assignment,method-assign]
+            await caller.speak(1.0)
+            await caller.pause(0.4)
+            assert not caller.all(COMMITTED)
+            await asyncio.sleep(1.0)
+            assert caller.one("response.done")["response"]["status"] == "failed"
+
+    virtual(call())
+
+
+def test_a_turn_of_a_client_that_sends_no_more_is_held_no_longer() -> None:
+    async def call() -> None:
+        async with Caller(Script((FIRST,), (SAYS,), piece_s=3.0)) as caller:
+            await caller.speak(1.0)
+            silent_s = caller.now_s
+            await caller.pause(0.4)
+            await asyncio.sleep(2.0)
+            assert caller.time_of(COMMITTED) - silent_s == pytest.approx(BOUND_S, abs=0.05)
 
     virtual(call())
