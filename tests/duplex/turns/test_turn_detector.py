@@ -142,7 +142,8 @@ def test_a_word_over_the_end_of_the_answer_is_a_turn_with_its_pause(call: Call) 
     assert call.told == [SpeechStarted(640 * 16, 340 * 16), PauseStarted(832 * 16)]
     call.hearing.words_known("Yes.")
     call.hear(320, 0.0, None)
-    assert isinstance(ended := call.told[-1], TurnEnded) and ended.at_sample == 832 * 16
+    assert isinstance(ended := call.told[-1], TurnEnded)
+    assert ended.at_sample == 832 * 16
     assert ended.may_wait_s == pytest.approx(0.7, abs=0.02)
 
 
