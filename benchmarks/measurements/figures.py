@@ -9,8 +9,9 @@ from typing import Any
 from benchmarks.measurements.tables import ms, percent
 
 Record = dict[str, Any]
-# The reports that running text is about: a default call with everything said into it, many calls,
-# and the larger brain.
+# The reports that running text is about: the last of the default, a call with everything said into
+# it, many calls, and the larger brain.
+LATEST = "cpu-2core-latest/bench.json"
 CALLERS = "cpu-2core-callers/bench.json"
 CROWD = "cpu-2core-0.5b/bench.json"
 LARGE = "cpu-2core-1.5b/bench.json"
@@ -49,6 +50,9 @@ def _conversation(results: dict[str, Record]) -> dict[str, str]:
     callers = results[CALLERS]["results"][0]
     metrics = callers["metrics"]
     groups = {group["scenario"]: group for group in callers["groups"]}
+    latest = results[LATEST]["results"][0]
+    now = latest["metrics"]
+    spoken = {group["scenario"]: group for group in latest["groups"]}
     small = results[CROWD]["results"][0]
     single = small["groups"][0]
     large = results[LARGE]["results"][0]
@@ -60,19 +64,19 @@ def _conversation(results: dict[str, Record]) -> dict[str, str]:
     }
     last = {name: marks["first_token"] - marks["ear"] for name, marks in history.items()}
     return {
-        "v2v-p50": ms(metrics["v2v_p50_ms"]),
-        "v2v-p95": ms(metrics["v2v_p95_ms"]),
-        "v2v-turns": str(groups["short"]["turns"]),
+        "v2v-p50": ms(now["v2v_p50_ms"]),
+        "v2v-p95": ms(now["v2v_p95_ms"]),
+        "v2v-turns": str(spoken["short"]["turns"]),
         "v2v-1.5b-p50": ms(large_single["v2v_ms"]["p50"]),
         "v2v-1.5b-turns": str(large_single["turns"]),
         "v2v-24-p50": ms(single["v2v_ms"]["p50"]),
-        "memory": f"{metrics['resident_mib'] / 1024:.1f} GiB",
+        "memory": f"{now['resident_mib'] / 1024:.1f} GiB",
         "memory-1.5b": f"{large_single['peak_mib'] / 1024:.1f} GiB",
-        "ready": f"{metrics['ready_s']:.0f} s",
-        "stop-p50": ms(metrics["stop_p50_ms"]),
-        "stop-p95": ms(metrics["stop_p95_ms"]),
-        "stop-count": f"{groups['interruptions']['stopped']} of "
-        f"{groups['interruptions']['said_into_answers']}",
+        "ready": f"{now['ready_s']:.0f} s",
+        "stop-p50": ms(now["stop_p50_ms"]),
+        "stop-p95": ms(now["stop_p95_ms"]),
+        "stop-count": f"{spoken['interruptions']['stopped']} of "
+        f"{spoken['interruptions']['said_into_answers']}",
         "backchannel-stopped": f"{groups['backchannels']['stopped']} of "
         f"{groups['backchannels']['said_into_answers']}",
         "backchannel-paused": f"{groups['backchannels']['resume_gap_ms']['n']} of "
