@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.measurements import conversation, machines
 from benchmarks.measurements.__main__ import RESULTS, ROOT, changes, load
-from benchmarks.measurements.figures import CALLERS, figures
+from benchmarks.measurements.figures import LATEST, figures
 from benchmarks.measurements.tables import source, table
 
 
@@ -30,7 +30,7 @@ def test_what_a_result_does_not_say_is_said_to_be_missing() -> None:
 
 
 def test_the_newest_report_comes_first(results: dict[str, dict[str, Any]]) -> None:
-    report = results[CALLERS]
+    report = results[LATEST]
     later = copy.deepcopy(report)
     later["results"][0]["made_at"] = "2099-01-01T00:00:00+00:00"
     page = conversation.page({"old": report, "new": later})
@@ -38,7 +38,7 @@ def test_the_newest_report_comes_first(results: dict[str, dict[str, Any]]) -> No
 
 
 def test_two_servers_are_compared(results: dict[str, dict[str, Any]]) -> None:
-    report = copy.deepcopy(results[CALLERS])
+    report = copy.deepcopy(results[LATEST])
     report["results"] = [
         {**report["results"][0], "condition": name} for name in ("before", "after")
     ]
@@ -73,7 +73,7 @@ def test_without_a_json_nothing_is_said_of_kernels(results: dict[str, dict[str, 
 
 def test_a_figure_is_that_of_its_result(results: dict[str, dict[str, Any]]) -> None:
     changed = copy.deepcopy(results)
-    changed[CALLERS]["results"][0]["metrics"]["v2v_p50_ms"] = 123.4
+    changed[LATEST]["results"][0]["metrics"]["v2v_p50_ms"] = 123.4
     assert figures(changed)["v2v-p50"] == "123 ms"
 
 
