@@ -15,7 +15,7 @@ from duplex.turns.dictation import is_dictating
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 _COMMA_MS = 150
-# Where the sound is known: what is added to the shortest wait. Decision records 0080 and 0133 say
+# Where the sound is known: what is added to the shortest wait. Decision records 0080 and 0134 say
 # how these were chosen, and what they give.
 _UNSURE_MS = 10  # at even odds
 _SOONER_MS = 100  # a sure end is awaited so much less

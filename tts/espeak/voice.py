@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tts.clause import Sound, silent, spoken
 from tts.g2p.espeak import language_of, library
-from tts.text.normalize import normalize
+from tts.text.normalize import normalize, prepare
 from tts.text.pauses import pause_ms
 from tts.types import AudioChunk, SpokenWord, TextUtterance, check_speed
 
@@ -58,6 +58,7 @@ class EspeakVoice:
         self._library = library()
         self.sample_rate: int = self._library.sample_rate
         self.language = language_of(name)
+        prepare(self.language)
         with self._library.speaking(name):
             pass  # it is there
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tts.clause import Sound, silent, spoken
 from tts.g2p.g2p import PUNCTUATION, Phonemizer
 from tts.piper import split
-from tts.text.normalize import DEFAULT_LOCALE, normalize
+from tts.text.normalize import DEFAULT_LOCALE, normalize, prepare
 from tts.text.pauses import pause_ms
 from tts.types import AudioChunk, SpokenWord, TextUtterance, check_speed
 
@@ -84,6 +84,7 @@ class PiperVoice:
         self._phonemizer = phonemizer
         self._locale = locale
         self.language = language
+        prepare(self.language)
         self._seed = seed
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -1,6 +1,6 @@
 """Numbers as German, Spanish and French words; our own, because num2words is LGPL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tts.text.words import words
 
@@ -154,6 +154,6 @@ def _french_tens(number: int, *, is_last: bool) -> str:
     return f"{name}{joint}{_FR[ones]}"
 
 
-def digits(text: str, names: Sequence[str]) -> str:
+def digits(text: str, cardinal: Cardinal) -> str:
     """Figure by figure."""
-    return " ".join(names[int(c)] for c in text if c in "0123456789")
+    return " ".join(cardinal(int(c)) for c in text if c in "0123456789")

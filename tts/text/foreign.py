@@ -8,7 +8,22 @@ import re
 from functools import lru_cache
 
 from tts.text.cardinals import LARGEST, digits
-from tts.text.rules import ANY, DASH, DIGITS, Rule, alternatives, before, rule
+from tts.text.rules import (
+    ANY,
+    CODE,
+    DASH,
+    DASHES,
+    DIGITS,
+    LIST_MARK,
+    MARKS,
+    RULED_LINE,
+    SENTENCE_END,
+    Rule,
+    alternatives,
+    before,
+    rule,
+    says,
+)
 from tts.text.tongues import TONGUES, Pair, Tongue
 
 _NO_NUMBER = r"(?<![\d.,])"  # not inside a number
@@ -16,7 +31,6 @@ _SIGN = r"(?:(?<![\w)\]])[-−+])?"
 _SIGNED = DIGITS + "-−+"
 _SPACES = "\u00a0\u2009\u202f"  # between thousands in all of them
 _WORD = r"[^\W\d_]+(?:['-][^\W\d_]+)*"
-_MARKS = {"…": ",", "—": ",", "–": ",", "|": ",", "¿": "", "¡": ""}
 _LONGEST = 6  # figures without groups; longer numbers, and "007", are read one by one
 
 
@@ -27,28 +41,24 @@ def rules(language: str) -> tuple[Rule, ...]:
     return (*_MARKDOWN, *(_Sayer(tongue).rules() if tongue else ()), *_REST)
 
 
-def _nothing(_: re.Match[str]) -> str:
-    return ""
-
-
 def _itself(match: re.Match[str]) -> str:
     return match[0]
 
 
 _MARKDOWN = (
-    rule("`", r"```[\s\S]*?(?:```|\Z)", _nothing),
+    CODE,
     rule("![", r"!?\[([^\[\]\n]+)\]\([^()\n]*\)", lambda m: m[1]),
-    rule(ANY, r"(?m)^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", _nothing),
-    rule(ANY, r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", _nothing),
+    RULED_LINE,
+    LIST_MARK,
 )
 _REST = (
     rule(ANY, _WORD, _itself),
     rule(DIGITS, r"\d+(?:[.,:]\d+)*", _itself),
     rule("%€$£°&+=@×÷§", r"[%€$£°&+=@×÷§]", _itself),
-    rule(".!?", r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), ".")),
-    rule("-", r"(?<= )-+(?= )|--+", lambda _: ","),
+    SENTENCE_END,
+    DASHES,
     rule(",;:", r"[,;:](?!\w)", _itself),
-    rule("".join(_MARKS), f"[{''.join(_MARKS)}]", lambda m: _MARKS[m[0]]),
+    says({**MARKS, "¿": "", "¡": ""}),
 )
 
 
@@ -66,11 +76,11 @@ class _Sayer:
 
     def _written(self) -> tuple[Rule, ...]:
         """Abbreviations and addresses."""
-        short = self._tongue.short
-        texts = alternatives({*short, *(text.replace(" ", "") for text in short)})
+        short = {text.replace(" ", ""): said for text, said in self._tongue.short.items()}
+        short |= self._tongue.short
         address = r"(?:https?://)?(?:[\w-]{2,}[.@])+[a-z]{2,6}\b(?:/\S*)?"
         return (
-            rule(ANY, rf"(?<![\w.])(?:{texts})(?!\w)", self._short),
+            rule(ANY, rf"(?<![\w.])(?:{alternatives(short)})(?!\w)", lambda m: short[m[0]]),
             rule(ANY, address, self._address),
         )
 
@@ -111,7 +121,7 @@ class _Sayer:
     def _numbers(self) -> tuple[Rule, ...]:
         """All others, and symbols."""
         tongue, number = self._tongue, self._number
-        symbols, units = "".join(tongue.symbols), alternatives(tongue.units)
+        units = alternatives(tongue.units)
         return (
             rule(
                 DIGITS,
@@ -122,7 +132,7 @@ class _Sayer:
             rule(DIGITS, rf"{_NO_NUMBER}(\d{{4}})(?![\d.,]\d)", self._year),
             rule(_SIGNED, rf"{_NO_NUMBER}{_SIGN}{number}", lambda m: self.number(m[0])),
             rule(DIGITS, r"\d+(?:\.\d+)+", self._dotted),
-            rule(symbols, f"[{re.escape(symbols)}]", lambda m: tongue.symbols[m[0]]),
+            says(tongue.symbols),
         )
 
     def number(self, text: str) -> str:
@@ -136,10 +146,10 @@ class _Sayer:
         whole = re.sub(r"\D", "", whole)
         is_code = len(whole) > 1 and whole[0] == "0"
         if is_code or int(whole) >= LARGEST or (len(whole) > _LONGEST and whole == text):
-            said = digits(whole, tongue.figures)
+            said = digits(whole, tongue.cardinal)
         else:
             said = tongue.cardinal(int(whole))
-        return f"{said} {tongue.point} {digits(fraction, tongue.figures)}" if mark else said
+        return f"{said} {tongue.point} {digits(fraction, tongue.cardinal)}" if mark else said
 
     def _quantity(self, number: str, name: Pair) -> str:
         one, many = name
@@ -193,12 +203,6 @@ class _Sayer:
 
     def _dotted(self, match: re.Match[str]) -> str:
         return f" {self._tongue.dot} ".join(self.number(part) for part in match[0].split("."))
-
-    def _short(self, match: re.Match[str]) -> str:
-        short = self._tongue.short
-        return short.get(match[0]) or next(
-            said for text, said in short.items() if text.replace(" ", "") == match[0]
-        )
 
     def _address(self, match: re.Match[str]) -> str:
         address = re.sub(r"^https?://(?:www\.)?|/$", "", match[0])

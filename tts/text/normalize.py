@@ -15,7 +15,21 @@ from tts.text import addresses, codes, dates, foreign, formulas, latex, names, q
 from tts.text.codes import calls_for_figures
 from tts.text.letters import NAMED, OTHER_LETTER, fold, say_other_script
 from tts.text.numbers import number
-from tts.text.rules import ANY, DIGITS, Rule, after, before, rule
+from tts.text.rules import (
+    ANY,
+    CODE,
+    DASHES,
+    DIGITS,
+    LIST_MARK,
+    MARKS,
+    RULED_LINE,
+    SENTENCE_END,
+    Rule,
+    after,
+    before,
+    rule,
+    says,
+)
 
 DEFAULT_LOCALE = "en-US"
 Rules = tuple[Rule, ...]
@@ -42,7 +56,6 @@ _SYMBOLS = {
     "‰": "per mille", "♯": "sharp", "♭": "flat", "℃": "degrees Celsius", "℉": "degrees Fahrenheit",
 }  # fmt: skip
 _PAUSES = ",.;:!?"
-_MARKS = {"…": ",", "—": ",", "–": ",", "|": ","}
 _SPACE = re.compile(r"\s+")
 # Most words of most texts: no rule has anything to say about them.
 _PLAIN = re.compile(r"(?:[a-z]+|[A-Z][a-z]+)(?=[ ,;!?\n]|$)")
@@ -60,12 +73,11 @@ def normalize(text: str, locale: str = DEFAULT_LOCALE, language: str = "en") -> 
     day elsewhere.
     """
     folded = fold(text)
-    month_first = locale.replace("_", "-").lower() in ("en", "en-us")
-    rules = _english_rules(not month_first) if language == "en" else foreign.rules(language)
+    day_first = locale.replace("_", "-").lower() not in ("en", "en-us")
     tokens: list[Token] = []
     start, spoken, position = 0, "", 0
     while position < len(text):
-        end, said, space = _next(folded, position, rules, is_english=language == "en")
+        end, said, space = _next(folded, position, language, day_first)
         spoken = _append(spoken, said)
         position = end
         if space:
@@ -90,17 +102,18 @@ def _punctuated(tokens: list[Token]) -> list[Token]:
     return result
 
 
-def _next(text: str, position: int, rules: Rules, *, is_english: bool) -> tuple[int, str, bool]:
+def _next(text: str, position: int, language: str, day_first: bool) -> tuple[int, str, bool]:
     """End of the piece at ``position``, its speech, and whether it is space between tokens.
 
     A line's end is a pause, also where nothing but it ends the line (headings, list items).
     """
-    if is_english and (match := _PLAIN.match(text, position)) and match[0] not in _NOT_PLAIN:
-        return match.end(), match[0], False
+    plain = _PLAIN.match(text, position) if language == "en" else None
+    if plain and plain[0] not in _NOT_PLAIN:
+        return plain.end(), plain[0], False
     if match := _SPACE.match(text, position):
         line_ends = "\n" in match[0] and text[position - 1 : position] not in (*_PAUSES, "|", "")
         return match.end(), "." if line_ends and match.end() < len(text) else "", True
-    for candidate in _rules_at(text[position], rules):
+    for candidate in _rules_at(text[position], language, day_first):
         if match := candidate.pattern.match(text, position):
             said = candidate.say(match)
             if said is not None and match.end() > position:
@@ -109,8 +122,9 @@ def _next(text: str, position: int, rules: Rules, *, is_english: bool) -> tuple[
 
 
 @lru_cache(4096)
-def _rules_at(character: str, rules: Rules) -> Rules:
-    """Those that may begin with ``character``."""
+def _rules_at(character: str, language: str, day_first: bool) -> Rules:
+    """The rules that may begin with ``character``."""
+    rules = _english_rules(day_first) if language == "en" else foreign.rules(language)
     return tuple(r for r in rules if not r.starts or character in r.starts)
 
 
@@ -150,10 +164,10 @@ def _other_script(match: re.Match[str]) -> str:
 @lru_cache(2)
 def _english_rules(day_first: bool) -> Rules:
     return (
-        rule("`", r"```[\s\S]*?(?:```|\Z)", lambda _: ""),  # code is shown, not read out
+        CODE,
         rule("![", r"!?\[([^\[\]\n]+)\]\([^()\n]*\)", _link),
-        rule(ANY, r"(?m)^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", lambda _: ""),
-        rule(ANY, r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", lambda _: ""),
+        RULED_LINE,
+        LIST_MARK,
         rule(DIGITS, r"(?m)^(\d{1,2})[.)](?= )", lambda m: f"{number(m[1])}."),
         rule(  # a reference to a source
             "[【",
@@ -172,15 +186,21 @@ def _english_rules(day_first: bool) -> Rules:
         *quantities.RULES,
         *formulas.RULES,
         *names.SPELLED,
-        rule("".join(_SYMBOLS), f"[{''.join(_SYMBOLS)}]", lambda m: _SYMBOLS[m[0]]),
+        says(_SYMBOLS),
         *names.WORDS,
         rule(".", r"\.{2,}(?=\s*[a-z])", lambda _: ","),
         rule(".", r"(?<=\w)\.(?=[A-Za-z])", lambda _: "dot"),  # Node.js
-        rule(".!?", r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), ".")),
-        rule("-", r"(?<= )-+(?= )|--+", lambda _: ","),
+        SENTENCE_END,
+        DASHES,
         rule(",;:", r"[,;:](?!\w)|,(?=\d)", lambda m: m[0]),
-        rule("".join(_MARKS), f"[{''.join(_MARKS)}]", lambda m: _MARKS[m[0]]),
+        says(MARKS),
     )  # fmt: skip
 
 
-_english_rules(False)  # compiled now, and not while a caller waits for the first clause
+def prepare(language: str) -> None:
+    """Compile the rules of ``language`` now, and not while a caller waits for the first clause."""
+    if language != "en":
+        foreign.rules(language)
+
+
+_english_rules(False)  # likewise

@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 DIGITS = string.digits
@@ -49,3 +49,18 @@ def after(match: re.Match[str], characters: int = 60) -> str:
 def alternatives(texts: Iterable[str]) -> str:
     """A pattern for any of ``texts``, the longest first."""
     return "|".join(re.escape(text) for text in sorted(texts, key=lambda t: (-len(t), t)))
+
+
+# Rules of every language. Code is shown, not read out, and neither is markdown.
+CODE = rule("`", r"```[\s\S]*?(?:```|\Z)", lambda _: "")
+RULED_LINE = rule(ANY, r"(?m)^[ \t]*(?:-{3,}|\*{3,}|_{3,}|={3,})[ \t]*$", lambda _: "")
+LIST_MARK = rule(ANY, r"(?m)^[ \t]*(?:[-*+•>]|#{1,6})(?= )", lambda _: "")
+SENTENCE_END = rule(".!?", r"[.!?]+", lambda m: next((c for c in m[0] if c != "."), "."))
+DASHES = rule("-", r"(?<= )-+(?= )|--+", lambda _: ",")
+MARKS = {"…": ",", "—": ",", "–": ",", "|": ","}
+
+
+def says(table: Mapping[str, str]) -> Rule:
+    """A rule for the single characters of ``table``."""
+    texts = "".join(table)
+    return rule(texts, f"[{re.escape(texts)}]", lambda m: table[m[0]])

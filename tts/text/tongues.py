@@ -17,7 +17,6 @@ class Tongue:
 
     cardinal: cardinals.Cardinal
     year: cardinals.Cardinal
-    figures: tuple[str, ...]  # zero to nine
     groups: str
     point: str
     dot: str
@@ -72,7 +71,6 @@ def _german_ordinal(number: int, before: str) -> str | None:
 GERMAN = Tongue(
     cardinal=cardinals.german,
     year=cardinals.german_year,
-    figures=words("null eins zwei drei vier fünf sechs sieben acht neun"),
     groups=".",
     point="Komma",
     dot="Punkt",
@@ -137,7 +135,6 @@ _ES_ORDINALS = words("primer segund tercer cuart quint sext séptim octav noven 
 SPANISH = Tongue(
     cardinal=cardinals.spanish,
     year=cardinals.spanish,
-    figures=words("cero uno dos tres cuatro cinco seis siete ocho nueve"),
     groups=". ",
     point="coma",
     dot="punto",
@@ -206,7 +203,6 @@ def _french_ordinal(number: int, _: str) -> str:
 FRENCH = Tongue(
     cardinal=cardinals.french,
     year=cardinals.french,
-    figures=words("zéro un deux trois quatre cinq six sept huit neuf"),
     groups=". ",
     point="virgule",
     dot="point",
