@@ -95,7 +95,9 @@ class Edge:
 def _is_stopping(replica: str, app: str, deployment: str) -> bool:
     """Whether the controller is about to stop ``replica``. Blocks."""
     applications = _get_global_client().get_serve_details()["applications"]
-    replicas = applications.get(app, {}).get("deployments", {}).get(deployment, {})["replicas"]
+    replicas = (
+        applications.get(app, {}).get("deployments", {}).get(deployment, {}).get("replicas", ())
+    )
     return any(each["replica_id"] == replica and each["state"] == _STOPPING for each in replicas)
 
 

@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -28,9 +27,12 @@ from duplex.dialogue.interfaces import Engine
 from duplex.dialogue.languages import HearsLanguages
 from duplex.dialogue.parts import Parts
 from duplex.metrics import CONTENT_TYPE, Metrics
+from duplex.server import http
 from duplex.server.keys import Keys, check_exposure, load_keys, presented_key
-from duplex.server.lifetime import serve_until_told, tls_context
+from duplex.server.lifetime import base_url, serve_until_told, tls_context
 from duplex.server.load import Load
+from duplex.server.places import POLICY_VIOLATION
+from duplex.server.upgrade import as_response
 from duplex.speech_api.hearing import HearsRecordings
 from engine.remote_engine import wire
 from engine.remote_engine.sounds import KeptSounds
@@ -40,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 _HARD_LIMIT = 5  # sessions for each call: those of its recordings, and of replies out of band
 _STOPPING = 1012
-_POLICY_VIOLATION = 1008
-_NOBODY: Any = object()
 _PING_S, _PONG_S = 10.0, 20.0  # between signs of life, and for the answer to one
 _QUEUED_FRAMES = 64
 
@@ -86,7 +86,7 @@ class EngineHost:
         self.metrics = Metrics()
         self.load = Load(config.limits, self.metrics)
         self.process = secrets.token_urlsafe(12)  # its name, which another after it has not
-        self.answers = 0  # that are being spoken
+        self._speaking: set[asyncio.Task[None]] = set()  # answers
         self._sessions: dict[ServerConnection, HostedSession | None] = {}  # None: being opened
         self._edges: dict[str, _Edge] = {}
         self._links: set[asyncio.Event] = set()  # set when there is something to tell
@@ -97,6 +97,11 @@ class EngineHost:
     def calls(self) -> int:
         """How many sessions of calls are open."""
         return len(self._sessions)
+
+    @property
+    def answers(self) -> int:
+        """How many answers are being spoken."""
+        return len(self._speaking)
 
     @property
     def sounds(self) -> int:
@@ -164,14 +169,19 @@ class EngineHost:
         logger.info("stopping: %d calls are open", len(self._sessions))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.server.drain_s):
-                while busy := [task for s in self._sessions.values() if s for task in s.work]:
+                while busy := self._busy:
                     await asyncio.wait(busy)
+
+    @property
+    def _busy(self) -> list[asyncio.Task[Any]]:
+        """What is being made and not finished."""
+        work = [task for session in self._sessions.values() if session for task in session.work]
+        return [task for task in (*work, *self._speaking) if not task.done()]
 
     def address(self, listening: WebSocketServer) -> str:
         """Where edges connect: ``engine.url``."""
         scheme = "wss" if self._config.server.tls_certificate else "ws"
-        host, port = next(iter(listening.sockets)).getsockname()[:2]
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return base_url(listening, scheme)
 
     @property
     def _is_alive(self) -> bool:
@@ -230,7 +240,8 @@ class EngineHost:
         return None
 
     def _leave(self, connection: ServerConnection) -> None:
-        if self._sessions.pop(connection, _NOBODY) is not _NOBODY:
+        if connection in self._sessions:
+            del self._sessions[connection]
             self._tell()
 
     def _name_process(
@@ -253,14 +264,15 @@ class EngineHost:
     async def _handle(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         url = urlsplit(connection.request.path)
-        name = parse_qs(url.query).get("edge", [""])[0]
+        query = parse_qs(url.query)
+        name = query.get("edge", [""])[0]
         edge = self._edges.setdefault(name, _Edge())
         edge.sockets += 1
         try:
             if url.path == wire.LINK_PATH:
                 await self._keep_link(connection)
             elif url.path == wire.VOICE_PATH:
-                await self._speak(connection, parse_qs(url.query))
+                await self._speak(connection, query)
             else:
                 await self._hold_call(connection, edge.sounds)
         except ConnectionClosed:
@@ -315,18 +327,18 @@ class EngineHost:
             speed = float(query.get("speed", ["1"])[0])
             said = HostedUtterance(voice, speed, self._parts.voice_steps, _sender(connection))
         except ValueError as error:
-            await connection.close(_POLICY_VIOLATION, str(error)[:100])
+            await connection.close(POLICY_VIOLATION, str(error)[:100])
             return
-        self.answers += 1
         speaking = asyncio.create_task(said.run())
+        self._speaking.add(speaking)
         try:
             async for data in connection:
                 said.receive(data.encode() if isinstance(data, str) else data)
         except ValueError as error:
             logger.warning("an edge says what cannot be spoken: %s", error)
-            await connection.close(_POLICY_VIOLATION, "no frame of an edge")
+            await connection.close(POLICY_VIOLATION, "no frame of an edge")
         finally:
-            self.answers -= 1
+            self._speaking.discard(speaking)
             speaking.cancel()
             await asyncio.wait([speaking])
 
@@ -339,7 +351,7 @@ class EngineHost:
                 await session.receive(data.encode() if isinstance(data, str) else data)
         except ValueError as error:
             logger.warning("an edge says what cannot be obeyed: %s", error)
-            await connection.close(_POLICY_VIOLATION, "no frame of an edge")
+            await connection.close(POLICY_VIOLATION, "no frame of an edge")
         finally:
             await session.close()
 
@@ -352,9 +364,5 @@ def _sender(connection: ServerConnection) -> Callable[[bytes], Awaitable[None]]:
     return send
 
 
-def _answer(status: HTTPStatus, body: str, kind: str = "text/plain; charset=utf-8") -> Response:
-    data = f"{body.rstrip()}\n".encode()
-    headers = Headers(
-        {"Content-Type": kind, "Content-Length": str(len(data)), "Connection": "close"}
-    )
-    return Response(status.value, status.phrase, headers, data)
+def _answer(status: HTTPStatus, body: str, kind: str = http.TEXT) -> Response:
+    return as_response(http.HttpAnswer(status, f"{body.rstrip()}\n".encode(), kind))

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from duplex.app import voice_wire as wire
 from duplex.dialogue.interfaces import Steps
+from engine.remote_engine.wire import encode
 from engine.worker import Priority
 from tts.errors import VoiceError
 from tts.types import AudioChunk, Voice
@@ -53,7 +54,6 @@ class HostedUtterance:
         while True:
             frame = await self._feeds.get()
             utterance = self._utterance
-            is_end = isinstance(frame, wire.Finish)
             answer: wire.Fed | wire.Failed = wire.Fed()
             try:
                 await self._speak(
@@ -66,8 +66,8 @@ class HostedUtterance:
             except Exception:
                 logger.exception("the voice failed")
                 answer = wire.Failed("the voice failed")
-            await self._send(wire.encode(answer))
-            if is_end:
+            await self._send(encode(answer))
+            if isinstance(frame, wire.Finish):
                 return
 
     async def _speak(self, chunks: Iterator[AudioChunk]) -> None:
@@ -77,7 +77,7 @@ class HostedUtterance:
                     continue  # it waits
                 await self._demand.acquire()
                 self._has_sounded = True
-                await self._send(wire.encode(wire.chunk_of(chunk.samples, chunk.words)))
+                await self._send(encode(wire.chunk_of(chunk.samples, chunk.words)))
 
     def _urgency(self) -> Priority:
         """Somebody waits in silence for the first sound; the rest is made ahead."""

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection
 from duplex.app import voice_wire as wire
 from engine.errors import EngineError
 from engine.remote_engine.engine import RemoteEngine
-from engine.remote_engine.wire import VoiceAbout
+from engine.remote_engine.wire import VoiceAbout, encode
 from tts.errors import VoiceError
 from tts.types import AudioChunk, check_speed
 
@@ -73,7 +73,7 @@ class RemoteUtterance:
         is_whole = False
         try:
             socket = self._connected()
-            socket.send(wire.encode(frame))
+            socket.send(encode(frame))
             heard_s = time.monotonic()
             while True:
                 try:
@@ -89,7 +89,7 @@ class RemoteUtterance:
                     break
                 if isinstance(answer, wire.Failed):
                     raise VoiceError(answer.message)
-                socket.send(wire.encode(wire.More()))
+                socket.send(encode(wire.More()))
                 yield answer.chunk()
                 heard_s = time.monotonic()  # the consumer may take its time
             is_whole = True

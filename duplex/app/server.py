@@ -53,7 +53,7 @@ from duplex.server.keys import (
     is_loopback,
     load_keys,
 )
-from duplex.server.lifetime import serve_until_told, tls_context
+from duplex.server.lifetime import base_url, serve_until_told, tls_context
 from duplex.server.load import Load
 from duplex.server.places import Place, Refusal
 from duplex.server.registry import CallRegistry
@@ -251,7 +251,7 @@ class DialogueServer:
 
     async def _has_room(self, principal: Principal) -> bool:
         """Whether another call of this principal's could be held now."""
-        if self._is_stopping or self.calls.refusal() or self._parts.unready:
+        if self._is_stopping or self.calls.unready:
             return False
         return await self.shared.has_place(principal)
 
@@ -385,5 +385,4 @@ class _Upgrade:
 
 def address(server: WebSocketServer, scheme: str = "ws") -> str:
     """Return where to connect, as a URL. ``server`` is what `Server.listen` yields."""
-    host, port = next(iter(server.sockets)).getsockname()[:2]
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{PATH}"
+    return base_url(server, scheme) + PATH

@@ -5,32 +5,28 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.remote_engine.wire import pcm_of, samples_of
+from engine.remote_engine.wire import Frame, pcm_of, samples_of
 from tts.types import AudioChunk, SpokenWord
 
 WINDOW = 4  # chunks that are made before they are asked for: the first is heard meanwhile
 
 
-class _Frame(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A message on the wire."""
-
-
-class Feed(_Frame, frozen=True):
+class Feed(Frame, frozen=True):
     """Speak this; see `tts.types.Utterance.feed`. Chunks of sound, then `Fed`."""
 
     text: str
     codes: tuple[int, ...] = ()
 
 
-class Finish(_Frame, frozen=True):
+class Finish(Frame, frozen=True):
     """Speak what is left; the answer is over then. Answered as `Feed` is."""
 
 
-class More(_Frame, frozen=True):
+class More(Frame, frozen=True):
     """A chunk was taken."""
 
 
-class Chunk(_Frame, frozen=True):
+class Chunk(Frame, frozen=True):
     """Sound: float32, little-endian, and the words that end in it."""
 
     pcm: bytes
@@ -41,11 +37,11 @@ class Chunk(_Frame, frozen=True):
         return AudioChunk(samples_of(self.pcm), self.words)
 
 
-class Fed(_Frame, frozen=True):
+class Fed(Frame, frozen=True):
     """That was all sound of one `Feed`."""
 
 
-class Failed(_Frame, frozen=True):
+class Failed(Frame, frozen=True):
     """The voice failed at one `Feed`."""
 
     message: str
@@ -55,12 +51,6 @@ ToVoice = Feed | Finish | More
 FromVoice = Chunk | Fed | Failed
 _to_voice: "msgspec.msgpack.Decoder[ToVoice]" = msgspec.msgpack.Decoder(ToVoice)
 _from_voice: "msgspec.msgpack.Decoder[FromVoice]" = msgspec.msgpack.Decoder(FromVoice)
-_encoder = msgspec.msgpack.Encoder()
-
-
-def encode(frame: _Frame) -> bytes:
-    """Return ``frame`` as a message."""
-    return _encoder.encode(frame)
 
 
 def to_voice(data: bytes) -> ToVoice:

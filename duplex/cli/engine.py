@@ -5,6 +5,8 @@ import asyncio
 import sys
 from typing import Any
 
+from msgspec import structs
+
 from duplex import logs
 from duplex.cli.options import add_command, add_model_options, config_of
 from duplex.errors import ConfigError
@@ -42,6 +44,8 @@ def serve(options: argparse.Namespace) -> int:
 
     options.host, options.port = address(options.listen)
     config = config_of(options)
+    # Edges listen to the ends of turns: the engine loads nothing for that.
+    config = structs.replace(config, turn=structs.replace(config.turn, listens_to_ends=False))
     logs.configure(config.server.log_format, verbose=options.verbose)
     keys = load_keys(config.access)
     check_exposure(config, keys)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
+from websockets.asyncio.server import Server
+
 from duplex.config import ServerConfig
 from duplex.errors import ConfigError, EngineLost
 
@@ -64,6 +66,12 @@ def check_address(config: ServerConfig) -> None:
         why = error.strerror or str(error)
         message = f"{host}:{port}: {why}; choose another with {mend}"
         raise OSError(error.errno, message) from error
+
+
+def base_url(listening: Server, scheme: str) -> str:
+    """Where ``listening`` is reached."""
+    host, port = next(iter(listening.sockets)).getsockname()[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def serve_until_told(

@@ -112,6 +112,20 @@ async def test_an_answer_that_is_forgotten_leaves_no_socket() -> None:
         await until_true(lambda: host.answers == 0)
 
 
+async def test_an_engine_that_stops_finishes_what_it_speaks() -> None:
+    async with hosted(echo_engine(), voice=Codes()) as (host, url):
+        utterance = (await remote(url)).open()
+        feeding = utterance.feed("a", range(20, 40))
+        first = await asyncio.to_thread(next, feeding)
+        draining = asyncio.create_task(host.drain())
+        await asyncio.sleep(0.1)
+        assert not draining.done()
+        heard = await asyncio.to_thread(lambda: [first, *feeding, *utterance.finish()])
+        samples = [chunk.samples[0] for chunk in heard if len(chunk.samples)]
+        assert samples == [*range(20, 40), 1]
+        await asyncio.wait_for(draining, 2.0)
+
+
 async def test_a_lost_voice_says_so() -> None:
     async with hosted(echo_engine()) as (_, url):
         voice = await remote(url)

@@ -66,7 +66,7 @@ async def test_a_process_that_is_found_and_stopped(tmp_path: Path) -> None:
     settings = [word for kind in kinds for word in ("--set", kind)]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "duplex", "engine", "--listen", f"127.0.0.1:{port}"),
-        *(*settings, "--set", "turn.listens_to_ends=false"),
+        *settings,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
         stdout=asyncio.subprocess.PIPE,
     )
