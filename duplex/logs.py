@@ -41,12 +41,17 @@ def call_logger(logger: logging.Logger, call_id: str) -> CallLogger:
     return CallLogger(logger, call_id)
 
 
+def iso(at_s: float) -> str:
+    """Unix time as ISO 8601, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+
+
 class JsonFormatter(logging.Formatter):
     """Time, level, logger, message, the call if it is about one, and the traceback if there is."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": iso(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

@@ -53,5 +53,5 @@ def plain_routes(
         http.SECRETS_PATH: http.SecretsPage(keys, secrets, parts.defaults).answer,
     }
     desk = Desk(max_calls, keys, calls, admission)
-    taken = {**speech_routes.exchanges(desk, parts), **dict(exchanges(call_pages))}
+    taken = {**speech_routes.exchanges(desk, parts), **exchanges(call_pages)}
     return http.Routes(handlers, otherwise, taken)

@@ -3,13 +3,13 @@ made of it in the end. A process that dies leaves it as it was."""
 
 import contextlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import structs
 
 from duplex.call_records.transcript import Line
+from duplex.logs import iso
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):
@@ -171,8 +171,7 @@ class Summary:
         match entry:
             case Began():
                 record.call_id, record.began_s = entry.call_id, entry.began_s
-                began = datetime.fromtimestamp(entry.began_s, UTC)
-                record.began = began.isoformat(timespec="milliseconds")
+                record.began = iso(entry.began_s)
                 record.key, record.client = entry.key, entry.client
             case Session():
                 record.model, record.voice = entry.model, entry.voice

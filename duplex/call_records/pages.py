@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +15,7 @@ from duplex.call_records.journal import CallRecord
 from duplex.call_records.ranges import wanted_range
 from duplex.call_records.shelf import FILES, Shelf
 from duplex.call_records.tickets import is_good, make_ticket
+from duplex.logs import iso
 from duplex.server import http
 from duplex.server.admission import Admission
 from duplex.server.http import HttpAnswer, HttpRequest, StreamedAnswer
@@ -190,10 +190,9 @@ def _short(record: CallRecord) -> dict[str, Any]:
 
 def _running(call: ResumableCall) -> dict[str, Any]:
     info = call.info
-    began = datetime.fromtimestamp(info.began_s, UTC)
     return {
         "call_id": info.call_id,
-        "began": began.isoformat(timespec="milliseconds"),
+        "began": iso(info.began_s),
         "began_s": info.began_s,
         "seconds": round(time.time() - info.began_s, 1),
         "phase": call.phase,
@@ -215,6 +214,6 @@ def _no_such() -> HttpAnswer:
     return _missing("There is no such recording.")
 
 
-def exchanges(pages: CallPages) -> Sequence[tuple[str, http.Opener]]:
+def exchanges(pages: CallPages) -> dict[str, http.Opener]:
     """What is answered here, by path; one that ends with a slash stands for all below it."""
-    return ((PATH, pages.open), (f"{PATH}/", pages.open))
+    return {PATH: pages.open, f"{PATH}/": pages.open}

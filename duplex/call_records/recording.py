@@ -19,10 +19,11 @@ from duplex.audio.resample import Resampler
 from duplex.call_records import journal
 from duplex.call_records.journal import CallRecord, Entry, read_journal, summary_of
 from duplex.call_records.lock import is_held, lock
-from duplex.call_records.tracks import CallTracks
+from duplex.call_records.tracks import KEPT_ITEMS, CallTracks
 from duplex.call_records.transcript import as_jsonl, as_vtt
 from duplex.dialogue.observers import Answer
 from duplex.dialogue.playback import PlaybackLedger
+from duplex.turns.vad import SAMPLE_RATE
 from tts.types import SpokenWord
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ VTT = "transcript.vtt"
 RECORD = "call.json"
 _BLOCK_S = 1  # of sound that is written at a time
 _MENDED_FRAMES = 4096  # read at a time of a file that is torn: no more is lost
-_TURNS_HZ = 16_000  # in which the dialogue tells turns
-_KEPT_ITEMS = 16  # whose words are known; others are over for long
 
 
 class _Item:
@@ -104,7 +103,7 @@ class Recording:
         item = self._items.get(item_id)
         if item is None:
             item = self._items[item_id] = _Item(rate_hz, tracks.rate_hz)
-            while len(self._items) > _KEPT_ITEMS:
+            while len(self._items) > KEPT_ITEMS:
                 del self._items[next(iter(self._items))]
         item.ledger.feed(len(samples), words, 0.0)
         is_new = tracks.reply.place(item_id) is None
@@ -142,7 +141,7 @@ class Recording:
 
     def turn(self, item_id: str, from_sample: int, to_sample: int) -> None:
         """A turn of the caller's is over."""
-        self.note(journal.Turn(item_id, from_sample / _TURNS_HZ, to_sample / _TURNS_HZ))
+        self.note(journal.Turn(item_id, from_sample / SAMPLE_RATE, to_sample / SAMPLE_RATE))
 
     def note_place(self, item_id: str) -> None:
         """Write down where an item is, if it has sound."""

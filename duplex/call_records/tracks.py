@@ -23,7 +23,7 @@ from duplex.audio.formats import Samples
 SETTLES_S = 6.0  # `duplex.dialogue.playback.KEPT_S`, and what a network holds
 _PATIENCE_S = 1.0
 _LATE_S = 0.2  # bursts of so much are usual
-_KEPT_ITEMS = 16  # whose places are known; others are over for long
+KEPT_ITEMS = 16  # whose words and places are known; others are over for long
 
 
 @dataclass(slots=True)
@@ -154,7 +154,7 @@ class ReplyTrack:
         self._pieces.append(_Piece(item_id, span.samples, start, samples))
         span.samples += len(samples)
         span.end = self._end = start + len(samples)
-        while len(self._spans) > _KEPT_ITEMS:
+        while len(self._spans) > KEPT_ITEMS:
             self._spans.popitem(last=False)
 
     def cut(self, item_id: str, heard: int, at: int) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from duplex.subtitles import clock, cue_text
+
 VOICES = {"user": "Caller", "assistant": "Assistant", "system": "System", "tool": "Tool"}
 _MIN_CUE_S = 0.001  # a cue ends after it begins
 
@@ -31,16 +33,7 @@ def as_vtt(lines: Iterable[Line]) -> str:
         end = max(line.end, line.start + _MIN_CUE_S)
         words = " ".join(line.text.split())
         cues.append(
-            f"{_time(line.start)} --> {_time(end)}\n"
-            f"<v {VOICES.get(line.role, line.role)}>{_escaped(words)}\n"
+            f"{clock(line.start)} --> {clock(end)}\n"
+            f"<v {VOICES.get(line.role, line.role)}>{cue_text(words)}\n"
         )
     return "\n".join(cues)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _time(seconds: float) -> str:
-    ms = round(seconds * 1000)
-    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"

@@ -125,9 +125,9 @@ class Routes:
         otherwise: str,
         exchanges: Mapping[str, Opener] | None = None,
     ) -> None:
-        """``otherwise`` is the message for paths that nothing answers. ``exchanges`` are for
-        requests that are neither GET nor HEAD; all else on their paths is for ``handlers``. A path
-        that ends with a slash stands for all below it."""
+        """``otherwise`` is the message for paths that nothing answers. ``exchanges`` open
+        requests before their body has come; what they leave is for ``handlers``. A path that ends
+        with a slash stands for all below it."""
         self._handlers = dict(handlers)
         self._otherwise = otherwise
         self._exchanges = dict(exchanges or {})

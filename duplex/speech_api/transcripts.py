@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from duplex.dialogue.languages import name_of
+from duplex.subtitles import clock, cue_text
 from engine.ear.passage import Passage, TimedWord
 
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -122,7 +123,7 @@ def as_srt(passages: Sequence[HeardPassage]) -> str:
     """SubRip subtitles."""
     lines = segments_of(passages, lines=True)
     return "".join(
-        f"{number}\n{_clock(s.start_s, ',')} --> {_clock(s.end_s, ',')}\n{s.text}\n\n"
+        f"{number}\n{clock(s.start_s, ',')} --> {clock(s.end_s, ',')}\n{s.text}\n\n"
         for number, s in enumerate(lines, start=1)
     )
 
@@ -130,13 +131,8 @@ def as_srt(passages: Sequence[HeardPassage]) -> str:
 def as_vtt(passages: Sequence[HeardPassage]) -> str:
     """WebVTT subtitles."""
     lines = segments_of(passages, lines=True)
-    cues = (f"{_clock(s.start_s)} --> {_clock(s.end_s)}\n{_cue(s.text)}\n\n" for s in lines)
+    cues = (f"{clock(s.start_s)} --> {clock(s.end_s)}\n{cue_text(s.text)}\n\n" for s in lines)
     return "WEBVTT\n\n" + "".join(cues)
-
-
-def _cue(text: str) -> str:
-    """Text in a WebVTT cue: no tags, and no arrow."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _usage(duration_s: float) -> dict[str, Any]:
@@ -157,8 +153,3 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "compression_ratio": len(data) / len(zlib.compress(data)) if data else 1.0,
         "no_speech_prob": segment.of.no_speech_probability,
     }
-
-
-def _clock(seconds: float, mark: str = ".") -> str:
-    ms = round(seconds * 1000)
-    return f"{ms // 3600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}"

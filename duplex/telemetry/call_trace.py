@@ -91,7 +91,7 @@ class CallTrace(CallObserver):
         playing = self._open.playing.setdefault(item_id, _Playing(from_s, from_s))
         playing.to_s = self._playing_to_s
 
-    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
         self._playing_to_s = min(self._playing_to_s, at_s)
         if (playing := self._open.playing.get(item_id)) is not None:
             playing.to_s = min(playing.to_s, playing.from_s + heard_s)

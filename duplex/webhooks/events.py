@@ -1,7 +1,6 @@
 """What events say, in JSON. The envelope has the fields of Standard Webhooks (``type``,
 ``timestamp``, ``data``) and those of OpenAI's (``id``, ``object``, ``created_at``)."""
 
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -9,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from duplex.config import EventName
 from duplex.dialogue.observers import Answer, CallInfo
+from duplex.logs import iso
 from duplex.protocol.response_types import Usage
 
 
@@ -153,11 +153,6 @@ def answer_of(answer: Answer) -> TurnAnswer:
         status=answer.ending.type,
         marks_ms=answer.marks_ms,
     )
-
-
-def iso(at_s: float) -> str:
-    """Unix time as ISO 8601, in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
 
 
 def body_of(event_id: str, kind: EventName, at_s: float, data: CallData) -> bytes:

@@ -13,6 +13,7 @@ from duplex.audio.formats import Samples
 from duplex.config import Config, EventName, WebhookConfig
 from duplex.dialogue.observers import Answer, CallInfo, CallObserver, TurnEnd
 from duplex.errors import ConfigError
+from duplex.logs import iso
 from duplex.metrics import Metrics
 from duplex.protocol.ids import random_id
 from duplex.protocol.items import FunctionCall
@@ -31,7 +32,6 @@ from duplex.webhooks.events import (
     answer_of,
     body_of,
     call_of,
-    iso,
 )
 from duplex.webhooks.retrying import BACKOFF, Backoff
 from duplex.webhooks.signing import PREFIX, key_of
@@ -123,7 +123,7 @@ class CallHooks(CallObserver):
     ) -> None:
         """See `CallObserver`, as for the others."""
 
-    def cut(self, item_id: str, heard_s: float, words: str | None, at_s: float) -> None:
+    def cut(self, item_id: str, heard_s: float, words: str, at_s: float) -> None:
         """See `CallObserver`."""
 
     def turn_ended(self, turn: TurnEnd, at_s: float) -> None:

@@ -2,10 +2,12 @@
 
 import { call, calls, key, Refused, remove, setKey } from "./calls_api.js";
 import { clock, day, facts, lineAt, party, phase, turns } from "./calls_words.js";
+import { make } from "./elements.js";
 import { load } from "./settings.js";
 import { picture, stagesOf, table } from "./waterfall.js";
 
 const byId = (id) => document.getElementById(id);
+const shownId = () => decodeURIComponent(location.hash.slice(1)); // "" where the list is shown
 const REFRESH_MS = 2000;
 const WHO = { user: "Caller", assistant: "Answer", system: "Note", tool: "Tool" };
 const STAGE_WORDS = { endpoint: "Sure of the end", ear: "Understanding" }; // of others, not of the reader
@@ -55,7 +57,7 @@ function askForKey() {
 
 async function show() {
   clearTimeout(timer);
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = shownId();
   if (!key()) askForKey();
   else if (id) await trying(() => showOne(id));
   else await refresh();
@@ -63,14 +65,14 @@ async function show() {
 
 async function refresh() {
   await trying(showList);
-  const isShown = document.body.dataset.view === "list" && !location.hash.slice(1);
+  const isShown = document.body.dataset.view === "list" && !shownId();
   if (isShown || !byId("problem").hidden) timer = setTimeout(refresh, REFRESH_MS);
 }
 
 async function showList() {
   if (document.hidden && document.body.dataset.view === "list") return;
   const told = await calls();
-  if (location.hash.slice(1)) return;
+  if (shownId()) return;
   view("list");
   byId("running").replaceChildren(...told.running.map(runningCard));
   byId("no-running").hidden = told.running.length > 0;
@@ -176,7 +178,7 @@ function addTiming(body, marks) {
   else summary.append(total, " from the caller's last word until the answer went out");
   const seen = make("div", "hidden");
   seen.append(table(rows, document));
-  details.append(summary, picture(rows, document, body.clientWidth - 32, false, "caller stops"), seen);
+  details.append(summary, picture(rows, document, body.clientWidth - 32, "caller stops"), seen);
   body.append(details);
 }
 
@@ -191,12 +193,6 @@ function inItem(card) {
   return item;
 }
 
-function make(name, className, text = "") {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
-}
 
 const { theme } = load();
 if (theme !== "auto") document.documentElement.dataset.theme = theme;
@@ -214,7 +210,7 @@ byId("delete-dialog").onclose = ({ target }) => {
   if (target.returnValue !== "delete") return;
   target.returnValue = "";
   trying(async () => {
-    await remove(decodeURIComponent(location.hash.slice(1)));
+    await remove(shownId());
     location.hash = "";
   });
 };

@@ -1,6 +1,7 @@
 // The conversation on the page: one element an entry, changed only where the entry was.
 
 import { isShown, textOf } from "./conversation.js";
+import { make } from "./elements.js";
 import { marksOf, picture, stagesOf, table, voiceToVoice } from "./waterfall.js";
 
 const NEAR_END_PX = 120; // whoever has scrolled further up reads something older
@@ -158,7 +159,7 @@ export class Thread {
     const seen = make("div", "hidden");
     seen.append(table(rows, document));
     const room = element.querySelector(".body").clientWidth - 32;
-    details.replaceChildren(summary, picture(rows, document, room, entry.turn?.written), seen);
+    details.replaceChildren(summary, picture(rows, document, room, entry.turn?.written ? "sent" : "you stop"), seen);
   }
 
   openOnly(details) {
@@ -180,11 +181,4 @@ export class Thread {
 /** Whether nothing more of it will be heard. */
 function isFinal({ status }, rest) {
   return status === "done" ? rest === "" : status !== "making";
-}
-
-function make(name, className, text = "") {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
 }

@@ -56,11 +56,10 @@ export function voiceToVoice(marks) {
   return marks.audible ?? null;
 }
 
-/** The picture of a written turn or a spoken one, as an SVG element for `room` pixels. */
-export function picture(rows, document, room, isWritten, spoken = "you stop") {
+/** The picture of a turn, as an SVG element for `room` pixels; `zero` is what happens at 0 ms. */
+export function picture(rows, document, room, zero) {
   const full = Math.max(NARROW, Math.min(WIDE, room));
   const end = Math.max(1, ...rows.map(({ to }) => to));
-  const zero = isWritten ? "sent" : spoken;
   const step = niceStep(end, full < 450 ? 3 : 6);
   const ticks = Array.from({ length: Math.floor(end / step) + 1 }, (_, i) => i * step);
   const height = rows.length * ROW + 24;
