@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.mgrd import rewards, thoughts
-from training.mgrd.device import on_device
+from training.mgrd import thoughts
+from training.mgrd.device import trainer_arguments
+from training.mgrd.distil import without_denials
 from training.mgrd.policy import Policy
 from training.mgrd.tasks import Question
 from training.mgrd.tokens import written
@@ -21,20 +22,15 @@ def denial_rate(policy: Policy, questions: Sequence[Question]) -> tuple[int, int
 
 def pairs(policy: Policy, questions: Sequence[Question], count: int) -> list[dict[str, str]]:
     """Preferences for TRL: the policy's own answer where it does not deny, over a denial."""
-    drawn = policy.complete([policy.writer.prompt(q) for q in questions[:count]], samples=1)
     denial = policy.writer.answer("", thoughts.CANNOT_HEAR)[:-1]  # TRL puts the end behind it
-    found = []
-    for question, (text,) in zip(questions, drawn, strict=False):
-        thought, answer = rewards.split(text)
-        if answer and not thoughts.denies_hearing(text):
-            found.append(
-                {
-                    "prompt": written(policy.writer.prompt(question)),
-                    "chosen": written(policy.writer.answer(thought, answer)[:-1]),
-                    "rejected": written(denial),
-                }
-            )
-    return found
+    return [
+        {
+            "prompt": written(example.prompt),
+            "chosen": written(example.answer[:-1]),
+            "rejected": written(denial),
+        }
+        for example in without_denials(policy, questions[:count])
+    ]
 
 
 def prefer(policy: Policy, preferences: list[dict[str, str]], *, seed: int, folder: Path) -> float:
@@ -49,19 +45,13 @@ def prefer(policy: Policy, preferences: list[dict[str, str]], *, seed: int, fold
         processing_class=policy.tokenizer,
         train_dataset=Dataset.from_list(preferences),
         args=DPOConfig(
-            output_dir=str(folder),
+            **trainer_arguments(scale, seed=seed, folder=folder),
             num_train_epochs=1,
             per_device_train_batch_size=min(scale.sft_batch, 16),
             learning_rate=scale.dpo_rate,
             beta=scale.dpo_beta,
             max_length=None,
-            seed=seed,
-            **on_device(scale),
-            gradient_checkpointing=False,
-            save_strategy="no",
             logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
         ),
     )
     trainer.train()

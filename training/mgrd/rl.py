@@ -12,7 +12,7 @@ from transformers import Qwen2ForCausalLM, TrainerCallback
 
 from training.mgrd import rewards
 from training.mgrd.config import Reward, Scale
-from training.mgrd.device import on_device
+from training.mgrd.device import trainer_arguments
 from training.mgrd.tasks import Question
 from training.mgrd.tokens import IdTokenizer, written
 
@@ -69,7 +69,7 @@ def train(
         train_dataset=Dataset.from_list(rows),
         callbacks=[watched],
         args=GRPOConfig(
-            output_dir=str(folder),
+            **trainer_arguments(scale, seed=seed, folder=folder),
             max_steps=scale.rl_steps,
             per_device_train_batch_size=at_once,
             gradient_accumulation_steps=whole // at_once,
@@ -84,13 +84,7 @@ def train(
             loss_type="dapo",
             scale_rewards="group",
             reward_weights=[*weights, 0.0],
-            seed=seed,
-            **on_device(scale),
-            gradient_checkpointing=False,
-            save_strategy="no",
             logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
         ),
     )
     trainer.train()

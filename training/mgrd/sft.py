@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import Qwen2ForCausalLM
 
 from training.mgrd.config import Scale
-from training.mgrd.device import on_device
+from training.mgrd.device import trainer_arguments
 from training.mgrd.prompts import Example
 from training.mgrd.tokens import IdTokenizer
 
@@ -38,7 +38,7 @@ def train(
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
         args=SFTConfig(
-            output_dir=str(folder),
+            **trainer_arguments(scale, seed=seed, folder=folder),
             num_train_epochs=epochs,
             per_device_train_batch_size=scale.sft_batch,
             learning_rate=rate,
@@ -47,13 +47,7 @@ def train(
             max_length=None,
             completion_only_loss=True,
             train_sampling_strategy="group_by_length",
-            seed=seed,
-            **on_device(scale),
-            gradient_checkpointing=False,
-            save_strategy="no",
             logging_steps=10,
-            report_to=[],
-            disable_tqdm=True,
         ),
     )
     trainer.train()

@@ -89,10 +89,10 @@ class Workshop:
                 get = partial(_get, kept, frames)
                 return dict(zip(renders, pool.map(get, renders.items()), strict=True))
 
-        made = tasks.make(kinds, count, seed, self._speaker, hear)
+        only = (*self.scale.kinds, *tasks.CLAIMS) if self.scale.kinds else ()
+        made = tasks.make(kinds, count, seed, self._speaker, hear, only)
         kept.keep()
-        asked = self.scale.kinds
-        return [q for q in made if not asked or q.kind in (*asked, *tasks.CLAIMS)]
+        return made
 
 
 def _get(
@@ -173,7 +173,7 @@ class Run:
         """Learning from the policy's own grounded answers."""
 
         def work() -> Figures:
-            found = distil.distil(self.policy, [*self.sets.train[: self.scale.pool]])
+            found = distil.distil(self.policy, self.sets.train[: self.scale.pool])
             kept = {"kept": len(found.examples), "drawn": found.drawn, "right": found.right}
             kept |= {"grounded": found.grounded, "denials": found.denials}
             if found.examples:

@@ -1,7 +1,7 @@
 """The questions: kinds of `duplex eval sounds`, made harder by noise, gain and a changed speed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -52,9 +52,11 @@ def make(
     seed: int,
     speaker: Speaker,
     hear: Hear,
+    only: Collection[str] = (),
 ) -> list[Question]:
     """``count`` questions, the kinds in turn; a kind may be there several times. Another ``seed``
-    gives other questions, in other noise. ``hear`` makes frames of all sounds."""
+    gives other questions, in other noise. ``hear`` makes frames of all sounds. ``only``: leave the
+    others of these kinds out; those that are left are the same."""
     kinds = list(kinds)
     made: Counter[str] = Counter()
     asked: list[tuple[str, Draft, float]] = []
@@ -63,6 +65,8 @@ def make(
         kind = kinds[index % len(kinds)]
         number = made[kind]
         made[kind] += 1
+        if only and kind not in only:
+            continue
         draft = sounds.draft(kind, seed, number)
         random = np.random.default_rng([seed, index, 7])
         speed = float(random.uniform(*SPEEDS))
